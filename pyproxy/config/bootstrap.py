@@ -1,0 +1,59 @@
+"""A whole bootstrap as values (envoy.config.bootstrap.v3.Bootstrap): the first snapshot of the world.
+
+The compile function is in `config.bootstrap_compile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from pyproxy.config.access_log import AccessLogConfig
+from pyproxy.config.address import AddressConfig
+from pyproxy.config.cluster import ClusterConfig
+from pyproxy.config.listener import ListenerConfig
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """Who this proxy is (envoy.config.core.v3.Node)."""
+
+    id: str = ""
+    cluster: str = ""
+    region: str = ""
+    zone: str = ""
+    sub_zone: str = ""
+    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AdminConfig:
+    """Where the admin listens; None in the bootstrap means no admin."""
+
+    address: AddressConfig
+    access_logs: tuple[AccessLogConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StatsConfig:
+    """`flush_interval` in seconds; `tags` are fixed (name, value) pairs for every metric."""
+
+    flush_interval: float = 5.0
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapConfig:
+    """Listeners and clusters are the static ones. `runtime_layers` are in order, later ones win."""
+
+    node: NodeConfig = NodeConfig()
+    admin: AdminConfig | None = None
+    listeners: tuple[ListenerConfig, ...] = ()
+    clusters: tuple[ClusterConfig, ...] = ()
+    runtime_layers: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    stats: StatsConfig = StatsConfig()
+    header_prefix: str = "x-envoy"

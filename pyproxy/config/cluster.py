@@ -1,0 +1,100 @@
+"""A cluster as a value (envoy.config.cluster.v3.Cluster). `clusters.cluster` builds the live one.
+
+The compile functions are in `config.cluster_compile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+from pyproxy.config.address import AddressConfig
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class DiscoveryType(Enum):
+    STATIC = "STATIC"
+    STRICT_DNS = "STRICT_DNS"
+    LOGICAL_DNS = "LOGICAL_DNS"
+    EDS = "EDS"
+    ORIGINAL_DST = "ORIGINAL_DST"
+
+
+class LbPolicy(Enum):
+    ROUND_ROBIN = "ROUND_ROBIN"
+    LEAST_REQUEST = "LEAST_REQUEST"
+    RANDOM = "RANDOM"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """One host (or DNS name) of a cluster."""
+
+    address: AddressConfig
+    hostname: str = ""
+    weight: int = 1
+    healthy: bool = True
+    priority: int = 0
+    region: str = ""
+    zone: str = ""
+    sub_zone: str = ""
+    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Circuit-breaker limits of one priority, for the whole process (envoy.config.cluster.v3.CircuitBreakers)."""
+
+    max_connections: int = 1024
+    max_pending_requests: int = 1024
+    max_requests: int = 1024
+    max_retries: int = 3
+    track_remaining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamHttpOptions:
+    """How a cluster speaks HTTP (envoy.extensions.upstreams.http.v3.HttpProtocolOptions). Seconds; 0 means none."""
+
+    protocol: str = "http1"
+    idle_timeout: float = 3600.0
+    max_connection_duration: float = 0.0
+    max_requests_per_connection: int = 0
+    max_response_headers: int = 100
+    max_response_headers_kb: int = 60
+    header_key_format: str = "lower"
+    enable_trailers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """Seconds for all times; bytes for all sizes. `thresholds` is (default priority, high priority)."""
+
+    name: str
+    discovery: DiscoveryType = DiscoveryType.STATIC
+    lb_policy: LbPolicy = LbPolicy.ROUND_ROBIN
+    least_request_choices: int = 2
+    least_request_bias: float = 1.0
+    endpoints: tuple[EndpointConfig, ...] = ()
+    connect_timeout: float = 5.0
+    buffer_limit: int = 1024 * 1024
+    thresholds: tuple[Thresholds, Thresholds] = (Thresholds(), Thresholds())
+    http: UpstreamHttpOptions = UpstreamHttpOptions()
+    alt_stat_name: str = ""
+    dns_lookup_family: str = "AUTO"
+    dns_refresh_rate: float = 5.0
+    respect_dns_ttl: bool = False
+    transport_socket: Any = None
+    """None for plain text, or the compiled value of a transport socket (it has `build(runtime)`)."""
+    tcp_keepalive: tuple[int, int, int] | None = None
+    """(probes, seconds idle, seconds between probes); 0 keeps the system's."""
+    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
+
+    @property
+    def stat_name(self) -> str:
+        """The name under which statistics are kept."""
+        return self.alt_stat_name or self.name

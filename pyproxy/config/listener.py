@@ -1,0 +1,62 @@
+"""A listener as a value (envoy.config.listener.v3.Listener). `listeners.listener` builds the live one.
+
+The compile functions are in `config.listener_compile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from pyproxy.config.access_log import AccessLogConfig
+from pyproxy.config.address import AddressConfig
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class FilterConfig:
+    """A filter by the name it was given and its Envoy type name, with its compiled value.
+
+    `config` is what the filter module's `compile(view, context)` returned: frozen, comparable, with `build(runtime)`.
+    """
+
+    name: str
+    type_name: str
+    config: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FilterChainConfig:
+    """One filter chain. `match` None matches everything. `transport_socket` None is plain text."""
+
+    name: str = ""
+    filters: tuple[FilterConfig, ...] = ()
+    match: Any = None
+    transport_socket: Any = None
+    transport_socket_connect_timeout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerConfig:
+    """Seconds for all times; bytes for all sizes."""
+
+    name: str
+    addresses: tuple[AddressConfig, ...]
+    filter_chains: tuple[FilterChainConfig, ...] = ()
+    default_filter_chain: FilterChainConfig | None = None
+    listener_filters: tuple[FilterConfig, ...] = ()
+    listener_filters_timeout: float = 15.0
+    stat_prefix: str = ""
+    buffer_limit: int = 1024 * 1024
+    backlog: int = 0
+    """0 means the system's default."""
+    reuse_port: bool = True
+    transparent: bool = False
+    freebind: bool = False
+    tcp_keepalive: tuple[int, int, int] | None = None
+    access_logs: tuple[AccessLogConfig, ...] = ()
+    traffic_direction: str = "UNSPECIFIED"
+    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)

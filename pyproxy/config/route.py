@@ -1,0 +1,203 @@
+"""A route table as values (envoy.config.route.v3.RouteConfiguration). `routes.table` builds the live one.
+
+The compile functions are in `config.route_compile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+from pyproxy.config.headers import NO_CHANGES, HeaderChanges
+from pyproxy.config.matchers import Fraction, HeaderMatch, QueryMatch
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class PathKind(Enum):
+    PREFIX = "prefix"
+    EXACT = "path"
+    SEPARATED_PREFIX = "path_separated_prefix"
+    REGEX = "safe_regex"
+    TEMPLATE = "uri_template"
+    CONNECT = "connect_matcher"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMatch:
+    """When a route is taken. `path` is the prefix, path, regex or template."""
+
+    kind: PathKind
+    path: str
+    case_sensitive: bool = True
+    headers: tuple[HeaderMatch, ...] = ()
+    query: tuple[QueryMatch, ...] = ()
+    fraction: Fraction | None = None
+    grpc_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RegexRewrite:
+    """`substitution` uses RE2's `\\1`; `pattern` is matched anywhere and all matches are replaced."""
+
+    pattern: str
+    substitution: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathRewrite:
+    """At most one is set. `template` is a uri_template rewrite."""
+
+    prefix: str = ""
+    regex: RegexRewrite | None = None
+    template: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostRewrite:
+    """At most one is set."""
+
+    literal: str = ""
+    auto: bool = False
+    header: bytes = b""
+    path_regex: RegexRewrite | None = None
+    append_x_forwarded_host: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedCluster:
+    """One target of a weighted split. Its name, or the header that holds its name."""
+
+    name: str
+    weight: int
+    header: bytes = b""
+    headers: HeaderChanges = NO_CHANGES
+    host_rewrite: str = ""
+    filter_configs: Mapping[str, Any] = field(default=NOTHING, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicyConfig:
+    """`retry_on` holds Envoy's condition names. Seconds; None where unset."""
+
+    retry_on: frozenset[str] = frozenset()
+    num_retries: int = 1
+    per_try_timeout: float | None = None
+    per_try_idle_timeout: float | None = None
+    status_codes: frozenset[int] = frozenset()
+    back_off_base: float = 0.025
+    back_off_max: float = 0.250
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardAction:
+    """Send it to a cluster. Exactly one of `cluster`, `cluster_header`, `weighted` is set.
+
+    `timeout` is the route timeout in seconds (15 where unset, 0 for none). `idle_timeout` None means the
+    connection manager's stream idle timeout. `max_stream_duration` None means the connection manager's.
+    """
+
+    cluster: str = ""
+    cluster_header: bytes = b""
+    weighted: tuple[WeightedCluster, ...] = ()
+    weighted_total: int = 0
+    weighted_runtime_prefix: str = ""
+    weighted_random_header: bytes = b""
+    cluster_not_found_status: int = 503
+    path_rewrite: PathRewrite = PathRewrite()
+    host_rewrite: HostRewrite = HostRewrite()
+    timeout: float = 15.0
+    idle_timeout: float | None = None
+    max_stream_duration: float | None = None
+    retry_policy: RetryPolicyConfig | None = None
+    priority_high: bool = False
+    upgrade_types: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RedirectAction:
+    """Answer with a redirect (envoy.config.route.v3.RedirectAction). `port` 0 keeps the port."""
+
+    status: int = 301
+    https: bool = False
+    scheme: str = ""
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    prefix_rewrite: str = ""
+    regex_rewrite: RegexRewrite | None = None
+    strip_query: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DirectResponseAction:
+    """Answer without an upstream."""
+
+    status: int
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class NonForwardingAction:
+    """A route that matches and forwards nothing: Envoy answers 404."""
+
+
+Action = ForwardAction | RedirectAction | DirectResponseAction | NonForwardingAction
+
+
+@dataclass(frozen=True, slots=True)
+class RouteConfig:
+    """One route. `filter_configs` maps filter names to their compiled per-route configuration."""
+
+    match: RouteMatch
+    action: Action
+    name: str = ""
+    headers: HeaderChanges = NO_CHANGES
+    filter_configs: Mapping[str, Any] = field(default=NOTHING, hash=False)
+    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
+    decorator: str = ""
+    stat_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualClusterConfig:
+    """A named group of requests with statistics of its own."""
+
+    name: str
+    headers: tuple[HeaderMatch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualHostConfig:
+    """Routes for a set of domains."""
+
+    name: str
+    domains: tuple[str, ...]
+    routes: tuple[RouteConfig, ...] = ()
+    headers: HeaderChanges = NO_CHANGES
+    require_tls: str = "NONE"
+    virtual_clusters: tuple[VirtualClusterConfig, ...] = ()
+    include_attempt_count_in_request: bool = False
+    include_attempt_count_in_response: bool = False
+    retry_policy: RetryPolicyConfig | None = None
+    filter_configs: Mapping[str, Any] = field(default=NOTHING, hash=False)
+    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTableConfig:
+    """A whole RouteConfiguration. `most_specific_headers_win` turns the order in which levels change headers round."""
+
+    name: str = ""
+    virtual_hosts: tuple[VirtualHostConfig, ...] = ()
+    headers: HeaderChanges = NO_CHANGES
+    most_specific_headers_win: bool = False
+    internal_only_headers: tuple[bytes, ...] = ()
+    validate_clusters: bool = False
+    ignore_port: bool = False
+    vhost_header: bytes = b""
+    filter_configs: Mapping[str, Any] = field(default=NOTHING, hash=False)
+    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)

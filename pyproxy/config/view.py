@@ -1,0 +1,200 @@
+"""A protobuf message as the compilers read it: it knows its path and remembers which fields were asked for.
+
+A field that is set and that no compiler asked for is a field that we do not honour. So the list of what is
+not honoured cannot go stale: it is what the code does not read.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, TypeVar
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from pyproxy.config import any_message
+from pyproxy.config.invalid import Fault, InvalidConfig, Path, Report
+
+T = TypeVar("T")
+
+_NANOS = 1e-9
+
+
+class View:
+    """One message at one place of the configuration.
+
+    Every reader marks the field as honoured. Readers of unset fields give None (messages, wrappers) or the
+    proto3 default (scalars); use `has` where unset and default differ.
+    """
+
+    __slots__ = ("_children", "_read", "message", "path", "report")
+
+    def __init__(self, message: Message, path: Path, report: Report) -> None:
+        self.message = message
+        self.path = path
+        self.report = report
+        self._read: set[str] = set()
+        self._children: list[View] = []
+
+    @property
+    def type_name(self) -> str:
+        """The full protobuf name, such as `envoy.config.route.v3.Route`."""
+        return str(self.message.DESCRIPTOR.full_name)
+
+    # Readers
+
+    def has(self, name: str) -> bool:
+        """Whether a message, wrapper, optional or oneof field is set. Does not mark it."""
+        return bool(self.message.HasField(name))
+
+    def oneof(self, name: str) -> str | None:
+        """Which field of a oneof is set. Does not mark that field."""
+        which: str | None = self.message.WhichOneof(name)
+        return which
+
+    def scalar(self, name: str) -> Any:
+        """A string, bytes, number, bool or enum number; the proto3 default where unset."""
+        self._read.add(name)
+        return getattr(self.message, name)
+
+    def text(self, name: str) -> str:
+        return str(self.scalar(name))
+
+    def enum(self, name: str) -> str:
+        """The name of an enum value, such as `ROUND_ROBIN`; the number as text if it has no name."""
+        number = self.scalar(name)
+        value = self._field(name).enum_type.values_by_number.get(number)
+        return value.name if value is not None else str(number)
+
+    def child(self, name: str) -> View | None:
+        """A sub-message, or None where unset."""
+        self._read.add(name)
+        if not self.message.HasField(name):
+            return None
+        return self._child(getattr(self.message, name), (*self.path, name))
+
+    def need(self, name: str) -> View:
+        """A sub-message that must be there."""
+        found = self.child(name)
+        if found is None:
+            self.fail(name, "is required")
+        return found
+
+    def wrapped(self, name: str) -> Any:
+        """The value inside a wrapper (`UInt32Value`, `BoolValue`, ...), or None where unset."""
+        self._read.add(name)
+        if not self.message.HasField(name):
+            return None
+        return getattr(self.message, name).value
+
+    def seconds(self, name: str) -> float | None:
+        """A `google.protobuf.Duration` in seconds, or None where unset."""
+        self._read.add(name)
+        if not self.message.HasField(name):
+            return None
+        duration = getattr(self.message, name)
+        return float(duration.seconds + duration.nanos * _NANOS)
+
+    def scalars(self, name: str) -> tuple[Any, ...]:
+        """A repeated field of scalars."""
+        self._read.add(name)
+        return tuple(getattr(self.message, name))
+
+    def children(self, name: str) -> list[View]:
+        """A repeated field of messages."""
+        self._read.add(name)
+        return [self._child(m, (*self.path, name, i)) for i, m in enumerate(getattr(self.message, name))]
+
+    def entries(self, name: str) -> dict[str, View]:
+        """A map from strings to messages."""
+        self._read.add(name)
+        found = getattr(self.message, name)
+        return {str(key): self._child(found[key], (*self.path, name, str(key))) for key in sorted(found)}
+
+    def strings(self, name: str) -> dict[str, Any]:
+        """A map from strings to scalars."""
+        self._read.add(name)
+        return dict(getattr(self.message, name))
+
+    def struct(self, name: str) -> dict[str, Any] | None:
+        """A `google.protobuf.Struct` as plain Python values, or None where unset."""
+        self._read.add(name)
+        if not self.message.HasField(name):
+            return None
+        return any_message.plain_struct(getattr(self.message, name))
+
+    def any(self, name: str) -> View | None:
+        """The message inside a `google.protobuf.Any` (a TypedStruct is unwrapped), or None where unset.
+
+        Raises InvalidConfig where the type URL is unknown or the bytes do not fit it.
+        """
+        self._read.add(name)
+        if not self.message.HasField(name):
+            return None
+        path = (*self.path, name)
+        try:
+            message = any_message.unpack(getattr(self.message, name))
+        except any_message.UnknownType as error:
+            raise InvalidConfig([Fault(path, str(error), error.expected, error.nearest)]) from None
+        return self._child(message, path)
+
+    def unwrap(self) -> View:
+        """This view, which is of a `google.protobuf.Any`, as a view of the message inside."""
+        try:
+            message = any_message.unpack(self.message)
+        except any_message.UnknownType as error:
+            raise InvalidConfig([Fault(self.path, str(error), error.expected, error.nearest)]) from None
+        return self._child(message, self.path)
+
+    def ignore(self, *names: str) -> None:
+        """Mark fields whose absence from our behaviour changes neither traffic nor security, or that mean nothing here."""
+        self._read.update(names)
+
+    def honour_all(self) -> None:
+        """Mark everything below as honoured (the message is kept whole and shown, not interpreted)."""
+        self._read.update(f.name for f in self.message.DESCRIPTOR.fields)
+
+    # Faults
+
+    def fail(self, name: str, reason: str, *, expected: str = "", nearest: str = "") -> NoReturn:
+        """Reject the message because of one of its fields ('' for the message itself)."""
+        path = (*self.path, name) if name else self.path
+        raise InvalidConfig([Fault(path, reason, expected, nearest)])
+
+    def fail_unknown(self, name: str, what: str, value: str, known: Iterable[str]) -> NoReturn:
+        """Reject a name that is not one of `known`, with the nearest one."""
+        names = sorted(known)
+        near = difflib.get_close_matches(value, names, 1, 0.5)
+        listing = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        self.fail(name, f"unknown {what} {value!r}", expected=f"one of {listing}", nearest="".join(near))
+
+    def each(self, name: str, compile_one: Callable[[View], T]) -> tuple[T, ...]:
+        """Compile every element of a repeated field; a faulty one does not hide the faults of the others."""
+        done: list[T] = []
+        for element in self.children(name):
+            with self.report.isolate():
+                done.append(compile_one(element))
+        return tuple(done)
+
+    # What was not read
+
+    def unread(self) -> list[tuple[Path, str]]:
+        """Fields that are set and were not asked for, here and below: (path of the field, its full name)."""
+        found = [
+            ((*self.path, descriptor.name), str(descriptor.full_name))
+            for descriptor, _ in self.message.ListFields()
+            if descriptor.name not in self._read
+        ]
+        for child in self._children:
+            found.extend(child.unread())
+        return found
+
+    def _child(self, message: Message, path: Path) -> View:
+        view = View(message, path, self.report)
+        self._children.append(view)
+        return view
+
+    def _field(self, name: str) -> FieldDescriptor:
+        found: FieldDescriptor = self.message.DESCRIPTOR.fields_by_name[name]
+        return found

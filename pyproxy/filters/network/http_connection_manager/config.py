@@ -1,0 +1,148 @@
+"""The HTTP connection manager as a value (envoy...http_connection_manager.v3.HttpConnectionManager).
+
+The compile function is in `compile.py` beside it; the live one in `manager.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+from pyproxy.config.access_log import AccessLogConfig, LogFilter
+from pyproxy.config.format import Format, JsonFormat
+from pyproxy.config.headers import HeaderAdd
+from pyproxy.config.listener import FilterConfig
+from pyproxy.config.route import RouteTableConfig
+from pyproxy.http.codec import CodecOptions
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class ServerHeader(Enum):
+    OVERWRITE = "OVERWRITE"
+    APPEND_IF_ABSENT = "APPEND_IF_ABSENT"
+    PASS_THROUGH = "PASS_THROUGH"
+
+
+class EscapedSlashes(Enum):
+    """Values of Envoy's PathWithEscapedSlashesAction; its IMPLEMENTATION_SPECIFIC_DEFAULT is KEEP_UNCHANGED."""
+
+    KEEP_UNCHANGED = "KEEP_UNCHANGED"
+    REJECT_REQUEST = "REJECT_REQUEST"
+    UNESCAPE_AND_REDIRECT = "UNESCAPE_AND_REDIRECT"
+    UNESCAPE_AND_FORWARD = "UNESCAPE_AND_FORWARD"
+
+
+class Underscores(Enum):
+    """What is done with header names that contain an underscore."""
+
+    ALLOW = "ALLOW"
+    REJECT_REQUEST = "REJECT_REQUEST"
+    DROP_HEADER = "DROP_HEADER"
+
+
+@dataclass(frozen=True, slots=True)
+class PathOptions:
+    normalize: bool = False
+    merge_slashes: bool = False
+    escaped_slashes: EscapedSlashes = EscapedSlashes.KEEP_UNCHANGED
+    strip_matching_host_port: bool = False
+    strip_any_host_port: bool = False
+    strip_trailing_host_dot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardingOptions:
+    """x-forwarded-for and its kin."""
+
+    use_remote_address: bool = False
+    xff_num_trusted_hops: int = 0
+    skip_xff_append: bool = False
+    append_x_forwarded_port: bool = False
+    via: bytes = b""
+    internal_cidrs: tuple[str, ...] = ()
+    """From `internal_address_config`; empty means nothing but what Envoy takes for internal by default."""
+    unix_sockets_internal: bool = False
+    represent_ipv4_remote_address_as_ipv4_mapped_ipv6: bool = False
+    scheme_overwrite: bytes = b""
+    match_upstream_scheme: bool = False
+    forward_client_cert: str = "SANITIZE"
+    set_client_cert_details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestIdOptions:
+    generate: bool = True
+    preserve_external: bool = False
+    always_set_in_response: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HcmTimeouts:
+    """Seconds; 0 switches one off."""
+
+    stream_idle: float = 300.0
+    request: float = 0.0
+    request_headers: float = 0.0
+    connection_idle: float = 3600.0
+    drain: float = 5.0
+    delayed_close: float = 1.0
+    max_stream_duration: float = 0.0
+    max_connection_duration: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReplyMapper:
+    """The first mapper whose filter fits changes the local reply. Unset parts stay as they are."""
+
+    filter: LogFilter
+    status: int | None = None
+    body: bytes | None = None
+    format: Format | JsonFormat | None = None
+    content_type: bytes = b""
+    headers: tuple[HeaderAdd, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReplyConfig:
+    """`format` shapes the body of every local reply that no mapper with a format of its own took."""
+
+    mappers: tuple[LocalReplyMapper, ...] = ()
+    format: Format | JsonFormat | None = None
+    content_type: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConnectionManagerConfig:
+    """`route_table` None means that the routes come from RDS under `route_config_name`."""
+
+    stat_prefix: str
+    route_table: RouteTableConfig | None = None
+    route_config_name: str = ""
+    filters: tuple[FilterConfig, ...] = ()
+    codec: CodecOptions = CodecOptions()
+    codec_type: str = "AUTO"
+    default_http10_host: bytes = b""
+    stream_error_on_invalid_message: bool = False
+    header_key_format: str = "lower"
+    server_name: bytes = b"envoy"
+    server_header: ServerHeader = ServerHeader.OVERWRITE
+    paths: PathOptions = PathOptions()
+    forwarding: ForwardingOptions = ForwardingOptions()
+    request_id: RequestIdOptions = RequestIdOptions()
+    timeouts: HcmTimeouts = HcmTimeouts()
+    underscores: Underscores = Underscores.ALLOW
+    max_requests_per_connection: int = 0
+    proxy_100_continue: bool = False
+    upgrade_types: frozenset[bytes] = frozenset()
+    access_logs: tuple[AccessLogConfig, ...] = ()
+    access_log_flush_interval: float = 0.0
+    local_reply: LocalReplyConfig = LocalReplyConfig()
+    add_user_agent: bool = False
+    suppress_envoy_headers: bool = False
+    respect_expected_rq_timeout: bool = False
+    start_child_span: bool = False
+    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)

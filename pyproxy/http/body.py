@@ -1,0 +1,179 @@
+"""Bodies: one-way pipes with watermarks.
+
+Chunks go from the connection that reads them to the sink by plain calls, never through a task. When the sink
+cannot take more, or more than `HIGH_WATERMARK` bytes wait for a sink, the source stops reading its socket: a
+slow reader slows the sender, and memory stays bounded.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pyproxy.errors import ProxyError
+from pyproxy.http.message import Pair
+
+Trailers = list[Pair]
+
+HIGH_WATERMARK = 64 * 1024
+"""Bytes that may wait in a pipe before its source is paused."""
+
+
+class Source(Protocol):
+    """Where a body comes from: it can be told to hold."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class Sink(Protocol):
+    """Where a body goes to."""
+
+    def on_data(self, chunk: bytes) -> None: ...
+
+    def on_end(self, trailers: Trailers | None) -> None: ...
+
+    def on_abort(self, error: ProxyError) -> None: ...
+
+
+class Body:
+    """One body. The producer calls `feed`, then `end` or `abort` once; the consumer calls `pipe_to` once."""
+
+    __slots__ = ("_chunks", "_held", "_sink", "_source", "_stopped", "_waiting", "ended", "error", "trailers")
+
+    def __init__(self, source: Source | None = None) -> None:
+        self._source = source
+        self._sink: Sink | None = None
+        self._chunks: list[bytes] = []
+        self._waiting = 0
+        self._held = False  # by the consumer
+        self._stopped = False  # the source, by us
+        self.ended = False
+        self.trailers: Trailers | None = None
+        self.error: ProxyError | None = None
+
+    @classmethod
+    def complete(cls, data: bytes, trailers: Trailers | None = None) -> Body:
+        """A body of which everything is there already."""
+        body = cls()
+        if data:
+            body._chunks.append(data)
+            body._waiting = len(data)
+        body.ended = True
+        body.trailers = trailers
+        return body
+
+    # Producer
+
+    def feed(self, chunk: bytes) -> None:
+        if self._sink is not None and not self._held:
+            self._sink.on_data(chunk)
+            return
+        self._chunks.append(chunk)
+        self._waiting += len(chunk)
+        if self._waiting > HIGH_WATERMARK:
+            self._stop_source()
+
+    def end(self, trailers: Trailers | None = None) -> None:
+        self.ended = True
+        self.trailers = trailers
+        self._source = None
+        if self._sink is not None and not self._chunks:
+            self._sink.on_end(trailers)
+
+    def abort(self, error: ProxyError) -> None:
+        """The source failed: what waits is dropped and the sink is told."""
+        self.error = error
+        self._source = None
+        self._chunks.clear()
+        self._waiting = 0
+        if self._sink is not None:
+            self._sink.on_abort(error)
+
+    # Consumer
+
+    def take(self) -> bytes | None:
+        """The whole body if all of it is here and nobody has taken it, else None."""
+        if not self.ended or self._sink is not None:
+            return None
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._chunks = []
+        self._waiting = 0
+        return data
+
+    def pipe_to(self, sink: Sink) -> None:
+        """Give everything, from now on, to `sink`."""
+        self._sink = sink
+        if self.error is not None:
+            sink.on_abort(self.error)
+        else:
+            self._drain()
+
+    def detach(self) -> None:
+        """The consumer has gone: drop what comes. The source goes on reading so that its message can end."""
+        self._sink = _NOWHERE
+        self._chunks.clear()
+        self._waiting = 0
+        self._held = False
+        self._start_source()
+
+    def hold(self) -> None:
+        """The sink cannot take more for now."""
+        self._held = True
+        self._stop_source()
+
+    def release(self) -> None:
+        """The sink can take more again."""
+        if self._held:
+            self._held = False
+            self._drain()
+
+    def _drain(self) -> None:
+        sink = self._sink
+        while self._chunks and not self._held and sink is not None:
+            chunks, self._chunks = self._chunks, []
+            self._waiting = 0
+            for i, chunk in enumerate(chunks):
+                sink.on_data(chunk)
+                if self._held:
+                    self._chunks = chunks[i + 1 :]
+                    self._waiting = sum(map(len, self._chunks))
+                    break
+        if self._chunks or self._held or sink is None:
+            return
+        if self.ended:
+            sink.on_end(self.trailers)
+        else:
+            self._start_source()
+
+    def _stop_source(self) -> None:
+        if not self._stopped and self._source is not None:
+            self._stopped = True
+            self._source.pause_reading()
+
+    def _start_source(self) -> None:
+        if self._stopped:
+            self._stopped = False
+            if self._source is not None:
+                self._source.resume_reading()
+
+    def __repr__(self) -> str:
+        state = "aborted" if self.error else "ended" if self.ended else "open"
+        return f"<Body {state}, {self._waiting} bytes waiting{', held' if self._held else ''}>"
+
+
+class _Nowhere:
+    """Takes everything and keeps nothing."""
+
+    def on_data(self, chunk: bytes) -> None:
+        pass
+
+    def on_end(self, trailers: Trailers | None) -> None:
+        pass
+
+    def on_abort(self, error: ProxyError) -> None:
+        pass
+
+
+_NOWHERE = _Nowhere()

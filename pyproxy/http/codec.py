@@ -1,0 +1,172 @@
+"""What every HTTP codec gives: bytes in, events out. No sockets, no clock.
+
+An HTTP/1 codec reads one direction of one connection. `receive` returns what the bytes meant, in order:
+
+    RequestHead | ResponseHead      a message begins
+    bytes                           a piece of its body
+    End                             the message is over (with its trailers, if any)
+    CodecError                      the peer broke the protocol; nothing more will come
+
+A head whose message ends in the same `receive` call carries the whole body (`body`) and `ended` is True: then no
+`bytes` and no `End` follow for it. This makes the common small message a single event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pyproxy.http.body import Trailers
+from pyproxy.http.message import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class CodecLimits:
+    """What a peer may send (Envoy defaults). Violations are a CodecError 431 for requests, 502 for responses.
+
+    `headers_kb` bounds request line plus header block in KiB, and the trailers; `header_count` the fields in each.
+    """
+
+    headers_kb: int = 60
+    header_count: int = 100
+    chunk_extension_bytes: int = 16 * 1024
+    """All chunk extensions of one message together (CVE-2024-22019)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodecOptions:
+    """How strictly to read. The defaults are strict; each relaxation has a name.
+
+    `allow_http10` lets HTTP/1.0 requests in (Envoy: `accept_http_10`), otherwise they are a CodecError 426.
+    `allow_absolute_url` honours absolute-form request targets (Envoy's default since 1.1).
+    `allow_custom_methods` lets any token be a method.
+    `lenient` accepts what RFC 9112 lets a recipient accept: obs-fold (joined by SP), bare LF line ends.
+    `keep_trailers` gives trailers on; otherwise they are checked and dropped (Envoy: `enable_trailers`).
+    """
+
+    allow_http10: bool = False
+    allow_absolute_url: bool = True
+    allow_custom_methods: bool = False
+    lenient: bool = False
+    keep_trailers: bool = False
+    limits: CodecLimits = CodecLimits()
+
+
+class CodecError(Exception):
+    """The peer broke the protocol.
+
+    `status` is the HTTP status of the answer if the peer is downstream; `details` Envoy's response-code details
+    (`http1.codec_error`, `http1.headers_too_large`, `low_version`, ...).
+    """
+
+    def __init__(self, status: int, details: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.details = details
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"<CodecError {self.status} {self.details}: {self}>"
+
+
+class RequestHead:
+    """The head of a request.
+
+    `target` is the path and query, or `*`, or for CONNECT the authority. `host` is what Host (or the absolute
+    URI) said; None where there was none. `headers` has no Host. Framing headers (content-length,
+    transfer-encoding) stay in `headers`; `content_length` and `chunked` say what they mean.
+    """
+
+    __slots__ = (
+        "body",
+        "chunked",
+        "content_length",
+        "ended",
+        "expect_continue",
+        "headers",
+        "host",
+        "keep_alive",
+        "method",
+        "scheme",
+        "size",
+        "target",
+        "upgrade",
+        "version",
+    )
+    method: bytes
+    target: bytes
+    host: bytes | None
+    scheme: bytes | None
+    """From an absolute URI; None where the target was not one."""
+    version: str
+    """`HTTP/1.1` or `HTTP/1.0`."""
+    headers: Headers
+    content_length: int | None
+    chunked: bool
+    keep_alive: bool
+    upgrade: bool
+    expect_continue: bool
+    size: int
+    """Bytes of the head as received."""
+    body: bytes
+    ended: bool
+
+
+class ResponseHead:
+    """The head of a response. Informational responses (1xx but 101) are heads of their own, always `ended`."""
+
+    __slots__ = (
+        "body",
+        "chunked",
+        "content_length",
+        "ended",
+        "headers",
+        "keep_alive",
+        "size",
+        "status",
+        "version",
+    )
+    status: int
+    version: str
+    headers: Headers
+    content_length: int | None
+    chunked: bool
+    keep_alive: bool
+    """The connection can carry another message after this one (RFC 9112 9.3)."""
+    size: int
+    body: bytes
+    ended: bool
+
+
+class End:
+    """The end of a message whose head came in an earlier call."""
+
+    __slots__ = ("trailers",)
+
+    def __init__(self, trailers: Trailers | None = None) -> None:
+        self.trailers = trailers
+
+    def __repr__(self) -> str:
+        return f"End({self.trailers!r})"
+
+
+RequestEvent = RequestHead | bytes | End | CodecError
+ResponseEvent = ResponseHead | bytes | End | CodecError
+
+
+class RequestDecoder(Protocol):
+    """Reads what a downstream sends."""
+
+    def receive(self, data: bytes) -> list[RequestEvent]: ...
+
+
+class ResponseDecoder(Protocol):
+    """Reads what an upstream sends. It must be told of each request first: the answer to HEAD has no body."""
+
+    def expect(self, method: bytes) -> None:
+        """A request with this method was sent; its response is the next to come."""
+
+    def receive(self, data: bytes) -> list[ResponseEvent]: ...
+
+    def receive_eof(self) -> list[ResponseEvent]:
+        """The upstream closed: ends a body that is delimited by the close, or is a CodecError in the middle of a message."""

@@ -1,0 +1,116 @@
+"""What happened to one stream: facts that the data path writes down and telemetry reads.
+
+Most requests leave most of these alone, so the defaults are class attributes and an instance holds only what
+differs: making one costs a few assignments.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyproxy.errors import ResponseFlag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class ConnectionInfo:
+    """One downstream connection as telemetry and filters see it. Addresses are (host, port) or (path, 0)."""
+
+    connection_id: int = 0
+    remote: tuple[str, int] = ("", 0)
+    """The peer, after PROXY protocol or x-forwarded-for have had their say."""
+    direct_remote: tuple[str, int] = ("", 0)
+    local: tuple[str, int] = ("", 0)
+    direct_local: tuple[str, int] = ("", 0)
+    requested_server_name: str = ""
+    tls: Any = None
+    filter_chain_name: str = ""
+    listener_metadata: Mapping[str, Any] | None = None
+    termination_details: str = ""
+    transport_failure_reason: str = ""
+
+
+class UpstreamInfo:
+    """The last try of a request at an upstream host. Times are `clock.monotonic` seconds, 0 where it did not happen."""
+
+    host_address: str = ""
+    """`ip:port`, or the path of a pipe."""
+    host_name: str = ""
+    cluster: str = ""
+    cluster_metadata: Mapping[str, Any] | None = None
+    host_metadata: Mapping[str, Any] | None = None
+    local: tuple[str, int] = ("", 0)
+    connection_id: int = 0
+    protocol: str = ""
+    pool_ready: float = 0.0
+    connect_start: float = 0.0
+    connect_end: float = 0.0
+    request_sent_first: float = 0.0
+    request_sent_last: float = 0.0
+    response_first: float = 0.0
+    """When the response headers came."""
+    response_last: float = 0.0
+    wire_sent: int = 0
+    wire_received: int = 0
+    header_sent: int = 0
+    header_received: int = 0
+    transport_failure_reason: str = ""
+    tls: Any = None
+
+
+NO_UPSTREAM = UpstreamInfo()
+
+
+class StreamInfo:
+    """One request and its response. Times are `clock.monotonic` seconds, 0 where it did not happen; sizes are bytes."""
+
+    stream_id: str = ""
+    protocol: str = ""
+    """`HTTP/1.0`, `HTTP/1.1` or `HTTP/2`; empty where the request could not be read."""
+    start: float
+    start_wall: float
+    request_end: float = 0.0
+    response_start: float = 0.0
+    """When the first byte of the response was handed to the downstream connection."""
+    end: float = 0.0
+    status: int = 0
+    """What was sent downstream; 0 if nothing was."""
+    flags: tuple[ResponseFlag, ...] = ()
+    details: str = ""
+    bytes_received: int = 0
+    """Of the request body."""
+    bytes_sent: int = 0
+    """Of the response body."""
+    wire_received: int = 0
+    wire_sent: int = 0
+    header_received: int = 0
+    header_sent: int = 0
+    attempts: int = 0
+    hosts_attempted: tuple[str, ...] = ()
+    connection: ConnectionInfo
+    upstream: UpstreamInfo = NO_UPSTREAM
+    route_name: str = ""
+    virtual_host: str = ""
+    virtual_cluster: str = ""
+    original_path: bytes = b""
+    """The path as it came, before rewrites."""
+    local_reply_body: bytes = b""
+    health_check: bool = False
+    internal: bool = False
+    """The request came from inside (Envoy: x-envoy-internal)."""
+    response_trailers: list[tuple[bytes, bytes]] | None = None
+    dynamic_metadata: dict[str, Any] | None = None
+    filter_state: dict[str, Any] | None = None
+    route_metadata: Mapping[str, Any] | None = None
+    trace_id: str = ""
+    span_id: str = ""
+
+    def __init__(self, start: float, start_wall: float, connection: ConnectionInfo) -> None:
+        self.start = start
+        self.start_wall = start_wall
+        self.connection = connection
+
+    def add_flag(self, flag: ResponseFlag) -> None:
+        if flag not in self.flags:
+            self.flags = (*self.flags, flag)

@@ -1,0 +1,31 @@
+"""What a worker gives to the things that it builds: the loop, time, statistics, clusters, logs.
+
+`XConfig.build(runtime)` makes the live X. Everything here lives as long as the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyproxy.clusters.manager import ClusterManager
+from pyproxy.config.bootstrap import NodeConfig
+from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.tasks import DeadlineTable
+from pyproxy.telemetry.logs import AccessLogs
+from pyproxy.telemetry.metrics import StatsStore
+
+
+@dataclass(slots=True)
+class Runtime:
+    """One worker's services."""
+
+    loop: asyncio.AbstractEventLoop
+    deadlines: DeadlineTable
+    stats: StatsStore
+    clusters: ClusterManager
+    access_logs: AccessLogs
+    values: RuntimeValues
+    node: NodeConfig
+    options: dict[str, Any] = field(default_factory=dict)

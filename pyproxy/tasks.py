@@ -1,0 +1,110 @@
+"""Tasks that are owned and named, and deadlines that cost a dict entry instead of a timer each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from pyproxy import clock
+
+log = logging.getLogger("pyproxy.tasks")
+_owned: set[asyncio.Task[Any]] = set()
+
+
+def spawn(coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+    """Run a coroutine as a task that is kept alive and whose failure is logged."""
+    task = asyncio.get_running_loop().create_task(coroutine, name=name)
+    _owned.add(task)
+    task.add_done_callback(_forget)
+    return task
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _owned.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("task %s failed", task.get_name(), exc_info=error)
+
+
+class Expiring(Protocol):
+    """Something that can run out of time."""
+
+    def on_deadline(self, deadlines: Deadlines) -> None: ...
+
+
+class Deadlines:
+    """All the things that share one duration, in the order in which they will run out.
+
+    Because the duration is the same for all, the order of arming is the order of expiry: arming and
+    disarming are one dict operation each, and one loop timer stands for thousands of requests. The timer
+    is precise: it is set for the oldest entry, and moves on when that one has gone.
+    """
+
+    __slots__ = ("_armed", "_loop", "_timer", "seconds")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self.seconds = seconds
+        self._loop = loop
+        self._armed: dict[Expiring, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def arm(self, item: Expiring) -> None:
+        """Start or restart the clock of `item`."""
+        armed = self._armed
+        if item in armed:
+            del armed[item]
+        armed[item] = clock.monotonic() + self.seconds
+        if self._timer is None:
+            self._timer = self._loop.call_later(self.seconds, self._fire)
+
+    def disarm(self, item: Expiring) -> None:
+        self._armed.pop(item, None)
+
+    def __len__(self) -> int:
+        return len(self._armed)
+
+    def _fire(self) -> None:
+        self._timer = None
+        # A loop clock of one millisecond may call a little early.
+        now = clock.monotonic() + 0.0005
+        while self._armed:
+            item, at = next(iter(self._armed.items()))
+            if at > now:
+                self._timer = self._loop.call_later(at - now, self._fire)
+                return
+            del self._armed[item]
+            item.on_deadline(self)
+
+
+class DeadlineTable:
+    """One `Deadlines` per duration; durations come from configuration, so there are few."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._by_seconds: dict[float, Deadlines] = {}
+
+    def of(self, seconds: float) -> Deadlines:
+        found = self._by_seconds.get(seconds)
+        if found is None:
+            found = self._by_seconds[seconds] = Deadlines(self._loop, seconds)
+        return found
+
+
+def call_every(
+    loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], None]
+) -> Callable[[], None]:
+    """Call `callback` every `seconds` until the returned function is called."""
+    handle: asyncio.TimerHandle
+
+    def tick() -> None:
+        nonlocal handle
+        handle = loop.call_later(seconds, tick)
+        callback()
+
+    handle = loop.call_later(seconds, tick)
+
+    def cancel() -> None:
+        handle.cancel()
+
+    return cancel
