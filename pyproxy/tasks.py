@@ -91,9 +91,7 @@ class DeadlineTable:
         return found
 
 
-def call_every(
-    loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], None]
-) -> Callable[[], None]:
+def call_every(loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
     """Call `callback` every `seconds` until the returned function is called."""
     handle: asyncio.TimerHandle
 

@@ -1,0 +1,117 @@
+"""Renders a scenario as an Envoy v3 bootstrap; pyproxy and Envoy read the same file but for the ports."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.config.ports import Ports
+from bench.scenarios import Scenario
+
+TYPES = "type.googleapis.com/envoy.extensions."
+NO_LIMIT = 1_000_000
+
+# What a sidecar of a service mesh logs per request, field by field.
+ACCESS_LOG = {
+    "start_time": "%START_TIME%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+    "protocol": "%PROTOCOL%",
+    "response_code": "%RESPONSE_CODE%",
+    "response_flags": "%RESPONSE_FLAGS%",
+    "response_code_details": "%RESPONSE_CODE_DETAILS%",
+    "bytes_received": "%BYTES_RECEIVED%",
+    "bytes_sent": "%BYTES_SENT%",
+    "duration": "%DURATION%",
+    "upstream_service_time": "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
+    "x_forwarded_for": "%REQ(X-FORWARDED-FOR)%",
+    "user_agent": "%REQ(USER-AGENT)%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "authority": "%REQ(:AUTHORITY)%",
+    "upstream_host": "%UPSTREAM_HOST%",
+    "upstream_cluster": "%UPSTREAM_CLUSTER%",
+    "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
+    "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "route_name": "%ROUTE_NAME%",
+}
+
+
+def render(scenario: Scenario, ports: Ports, access_log: Path) -> str:
+    """The bootstrap as YAML text."""
+    bootstrap = {
+        "admin": {"address": _address(ports.admin)},
+        "static_resources": {
+            "listeners": [
+                {
+                    "name": "bench",
+                    "address": _address(ports.listen),
+                    "filter_chains": [{"filters": [_connection_manager(scenario, access_log)]}],
+                }
+            ],
+            "clusters": [_cluster(name, ports.upstream) for name, _ in _weights(scenario)],
+        },
+    }
+    return str(yaml.dump(bootstrap, Dumper=yaml.CSafeDumper, sort_keys=False, width=110))
+
+
+def _address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def _weights(scenario: Scenario) -> list[tuple[str, int]]:
+    return [(f"service_v{version}", weight) for version, weight in enumerate(scenario.weights, 1)]
+
+
+def _connection_manager(scenario: Scenario, access_log: Path) -> dict[str, Any]:
+    router: dict[str, Any] = {"@type": TYPES + "filters.http.router.v3.Router"}
+    manager: dict[str, Any] = {
+        "@type": TYPES + "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bench",
+        "generate_request_id": scenario.mesh,
+        "route_config": {
+            "name": "bench",
+            "virtual_hosts": [{"name": "bench", "domains": ["*"], "routes": _routes(scenario)}],
+        },
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+    }
+    if scenario.mesh:
+        manager["use_remote_address"] = True
+        manager["access_log"] = [_access_log(access_log)]
+    else:
+        router["dynamic_stats"] = False
+    return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+
+
+def _routes(scenario: Scenario) -> list[dict[str, Any]]:
+    weighted = [{"name": name, "weight": weight} for name, weight in _weights(scenario)]
+    if len(weighted) == 1:
+        action: dict[str, Any] = {"cluster": weighted[0]["name"]}
+    else:
+        action = {"weighted_clusters": {"clusters": weighted}}
+    return [{"match": {"prefix": prefix}, "route": dict(action)} for prefix in scenario.prefixes]
+
+
+def _access_log(path: Path) -> dict[str, Any]:
+    return {
+        "name": "envoy.access_loggers.file",
+        "typed_config": {
+            "@type": TYPES + "access_loggers.file.v3.FileAccessLog",
+            "path": str(path),
+            "log_format": {"json_format": dict(ACCESS_LOG)},
+        },
+    }
+
+
+def _cluster(name: str, port: int) -> dict[str, Any]:
+    """A static cluster of one host, its circuit breakers out of the way."""
+    kinds = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "circuit_breakers": {"thresholds": [dict.fromkeys(kinds, NO_LIMIT)]},
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(port)}}]}],
+        },
+    }

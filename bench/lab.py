@@ -1,0 +1,198 @@
+"""The lab of one scenario: upstream, control and all targets, started once and measured in turn on the same CPU."""
+
+import http.client
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from bench import load, process, targets
+from bench.config import haproxy, nginx
+from bench.config.ports import Ports, free_ports
+from bench.process import Child, ProcessFailed
+from bench.scenarios import Scenario
+from bench.targets import TARGETS, Cpu
+
+CONTROL, DIRECT = "control", "direct"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The workplace: binaries by target name, where configs are kept, where logs may grow, and two CPUs."""
+
+    binaries: dict[str, Path]
+    results: Path
+    scratch: Path
+    proxy_cpu: int
+    load_cpu: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measured run of one target."""
+
+    target: str
+    requests: int
+    errors: int
+    cpu_ns_data: int
+    cpu_ns_total: int
+    wall_ns: int
+    pss_kb: int
+    lat_us: dict[str, float] = field(default_factory=dict)
+
+    def cost(self, total: bool = False) -> float:
+        """CPU nanoseconds per request."""
+        return (self.cpu_ns_total if total else self.cpu_ns_data) / self.requests
+
+    def record(self) -> dict[str, object]:
+        """The measured part of a result file's line."""
+        return {**asdict(self), "rate": round(self.requests / self.wall_ns * 1e9, 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A target that listens; `direct`, which is the upstream itself, has no process to account for."""
+
+    name: str
+    child: Child | None
+    ports: Ports
+
+    def pids(self) -> list[int]:
+        """The processes of the target."""
+        return process.tree(self.child.pid) if self.child else []
+
+
+class Lab:
+    """A context manager: inside it everything runs, after it nothing does."""
+
+    def __init__(self, bench: Bench, scenario: Scenario, names: Iterable[str], env: dict[str, str] | None = None):
+        self.bench, self.scenario, self.env = bench, scenario, env or {}
+        self.directory = bench.results / scenario.name
+        self.running: dict[str, Running] = {}
+        self.failed: dict[str, str] = {}
+        self._names = list(names)
+        self._children: list[Child] = []
+        self._upstream_port = 0
+
+    def __enter__(self) -> "Lab":
+        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self._start_upstream()
+            if "haproxy" in self.bench.binaries:
+                self._start_control()
+            for name in self._names:
+                self._start(name)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in reversed(self._children):
+            child.stop()
+
+    def drop(self, name: str, reason: str) -> None:
+        """Go on without a target."""
+        self.failed[name] = reason
+        self.running.pop(name, None)
+
+    def run(self, name: str, requests: int, seed: int = 1) -> Sample:
+        """Send one fixed load to one target and account for its CPU time."""
+        target = self.running[name]
+        pids = target.pids()
+        before = targets.cpu(pids, name)
+        if self.scenario.rate:
+            seconds = requests / self.scenario.rate
+            result = load.at_rate(self.scenario, target.ports.listen, seconds, self.bench.load_cpu, seed)
+        else:
+            result = load.closed(self.scenario, target.ports.listen, requests, self.bench.load_cpu)
+        time.sleep(0.02)  # the last connections close after the generator has ended
+        spent = targets.cpu(pids, name) - before
+        if target.pids() != pids:
+            raise ProcessFailed("its processes changed during a run")
+        return self._sample(target, result, spent)
+
+    def _sample(self, target: Running, result: load.Load, spent: Cpu) -> Sample:
+        pss = sum(process.memory_kb(pid)["pss"] for pid in target.pids())
+        if target.child:
+            os.truncate(self._access_log(target.name), 0)
+        return Sample(
+            target=target.name,
+            requests=result.requests,
+            errors=result.errors,
+            cpu_ns_data=spent.data,
+            cpu_ns_total=spent.total,
+            wall_ns=result.wall_ns,
+            pss_kb=pss,
+            lat_us=result.lat_us,
+        )
+
+    def _access_log(self, name: str) -> Path:
+        return self.bench.scratch / f"{name}.access.log"
+
+    def _start_upstream(self) -> None:
+        (self._upstream_port,) = free_ports(1)
+        (self.bench.scratch / "body").write_text(nginx.body(self.scenario))
+        text = nginx.render_upstream(self.scenario, self._upstream_port, self.bench.scratch)
+        ports = Ports(self._upstream_port, 0, 0)
+        config = self._write("upstream.conf", text)
+        binary = self.bench.binaries["upstream"]
+        command = TARGETS["nginx"].command(binary, config)
+        child = self._spawn("upstream", command, self.bench.load_cpu)
+        self.running[DIRECT] = Running(DIRECT, None, ports)
+        self._wait(child, ports.listen)
+
+    def _start_control(self) -> None:
+        ports = Ports(*free_ports(2), self._upstream_port)
+        config = self._write("control.cfg", haproxy.render_control(ports))
+        command = TARGETS["haproxy"].command(self.bench.binaries["haproxy"], config)
+        child = self._spawn(CONTROL, command, self.bench.proxy_cpu)
+        self._wait(child, ports.listen)
+        self.running[CONTROL] = Running(CONTROL, child, ports)
+
+    def _start(self, name: str) -> None:
+        target, ports = TARGETS[name], Ports(*free_ports(2), self._upstream_port)
+        text = target.render(self.scenario, ports, self._access_log(name))
+        config = self._write(f"{name}.{target.config}", text)
+        try:
+            child = self._spawn(name, target.command(self.bench.binaries[name], config), self.bench.proxy_cpu)
+            self._wait(child, ports.listen)
+            self.running[name] = Running(name, child, ports)
+        except ProcessFailed as error:
+            self.failed[name] = str(error)
+
+    def _spawn(self, name: str, command: list[str], cpu: int) -> Child:
+        log = self.directory / f"{name}.log"
+        child = Child(command, cpu, log, stdout=self._access_log(name), env=self.env)
+        self._children.append(child)
+        return child
+
+    def _write(self, name: str, text: str) -> Path:
+        path = self.directory / name
+        path.write_text(text)
+        return path
+
+    def _wait(self, child: Child, port: int) -> None:
+        """Until the scenario's own request is answered as it should be."""
+        deadline = time.monotonic() + process.READY_SECONDS
+        problem = "did not listen"
+        while time.monotonic() < deadline:
+            child.check()
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            try:
+                connection.request("GET", self.scenario.path)
+                response = connection.getresponse()
+                answer = response.status, len(response.read())
+                if answer == (200, self.scenario.body):
+                    return
+                problem = f"answered {answer[0]} with {answer[1]} bytes instead of {self.scenario.body}"
+            except (OSError, http.client.HTTPException) as error:
+                problem = f"did not answer ({error!r})"
+            finally:
+                connection.close()
+            time.sleep(0.05)
+        raise ProcessFailed(problem)

@@ -1,0 +1,88 @@
+"""A child process of the harness: pinned to one CPU, dies with the harness, and is read through /proc and its CPU clock."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+READY_SECONDS = 120.0
+STOP_SECONDS = 5.0
+
+
+class ProcessFailed(Exception):
+    """A child did not start, or did not live as long as it was needed."""
+
+
+class Child:
+    """One command in a session of its own; `stop` ends everything it started."""
+
+    def __init__(
+        self, argv: Sequence[str], cpu: int, log: Path, stdout: Path | None = None, env: Mapping[str, str] = {}
+    ) -> None:
+        self.log = log
+        pinned = ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(cpu), *argv]
+        with log.open("ab") as errors, (stdout or log).open("ab") as output:
+            self._process = subprocess.Popen(
+                pinned,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+                env={**os.environ, **env},
+            )
+        self.pid = self._process.pid
+
+    def check(self) -> None:
+        """Raise, with the end of its log, if the process is gone."""
+        if self._process.poll() is not None:
+            tail = self.log.read_text(errors="replace").strip().splitlines()[-3:]
+            raise ProcessFailed(f"exit status {self._process.returncode}: {' | '.join(tail) or 'no output'}")
+
+    def stop(self) -> None:
+        """End the whole process group, politely first."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.pid, number)
+            except ProcessLookupError:
+                break
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+        self._process.wait()
+
+
+def tree(pid: int) -> list[int]:
+    """The process and all its descendants."""
+    found = [pid]
+    for parent in found:
+        for thread in threads(parent):
+            found += map(int, Path(f"/proc/{parent}/task/{thread}/children").read_text().split())
+    return found
+
+
+def threads(pid: int) -> list[int]:
+    """The thread ids of a process; the first is the main thread and equals the process id."""
+    return sorted(map(int, os.listdir(f"/proc/{pid}/task")))
+
+
+def process_ns(pid: int) -> int:
+    """CPU time of all threads of a process, those that ended included, exact to the nanosecond.
+
+    The clock id is how Linux encodes "the scheduler's clock of this pid" (clock_getcpuclockid(3)).
+    """
+    return time.clock_gettime_ns((~pid << 3) | 2)
+
+
+def thread_ns(pid: int, thread: int) -> int:
+    """CPU time of one thread: the same scheduler clock, which has no clock id for another process's thread."""
+    return int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
+
+
+def memory_kb(pid: int) -> dict[str, int]:
+    """Rss, Pss and Private_Dirty of a process."""
+    wanted = {"Rss:": "rss", "Pss:": "pss", "Private_Dirty:": "private_dirty"}
+    rows = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+    return {wanted[row[0]]: int(row[1]) for row in rows if row[0] in wanted}
