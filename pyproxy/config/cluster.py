@@ -87,11 +87,15 @@ class ClusterConfig:
     alt_stat_name: str = ""
     dns_lookup_family: str = "AUTO"
     dns_refresh_rate: float = 5.0
+    dns_failure_refresh_rate: tuple[float, float] = (0.0, 0.0)
+    """(first, most) seconds to wait after failures; zeros mean `dns_refresh_rate`."""
     respect_dns_ttl: bool = False
     transport_socket: Any = None
     """None for plain text, or the compiled value of a transport socket (it has `build(runtime)`)."""
     tcp_keepalive: tuple[int, int, int] | None = None
     """(probes, seconds idle, seconds between probes); 0 keeps the system's."""
+    panic_threshold: float = 50.0
+    """Percent of healthy hosts below which health is ignored (common_lb_config.healthy_panic_threshold)."""
     metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
 
     @property
