@@ -148,9 +148,7 @@ class Downstream:
         exchange = self.exchange
         eof = exchange.end != "open"
         while self._parsed < len(exchange.raw):
-            method = (
-                self._methods[min(len(exchange.replies), len(self._methods) - 1)] if self._methods else "GET"
-            )
+            method = self._methods[min(len(exchange.replies), len(self._methods) - 1)] if self._methods else "GET"
             cut = cut_response(exchange.raw[self._parsed :], method, eof=eof)
             self._pending = cut[0] if cut else None
             if cut is None or not (cut[0].complete or eof):

@@ -81,7 +81,7 @@ class ProxyProcess:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def log_tail(self, lines: int = 40) -> str:
+    def log_tail(self, lines: int = 8) -> str:
         return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-lines:])
 
     def admin(self, path: str, method: str = "GET") -> tuple[int, bytes]:
