@@ -1,0 +1,188 @@
+"""One live cluster: its hosts, which of them is next, what may be in use, what is counted.
+
+The router takes it from the `ClusterManager`, asks `choose` for a host and the host's pool for a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from pyproxy.clusters import membership
+from pyproxy.clusters.circuit_breakers import BreakerGauges, ResourceLimits, apply_runtime
+from pyproxy.clusters.discovery.discovery import Discovery, DiscoveryServices
+from pyproxy.clusters.discovery.logical_dns import LogicalDnsDiscovery
+from pyproxy.clusters.discovery.resolver import Resolver
+from pyproxy.clusters.discovery.static import StaticDiscovery
+from pyproxy.clusters.discovery.strict_dns import StrictDnsDiscovery
+from pyproxy.clusters.host import Host
+from pyproxy.clusters.host_set import HostSet
+from pyproxy.clusters.load_balancers.load_balancer import Choose, build_load_balancer
+from pyproxy.clusters.membership import Member
+from pyproxy.config.cluster import ClusterConfig, DiscoveryType
+from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.http.message import Request
+from pyproxy.tasks import DeadlineTable
+from pyproxy.telemetry.metrics import ClusterStats, StatsStore
+
+PRIORITIES = ("default", "high")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterServices:
+    """What a cluster needs of its worker. This one is number `worker` of `workers`."""
+
+    loop: asyncio.AbstractEventLoop
+    stats: StatsStore
+    deadlines: DeadlineTable
+    values: RuntimeValues
+    resolver: Resolver
+    rng: random.Random
+    worker: int = 0
+    workers: int = 1
+
+
+class Cluster:
+    """A cluster from its first use until it is retired.
+
+    `choose(request)` gives a host, or None if there is none; it is replaced together with `host_set`, so do not
+    keep it. `limits` is (default, high). `ready` is set once discovery has given its first answer.
+    """
+
+    __slots__ = (
+        "_by_key",
+        "_discovery",
+        "_gauges",
+        "_services",
+        "_waiting",
+        "choose",
+        "config",
+        "deadlines",
+        "host_set",
+        "limits",
+        "loop",
+        "name",
+        "ready",
+        "stats",
+    )
+
+    def __init__(self, config: ClusterConfig, services: ClusterServices) -> None:
+        self.config = config
+        self.name = config.name
+        self.loop = services.loop
+        self.deadlines = services.deadlines
+        self.stats = ClusterStats(services.stats, config.stat_name)
+        self.host_set = HostSet()
+        self.choose: Choose = _no_host
+        self.ready = False
+        self._services = services
+        self._by_key: dict[str, Host] = {}
+        self._waiting: list[Callable[[], None]] = []
+        self.limits, self._gauges = _limits(config, services)
+        self._discovery = _discovery(config, services, self.stats)
+
+    def start(self) -> None:
+        """Begin to discover hosts; those of a STATIC cluster are there at once."""
+        self._discovery.start(self)
+
+    def when_ready(self, callback: Callable[[], None]) -> None:
+        """Call once, at the first answer of discovery, be it good or bad."""
+        if self.ready:
+            callback()
+        else:
+            self._waiting.append(callback)
+
+    def on_members(self, members: tuple[Member, ...]) -> None:
+        change = membership.diff(self._by_key, members)
+        self._by_key = {host.key: host for host in change.hosts}
+        if change.rebalance:
+            self._balance(change.hosts)
+        if change.added or change.removed:
+            self.stats.membership_change.value += 1
+        for host in change.removed:
+            host.retire()
+
+    def on_settled(self) -> None:
+        self.ready = True
+        waiting, self._waiting = self._waiting, []
+        for callback in waiting:
+            callback()
+
+    def update_gauges(self) -> None:
+        """Just before statistics are flushed."""
+        for gauges in self._gauges:
+            gauges.update()
+
+    def retire(self) -> None:
+        """The cluster is gone from the configuration; requests that hold it may still finish on its hosts."""
+        self._discovery.close()
+        for host in self.host_set.hosts:
+            host.retire()
+
+    def close(self) -> None:
+        """Close everything at once."""
+        self._discovery.close()
+        for host in self.host_set.hosts:
+            host.close()
+
+    def _balance(self, hosts: tuple[Host, ...]) -> None:
+        services = self._services
+        threshold = services.values.number("upstream.healthy_panic_threshold", self.config.panic_threshold)
+        self.host_set = host_set = HostSet(hosts, threshold)
+        if not host_set.eligible:
+            self.choose = _no_host
+        else:
+            choose = build_load_balancer(self.config, host_set.eligible, services.rng).choose
+            self.choose = _counting_panic(choose, self.stats) if host_set.panic else choose
+        # Workers see the same hosts and gauges of workers are added: one of them tells.
+        if services.worker == 0:
+            self.stats.membership_total.value = len(hosts)
+            self.stats.membership_healthy.value = len(host_set.healthy)
+
+    def __repr__(self) -> str:
+        return f"<Cluster {self.name} {self.host_set!r}{'' if self.ready else ', warming'}>"
+
+
+def _no_host(_request: Request) -> None:
+    return None
+
+
+def _counting_panic(choose: Choose, stats: ClusterStats) -> Choose:
+    counter = stats.lb_healthy_panic
+
+    def choose_in_panic(request: Request) -> Host | None:
+        counter.value += 1
+        return choose(request)
+
+    return choose_in_panic
+
+
+def _limits(
+    config: ClusterConfig, services: ClusterServices
+) -> tuple[tuple[ResourceLimits, ResourceLimits], list[BreakerGauges]]:
+    limits = []
+    gauges = []
+    for priority, configured in zip(PRIORITIES, config.thresholds, strict=True):
+        thresholds = apply_runtime(configured, config.name, priority, services.values)
+        limit = ResourceLimits(thresholds, services.workers)
+        prefix = f"cluster.{config.stat_name}.circuit_breakers.{priority}"
+        limits.append(limit)
+        gauges.append(BreakerGauges(services.stats, prefix, limit, thresholds.track_remaining))
+    return (limits[0], limits[1]), gauges
+
+
+def _discovery(config: ClusterConfig, services: ClusterServices, stats: ClusterStats) -> Discovery:
+    discovering = DiscoveryServices(services.loop, services.resolver, services.rng, stats)
+    match config.discovery:
+        case DiscoveryType.STATIC:
+            return StaticDiscovery(config.endpoints)
+        case DiscoveryType.STRICT_DNS:
+            return StrictDnsDiscovery(config, discovering)
+        case DiscoveryType.LOGICAL_DNS:
+            return LogicalDnsDiscovery(config, discovering)
+        case DiscoveryType.EDS | DiscoveryType.ORIGINAL_DST:
+            raise NotImplementedError(f"cluster {config.name}: discovery by {config.discovery.value}")
+    assert_never(config.discovery)

@@ -1,0 +1,145 @@
+"""All clusters of a worker by name. A cluster that no request has used costs its configuration and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable
+from typing import Any
+
+from pyproxy import clock
+from pyproxy.clusters.cluster import Cluster, ClusterServices
+from pyproxy.clusters.discovery.resolver import Resolver, SystemResolver
+from pyproxy.clusters.status import cluster_status, unused_status
+from pyproxy.config.cluster import ClusterConfig, DiscoveryType
+from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.tasks import DeadlineTable
+from pyproxy.telemetry.metrics import StatsStore
+
+WARM_SECONDS = 10.0
+"""As long as the system's resolver takes to give up: 2 tries of 5 s (resolv.conf(5))."""
+
+_BY_DNS = (DiscoveryType.STRICT_DNS, DiscoveryType.LOGICAL_DNS)
+
+
+class ClusterManager:
+    """Name -> Cluster. `apply` says which there are, `get` makes them live, `warm` waits for names to be resolved."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        stats: StatsStore,
+        deadlines: DeadlineTable,
+        values: RuntimeValues,
+        *,
+        worker: int = 0,
+        workers: int = 1,
+        resolver: Resolver | None = None,
+        rng: random.Random = clock.rng,
+    ) -> None:
+        self._loop = loop
+        self._stats = stats
+        self._services = ClusterServices(
+            loop, stats, deadlines, values, resolver or SystemResolver(loop), rng, worker, workers
+        )
+        self._configs: dict[str, ClusterConfig] = {}
+        self._live: dict[str, Cluster] = {}
+        self._warming: dict[str, Cluster] = {}
+        stats.on_flush(self._update_gauges)
+
+    def apply(self, configs: Iterable[ClusterConfig]) -> None:
+        """These are the clusters from now on. What is equal stays as it is, with its connections."""
+        wanted = {config.name: config for config in configs}
+        before, self._configs = self._configs, wanted
+        for name, config in before.items():
+            new = wanted.get(name)
+            if new is None:
+                self._remove(name, config)
+            elif new != config:
+                self._replace(name, config, new)
+
+    def get(self, name: str) -> Cluster | None:
+        """The live cluster of that name; None if there is no such cluster."""
+        found = self._live.get(name)
+        return found if found is not None else self._make_live(name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._configs
+
+    async def warm(self, seconds: float = WARM_SECONDS) -> None:
+        """Start to resolve all DNS clusters and wait, at most so long, until each has its first answer."""
+        done = self._loop.create_future()
+        clusters = [self.get(name) for name, config in self._configs.items() if config.discovery in _BY_DNS]
+        waiting = [cluster for cluster in (*clusters, *self._warming.values()) if cluster and not cluster.ready]
+        left = len(waiting)
+
+        def one_ready() -> None:
+            nonlocal left
+            left -= 1
+            if not left and not done.done():
+                done.set_result(None)
+
+        for cluster in waiting:
+            cluster.when_ready(one_ready)
+        if waiting:
+            await asyncio.wait((done,), timeout=seconds)
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Plain data about every cluster and its hosts (admin `/clusters`)."""
+        live = self._live
+        return [
+            cluster_status(live[name]) if name in live else unused_status(config)
+            for name, config in self._configs.items()
+        ]
+
+    def close(self) -> None:
+        """Close all connections and stop resolving."""
+        for cluster in (*self._live.values(), *self._warming.values()):
+            cluster.close()
+        self._live.clear()
+        self._warming.clear()
+        self._configs.clear()
+
+    def _make_live(self, name: str) -> Cluster | None:
+        config = self._configs.get(name)
+        if config is None:
+            return None
+        cluster = self._live[name] = Cluster(config, self._services)
+        cluster.start()
+        return cluster
+
+    def _remove(self, name: str, config: ClusterConfig) -> None:
+        self._stop_warming(name)
+        cluster = self._live.pop(name, None)
+        if cluster is not None:
+            cluster.retire()
+            self._stats.remove(f"cluster.{config.stat_name}.")
+
+    def _replace(self, name: str, old: ClusterConfig, new: ClusterConfig) -> None:
+        """The old one serves until the new one has hosts, as Envoy does."""
+        self._stop_warming(name)
+        if name not in self._live:
+            return
+        if old.stat_name != new.stat_name:
+            self._stats.remove(f"cluster.{old.stat_name}.")
+        cluster = self._warming[name] = Cluster(new, self._services)
+        cluster.start()
+        cluster.when_ready(lambda: self._swap(name, cluster))
+
+    def _swap(self, name: str, cluster: Cluster) -> None:
+        if self._warming.get(name) is cluster:
+            del self._warming[name]
+            old, self._live[name] = self._live[name], cluster
+            old.retire()
+
+    def _stop_warming(self, name: str) -> None:
+        cluster = self._warming.pop(name, None)
+        if cluster is not None:
+            cluster.close()
+
+    def _update_gauges(self) -> None:
+        for cluster in self._live.values():
+            cluster.update_gauges()
+
+    def __repr__(self) -> str:
+        return f"<ClusterManager {len(self._configs)} clusters, {len(self._live)} live, {len(self._warming)} warming>"

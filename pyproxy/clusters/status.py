@@ -1,0 +1,63 @@
+"""Clusters and hosts as plain data, for admin `/clusters`: it has to travel from the worker to the admin server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from pyproxy.clusters.cluster import PRIORITIES, Cluster
+from pyproxy.clusters.host import Host
+from pyproxy.clusters.membership import members_of
+from pyproxy.config.cluster import ClusterConfig, DiscoveryType, Thresholds
+
+COUNTERS = ("cx_connect_fail", "cx_total", "rq_error", "rq_success", "rq_timeout", "rq_total")
+GAUGES = ("cx_active", "rq_active", "rq_pending_active")
+"""Of a host, in Envoy's order."""
+
+
+def cluster_status(cluster: Cluster) -> dict[str, Any]:
+    """A live cluster."""
+    return _status(cluster.config, cluster.host_set.hosts)
+
+
+def unused_status(config: ClusterConfig) -> dict[str, Any]:
+    """A cluster that no request has used yet: its hosts are those that it would begin with."""
+    if config.discovery is not DiscoveryType.STATIC:
+        return _status(config, ())
+    return _status(config, (Host(*member) for member in members_of(config.endpoints)))
+
+
+def _status(config: ClusterConfig, hosts: Iterable[Host]) -> dict[str, Any]:
+    return {
+        "name": config.name,
+        "observability_name": config.stat_name,
+        "added_via_api": False,
+        "thresholds": dict(zip(PRIORITIES, map(_limits, config.thresholds), strict=True)),
+        "hosts": [_host_status(host) for host in hosts],
+    }
+
+
+def _limits(thresholds: Thresholds) -> dict[str, int]:
+    limits = asdict(thresholds)
+    del limits["track_remaining"]
+    return limits
+
+
+def _host_status(host: Host) -> dict[str, Any]:
+    at = host.address_config
+    return {
+        "address": host.address,
+        "socket_address": None if at.pipe else {"address": at.host, "port_value": at.port},
+        "pipe": at.pipe or None,
+        "hostname": host.hostname,
+        "weight": host.weight,
+        "healthy": host.healthy,
+        "health_flags": "healthy" if host.healthy else "/failed_eds_health",
+        "priority": host.priority,
+        "region": host.region,
+        "zone": host.zone,
+        "sub_zone": host.sub_zone,
+        "counters": {name: getattr(host, name) for name in COUNTERS},
+        "gauges": {name: getattr(host, name) for name in GAUGES},
+    }
