@@ -42,7 +42,7 @@ class EndpointConfig:
     region: str = ""
     zone: str = ""
     sub_zone: str = ""
-    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
+    metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class ClusterConfig:
     """(probes, seconds idle, seconds between probes); 0 keeps the system's."""
     panic_threshold: float = 50.0
     """Percent of healthy hosts below which health is ignored (common_lb_config.healthy_panic_threshold)."""
-    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
+    metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)
 
     @property
     def stat_name(self) -> str:
