@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.network.cork import Cork
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
@@ -28,4 +30,8 @@ class Runtime:
     access_logs: AccessLogs
     values: RuntimeValues
     node: NodeConfig
-    options: dict[str, Any] = field(default_factory=dict)
+    cork: Cork
+    _connection_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def next_connection_id(self) -> int:
+        return next(self._connection_ids)

@@ -41,12 +41,13 @@ class Deadlines:
     is precise: it is set for the oldest entry, and moves on when that one has gone.
     """
 
-    __slots__ = ("_armed", "_loop", "_timer", "seconds")
+    __slots__ = ("_armed", "_early", "_loop", "_timer", "seconds")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self.seconds = seconds
         self._loop = loop
         self._armed: dict[Expiring, float] = {}
+        self._early: dict[Expiring, asyncio.TimerHandle] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def arm(self, item: Expiring) -> None:
@@ -58,15 +59,34 @@ class Deadlines:
         if self._timer is None:
             self._timer = self._loop.call_later(self.seconds, self._fire)
 
+    def arm_once(self, item: Expiring) -> None:
+        """Start the clock of `item` unless it runs."""
+        if item not in self._armed:
+            self.arm(item)
+
+    def arm_early(self, item: Expiring, seconds: float) -> None:
+        """Come back to `item` after less than the full duration: for clocks that are not restarted by each event.
+
+        Costs a timer of its own, so it is for what happens once per duration, not once per request.
+        """
+        self._early[item] = self._loop.call_later(seconds, self._come_back, item)
+
     def disarm(self, item: Expiring) -> None:
-        self._armed.pop(item, None)
+        if self._armed.pop(item, None) is None and self._early:
+            timer = self._early.pop(item, None)
+            if timer is not None:
+                timer.cancel()
 
     def __len__(self) -> int:
-        return len(self._armed)
+        return len(self._armed) + len(self._early)
+
+    def _come_back(self, item: Expiring) -> None:
+        del self._early[item]
+        item.on_deadline(self)
 
     def _fire(self) -> None:
         self._timer = None
-        # A loop clock of one millisecond may call a little early.
+        # The loop's clock has a resolution of one millisecond: it may call a little early.
         now = clock.monotonic() + 0.0005
         while self._armed:
             item, at = next(iter(self._armed.items()))

@@ -25,6 +25,9 @@ class Source(Protocol):
 
     def resume_reading(self) -> None: ...
 
+    def cancel_body(self, error: ProxyError) -> None:
+        """The consumer has given the body up: what brings it may be ended."""
+
 
 class Sink(Protocol):
     """Where a body goes to."""
@@ -117,6 +120,16 @@ class Body:
         self._waiting = 0
         self._held = False
         self._start_source()
+
+    def cancel(self, error: ProxyError) -> None:
+        """The consumer gives up for good: unlike `detach`, the source need not go on."""
+        source = self._source
+        self._sink = _NOWHERE
+        self._chunks.clear()
+        self._waiting = 0
+        if source is not None:
+            self._source = None
+            source.cancel_body(error)
 
     def hold(self) -> None:
         """The sink cannot take more for now."""

@@ -1,0 +1,254 @@
+"""The connections to one host that are open, opening or idle, and the tries that wait for one.
+
+HTTP/1: a connection is lent to one try at a time. The newest idle one is lent first, so that the others may age
+out. What to do is decided synchronously; only opening a connection takes time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from pyproxy import clock
+from pyproxy.clusters.upstream import H1Upstream, Try
+from pyproxy.errors import ProxyError, ResponseFlag, Source
+from pyproxy.http.codec import CodecLimits, CodecOptions
+from pyproxy.http.engines import new_response_decoder
+from pyproxy.network.cork import Cork
+from pyproxy.tasks import Deadlines, spawn
+
+if TYPE_CHECKING:
+    from pyproxy.clusters.circuit_breakers import ResourceLimits
+    from pyproxy.clusters.cluster import Cluster
+    from pyproxy.clusters.host import Host
+
+_next_id = iter(range(1, 1 << 62))
+
+
+class ConnectionPool:
+    """All connections of one worker to one host, for one priority."""
+
+    __slots__ = (
+        "_codec",
+        "_connecting",
+        "_cork",
+        "_draining",
+        "_idle",
+        "_idle_deadlines",
+        "_loop",
+        "_open",
+        "_pending",
+        "cluster",
+        "high",
+        "host",
+        "limits",
+        "options",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        cork: Cork,
+        cluster: Cluster,
+        host: Host,
+        limits: ResourceLimits,
+        idle: Deadlines | None,
+    ) -> None:
+        self._loop = loop
+        self._cork = cork
+        self.cluster = cluster
+        self.limits = limits
+        self._idle: list[H1Upstream] = []
+        self._open: set[H1Upstream] = set()
+        self._connecting: set[asyncio.Task[Any]] = set()
+        self._pending: deque[Try] = deque()
+        self._idle_deadlines = idle
+        self._draining = False
+        self.host = host
+        self.high: ConnectionPool | None = None
+        """The connections for requests of high priority, which have limits of their own."""
+        self.options = options = cluster.config.http
+        self._codec = CodecOptions(
+            keep_trailers=options.enable_trailers,
+            limits=CodecLimits(headers_kb=options.max_response_headers_kb, header_count=options.max_response_headers),
+        )
+
+    def submit(self, attempt: Try) -> None:
+        """Run a try as soon as there is a connection for it. Raises ProxyError where a breaker is open."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed:
+                connection.start(attempt)
+                return
+        limits = self.limits
+        if not limits.try_acquire_pending():
+            raise ProxyError(
+                ResponseFlag.UPSTREAM_OVERFLOW,
+                Source.LOCAL,
+                503,
+                "upstream_reset_before_response_started{overflow}",
+                body=b"upstream connect error or disconnect/reset before headers. reset reason: overflow",
+                headers=((b"x-envoy-overloaded", b"true"),),
+            )
+        self._pending.append(attempt)
+        self.cluster.stats.upstream_rq_pending_total.value += 1
+        self._connect_if_allowed()
+
+    def _connect_if_allowed(self) -> None:
+        """Open a connection for a waiting try, within the limit; a pool may always have one (Envoy)."""
+        if len(self._connecting) >= len(self._pending):
+            return
+        if not self.limits.try_acquire_connection():
+            self.cluster.stats.upstream_cx_overflow.value += 1
+            if self._open or self._connecting:
+                return
+            self.limits.connections += 1
+        task = spawn(self._connect(), f"connect {self.host.address}")
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+        else:
+            self.cluster.stats.upstream_cx_overflow.value += 1
+
+    async def _connect(self) -> None:
+        stats, host = self.cluster.stats, self.host
+        stats.upstream_cx_total.value += 1
+        host.cx_total += 1
+        started = clock.monotonic()
+        timer = self._loop.call_later(self.cluster.config.connect_timeout, _cancel(asyncio.current_task()))
+        connection = H1Upstream(self._cork, new_response_decoder(self._codec), self, next(_next_id))
+        try:
+            await self._dial(connection)
+        except (OSError, asyncio.CancelledError) as error:
+            self.limits.release_connection()
+            host.cx_connect_fail += 1
+            stats.upstream_cx_connect_fail.value += 1
+            if isinstance(error, asyncio.CancelledError):
+                stats.upstream_cx_connect_timeout.value += 1
+            self._connect_failed(error)
+            return
+        finally:
+            timer.cancel()
+        stats.upstream_cx_http1_total.value += 1
+        stats.upstream_cx_active.value += 1
+        stats.upstream_cx_connect_ms.record(int((clock.monotonic() - started) * 1000))
+        host.cx_active += 1
+        self._open.add(connection)
+        if self._idle_deadlines is not None:
+            self._idle_deadlines.arm(connection)
+        self._lend(connection)
+        self._cork.pull()
+
+    async def _dial(self, connection: H1Upstream) -> None:
+        address = self.host.address_config
+        if address.pipe:
+            path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
+            await self._loop.create_unix_connection(lambda: connection, path)
+        else:
+            await self._loop.create_connection(lambda: connection, address.host, address.port)
+
+    def _connect_failed(self, error: BaseException) -> None:
+        """All that wait share the failure: the host cannot be reached (Envoy fails every pending request)."""
+        pending, self._pending = self._pending, deque()
+        failure = _connect_failure(error)
+        for attempt in pending:
+            self.limits.release_pending()
+            attempt.info.transport_failure_reason = _reason(error)
+            attempt.connection_failed(failure)
+        self._cork.pull()
+
+    def _lend(self, connection: H1Upstream) -> None:
+        """Give a free connection to the try that waited longest, or keep it."""
+        if connection.closed:
+            return
+        if self._pending:
+            attempt = self._pending.popleft()
+            self.limits.release_pending()
+            connection.start(attempt)
+        elif self._draining:
+            connection.close()
+        else:
+            connection.idle_since = clock.monotonic()
+            self._idle.append(connection)
+
+    def give_back(self, connection: H1Upstream) -> None:
+        """The response is complete and the connection can carry another request."""
+        options = self.options
+        if options.max_requests_per_connection and connection.requests >= options.max_requests_per_connection:
+            self.cluster.stats.upstream_cx_max_requests.value += 1
+            connection.close()
+            return
+        if options.max_connection_duration and clock.monotonic() - connection.created > options.max_connection_duration:
+            self.cluster.stats.upstream_cx_max_duration_reached.value += 1
+            connection.close()
+            return
+        if self._pending or self._draining:
+            self._lend(connection)
+            return
+        connection.idle_since = clock.monotonic()
+        self._idle.append(connection)
+
+    def forget(self, attempt: Try) -> None:
+        """A try that waited here is over."""
+        try:
+            self._pending.remove(attempt)
+        except ValueError:
+            return
+        self.limits.release_pending()
+
+    def connection_closed(self, connection: H1Upstream) -> None:
+        if connection not in self._open:
+            return
+        self._open.discard(connection)
+        if self._idle_deadlines is not None:
+            self._idle_deadlines.disarm(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self.limits.release_connection()
+        stats = self.cluster.stats
+        stats.upstream_cx_active.value -= 1
+        stats.upstream_cx_destroy.value += 1
+        self.host.cx_active -= 1
+        if self._pending:
+            self._connect_if_allowed()
+
+    def drain(self) -> None:
+        """The host is leaving: idle connections close now, the others after their response."""
+        self._draining = True
+        if self.high is not None:
+            self.high.drain()
+        for connection in list(self._idle):
+            connection.close()
+        self._idle.clear()
+
+    def __repr__(self) -> str:
+        return (
+            f"<ConnectionPool {self.host.address}: {len(self._open) - len(self._idle)} active, {len(self._idle)} idle, "
+            f"{len(self._connecting)} connecting, {len(self._pending)} waiting>"
+        )
+
+
+def _cancel(task: asyncio.Task[Any] | None) -> Any:
+    assert task is not None
+    return task.cancel
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return ""
+    text = getattr(error, "strerror", None) or str(error)
+    return f"delayed_connect_error:_{text.replace(' ', '_')}"
+
+
+def _connect_failure(error: BaseException) -> ProxyError:
+    if isinstance(error, asyncio.CancelledError):
+        reason, details = b"connection timeout", "connection_timeout"
+    else:
+        reason, details = b"remote connection failure", f"remote_connection_failure|{_reason(error)}"
+    return ProxyError(
+        ResponseFlag.UPSTREAM_CONNECTION_FAILURE,
+        Source.UPSTREAM,
+        503,
+        f"upstream_reset_before_response_started{{{details}}}",
+        body=b"upstream connect error or disconnect/reset before headers. reset reason: " + reason,
+    )

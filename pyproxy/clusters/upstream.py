@@ -1,0 +1,356 @@
+"""An upstream HTTP/1 connection, and one try of a request on it.
+
+A `Try` is what the router awaits: it is over when the response headers are there, or when it failed. The
+connection feeds the rest of the response to the response body without the router.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyproxy import clock
+from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
+from pyproxy.http import h1_encode
+from pyproxy.http.body import Body, Trailers
+from pyproxy.http.codec import CodecError, End, ResponseDecoder, ResponseHead
+from pyproxy.http.drive import Waiter
+from pyproxy.http.message import Request, Response
+from pyproxy.http.stream_info import UpstreamInfo
+from pyproxy.network.connection import Connection, Peer
+from pyproxy.network.cork import Cork
+from pyproxy.tasks import Deadlines
+
+if TYPE_CHECKING:
+    from pyproxy.clusters.conn_pool import ConnectionPool
+
+SMALL = 4096
+_BEFORE = b"upstream connect error or disconnect/reset before headers. reset reason: "
+
+
+class Try(Waiter):
+    """One attempt to get a response from one host. `await` gives the Response (its body may still be coming)."""
+
+    __slots__ = ("connection", "error", "info", "pool", "request", "response", "timeout", "timeout_after_request")
+
+    def __init__(self, request: Request, info: UpstreamInfo, pool: ConnectionPool) -> None:
+        super().__init__()
+        self.request = request
+        self.info = info
+        self.pool = pool
+        self.connection: H1Upstream | None = None
+        self.response: Response | None = None
+        self.error: ProxyError | None = None
+        self.timeout: Deadlines | None = None
+        self.timeout_after_request: Deadlines | None = None
+        """Starts when the request has been sent in full."""
+
+    def result(self) -> Response:
+        if self.error is not None:
+            raise self.error
+        assert self.response is not None
+        return self.response
+
+    def arm(self, timeout: Deadlines) -> None:
+        """Limit the time until the response is complete."""
+        self.timeout = timeout
+        timeout.arm(self)
+
+    def on_deadline(self, deadlines: Deadlines) -> None:
+        self.timeout = None
+        self.fail(
+            ProxyError(
+                ResponseFlag.UPSTREAM_REQUEST_TIMEOUT,
+                Source.UPSTREAM,
+                504,
+                "response_timeout",
+                body=b"upstream request timeout",
+            )
+        )
+
+    def fail(self, error: ProxyError) -> None:
+        """End the try: before the response headers the waiting router sees the error, after them the body breaks off."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.give_up()
+        else:
+            self.pool.forget(self)
+        self._failed(error)
+
+    def connection_failed(self, error: ProxyError) -> None:
+        """The connection broke under the try."""
+        self.connection = None
+        self._failed(error)
+
+    def _failed(self, error: ProxyError) -> None:
+        if self.error is not None:
+            return
+        self.error = error
+        response = self.response
+        self.over()
+        if response is None:
+            self.wake()
+        elif response.body is not None and not response.body.ended:
+            response.body.abort(error)
+
+    def over(self) -> None:
+        """The last byte of the response came, or none will. Gives back what the try held and counts it; called once."""
+        timeout, self.timeout = self.timeout, None
+        if timeout is not None:
+            timeout.disarm(self)
+        pool = self.pool
+        host = pool.host
+        host.rq_active -= 1
+        pool.limits.requests -= 1
+        response = self.response
+        if response is not None:
+            pool.cluster.count_response(host, response.status, self.info)
+        elif self.error is not None:
+            pool.cluster.count_failure(host, self.error)
+
+
+class H1Upstream(Connection):
+    """One connection to one host. It carries one request at a time; the pool lends it."""
+
+    __slots__ = (
+        "_body",
+        "_chunked",
+        "_closing",
+        "_decoder",
+        "_proper_case",
+        "_request_ended",
+        "_try",
+        "connection_id",
+        "created",
+        "idle_since",
+        "local_address",
+        "pool",
+        "requests",
+    )
+
+    def __init__(self, cork: Cork, decoder: ResponseDecoder, pool: ConnectionPool, connection_id: int) -> None:
+        super().__init__(cork)
+        self._decoder = decoder
+        self._proper_case = pool.options.header_key_format == "proper"
+        self._try: Try | None = None
+        self._body: Body | None = None
+        self._request_ended = True
+        self._chunked = False
+        self._closing = False
+        self.pool = pool
+        self.connection_id = connection_id
+        self.created = clock.monotonic()
+        self.idle_since = 0.0
+        self.local_address: Peer = ("", 0)
+        self.requests = 0
+
+    def on_open(self) -> None:
+        self.local_address = self.local()
+
+    # Sending
+
+    def start(self, attempt: Try) -> None:
+        """Send a request. The body follows by itself."""
+        request, info = attempt.request, attempt.info
+        self._try = attempt
+        attempt.connection = self
+        self.requests += 1
+        info.local = self.local_address
+        info.connection_id = self.connection_id
+        info.protocol = "HTTP/1.1"
+        body = request.body
+        pairs = request.headers.pairs
+        self._chunked = False
+        if body is not None and b"content-length" not in request.headers.index:
+            self._chunked = True
+            pairs = [*pairs, (b"transfer-encoding", b"chunked")]
+        if self._proper_case:
+            pairs = h1_encode.title_case(pairs)
+        head = h1_encode.request_head(request.method, request.path, request.authority, pairs)
+        info.header_sent = info.wire_sent = len(head)
+        info.pool_ready = info.request_sent_first = clock.monotonic()
+        self._decoder.expect(request.method)
+        self.write(head)
+        if body is None:
+            self._request_ended = True
+            info.request_sent_last = info.pool_ready
+        else:
+            self._request_ended = False
+            body.pipe_to(self)
+
+    def on_data(self, chunk: bytes) -> None:
+        size = len(chunk)
+        attempt = self._try
+        if attempt is not None:
+            attempt.info.wire_sent += size
+        if not self._chunked:
+            self.write(chunk)
+        elif size <= SMALL:
+            self.write(b"%x\r\n%b\r\n" % (size, chunk))
+        else:
+            for piece in h1_encode.chunk(chunk):
+                self.write(piece)
+
+    def on_end(self, trailers: Trailers | None) -> None:
+        if self._chunked:
+            self.write(h1_encode.last_chunk(trailers if self.pool.options.enable_trailers else None))
+        self._request_ended = True
+        attempt = self._try
+        if attempt is not None:
+            attempt.info.request_sent_last = clock.monotonic()
+            if attempt.timeout_after_request is not None:
+                attempt.arm(attempt.timeout_after_request)
+
+    def on_abort(self, error: ProxyError) -> None:
+        """The request broke off: the upstream must not take it for complete."""
+        attempt, self._try = self._try, None
+        self.abort()
+        if attempt is not None:
+            attempt.connection_failed(error)
+
+    def on_writable(self, writable: bool) -> None:
+        attempt = self._try
+        if attempt is not None and attempt.request.body is not None and not self._request_ended:
+            if writable:
+                attempt.request.body.release()
+            else:
+                attempt.request.body.hold()
+
+    # Receiving
+
+    def on_bytes(self, data: bytes) -> None:
+        attempt = self._try
+        if attempt is None:
+            self._closing = True  # an upstream that talks unasked cannot be trusted with another request
+            self.abort()
+            return
+        attempt.info.wire_received += len(data)
+        for event in self._decoder.receive(data):
+            if type(event) is ResponseHead:
+                if event.status >= 200:
+                    self._on_head(event, attempt)
+            elif type(event) is bytes:
+                if self._body is not None:
+                    self._body.feed(event)
+            elif type(event) is End:
+                self._on_end(event.trailers, attempt)
+            else:
+                assert isinstance(event, CodecError)
+                self._protocol_error(event, attempt)
+                return
+
+    def _on_head(self, head: ResponseHead, attempt: Try) -> None:
+        info = attempt.info
+        info.response_first = clock.monotonic()
+        info.header_received = head.size
+        headers = head.headers
+        if not head.keep_alive:
+            self._closing = True
+        if head.ended:
+            body = Body.complete(head.body) if head.body or head.chunked else None
+            attempt.response = Response(head.status, headers, body)
+            info.response_last = info.response_first
+            self._done(attempt)
+        else:
+            self._body = body = Body(self)
+            attempt.response = Response(head.status, headers, body)
+        attempt.wake()
+
+    def _on_end(self, trailers: Trailers | None, attempt: Try) -> None:
+        body, self._body = self._body, None
+        attempt.info.response_last = clock.monotonic()
+        self._done(attempt)
+        if body is not None:
+            body.end(trailers)
+
+    def _done(self, attempt: Try) -> None:
+        """The response is complete: the connection can go back to the pool before anybody else acts."""
+        self._try = None
+        attempt.connection = None
+        if not self._request_ended:
+            self._closing = True
+            if attempt.request.body is not None:
+                attempt.request.body.detach()
+        if self._closing:
+            self.close()
+        else:
+            self.pool.give_back(self)
+        attempt.over()
+
+    def _protocol_error(self, error: CodecError, attempt: Try) -> None:
+        self._try = None
+        body, self._body = self._body, None
+        self.abort()
+        after = body is not None
+        attempt.connection_failed(_protocol_failure(error, after_headers=after))
+
+    def on_deadline(self, deadlines: Deadlines) -> None:
+        """The idle clock: it is not restarted by each request, so look how long it has really been."""
+        if self._try is None:
+            left = self.idle_since + deadlines.seconds - clock.monotonic()
+            if left <= 0.001:
+                self.close()
+                return
+            deadlines.arm_early(self, left)
+        else:
+            deadlines.arm(self)
+
+    def cancel_body(self, error: ProxyError) -> None:
+        """The downstream no longer wants the response."""
+        attempt = self._try
+        if attempt is not None:
+            attempt.fail(error)
+
+    def give_up(self) -> None:
+        """The try was ended by our side: the connection cannot be used again."""
+        self._try = None
+        self._body = None
+        self._closing = True
+        self.abort()
+
+    def on_eof(self) -> bool:
+        attempt = self._try
+        if attempt is not None:
+            for event in self._decoder.receive_eof():
+                if type(event) is End:
+                    self._closing = True
+                    self._on_end(None, attempt)
+        return False
+
+    def on_closed(self, error: Exception | None) -> None:
+        attempt, self._try = self._try, None
+        body, self._body = self._body, None
+        self.pool.connection_closed(self)
+        if attempt is None:
+            return
+        attempt.connection = None
+        if not self._request_ended and attempt.request.body is not None and attempt.response is None:
+            attempt.request.body.hold()
+        reused = self.requests > 1 and attempt.info.wire_received == 0
+        attempt.connection_failed(_broken(after_headers=body is not None, reused=reused))
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "busy" if self._try else "idle"
+        return f"<H1Upstream {self.connection_id} {state}, {self.requests} requests>"
+
+
+def _broken(*, after_headers: bool, reused: bool) -> ProxyError:
+    when = "after" if after_headers else "before"
+    return ProxyError(
+        ResponseFlag.UPSTREAM_PROTOCOL_ERROR if after_headers else ResponseFlag.UPSTREAM_CONNECTION_TERMINATION,
+        Source.UPSTREAM,
+        503,
+        f"upstream_reset_{when}_response_started{{{'protocol_error' if after_headers else 'connection_termination'}}}",
+        body=_BEFORE + b"connection termination",
+        retriable=Retriable.IF_REUSED if reused and not after_headers else Retriable.NEVER,
+    )
+
+
+def _protocol_failure(error: CodecError, *, after_headers: bool) -> ProxyError:
+    when = "after" if after_headers else "before"
+    return ProxyError(
+        ResponseFlag.UPSTREAM_PROTOCOL_ERROR,
+        Source.UPSTREAM,
+        502,
+        f"upstream_reset_{when}_response_started{{protocol_error}}",
+        body=_BEFORE + b"protocol error",
+    )

@@ -1,0 +1,210 @@
+"""The router: the last HTTP filter. Chooses cluster and host, tries, and tries again where that is right.
+
+Security posture: trusts neither side. Envoy: envoy.filters.http.router.
+"""
+
+from __future__ import annotations
+
+from pyproxy.clusters.cluster import Cluster
+from pyproxy.clusters.conn_pool import ConnectionPool
+from pyproxy.clusters.host import Host
+from pyproxy.clusters.upstream import Try
+from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
+from pyproxy.filters.http.router.config import RouterConfig
+from pyproxy.http.message import Request, Response
+from pyproxy.http.stream_info import UpstreamInfo
+from pyproxy.routes.route import Route
+from pyproxy.runtime import Runtime
+
+# What a client may say to the router; consumed here, never forwarded (Envoy: router filter, HTTP headers).
+_TIMEOUT = b"x-envoy-upstream-rq-timeout-ms"
+_EXPECTED = b"x-envoy-expected-rq-timeout-ms"
+_CONSUMED = frozenset(
+    (
+        _TIMEOUT,
+        b"x-envoy-upstream-rq-per-try-timeout-ms",
+        b"x-envoy-retry-on",
+        b"x-envoy-retry-grpc-on",
+        b"x-envoy-max-retries",
+        b"x-envoy-hedge-on-per-try-timeout",
+        b"x-envoy-retriable-header-names",
+        b"x-envoy-retriable-status-codes",
+        b"x-envoy-upstream-alt-stat-name",
+    )
+)
+_SERVICE_TIME = b"x-envoy-upstream-service-time"
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+_MAX_TIMEOUT_MS = 24 * 3600 * 1000
+
+
+class Router:
+    """One router of one filter chain; shared by all its requests."""
+
+    __slots__ = ("_clusters", "_config", "_deadlines", "_runtime")
+
+    def __init__(self, config: RouterConfig, runtime: Runtime) -> None:
+        self._config = config
+        self._runtime = runtime
+        self._clusters = runtime.clusters
+        self._deadlines = runtime.deadlines
+
+    async def __call__(self, request: Request) -> Response:
+        """Raises ProxyError where there is no response to give."""
+        route: Route | None = request.route
+        if route is None:
+            raise ProxyError(ResponseFlag.NO_ROUTE_FOUND, Source.LOCAL, 404, "route_not_found")
+        if route.answer is not None:
+            return self._answer(route, request)
+        target = route.resolve(request)
+        cluster = self._clusters.get(target.cluster)
+        if cluster is None:
+            raise ProxyError(ResponseFlag.NO_CLUSTER_FOUND, Source.LOCAL, route.not_found_status, "cluster_not_found")
+        timeout = self._timeout(request, route)
+        if target.mutate_request is not None:
+            target.mutate_request(request)
+        tries = 0
+        while True:
+            tries += 1
+            attempt = self._try(request, route, cluster, timeout, tries)
+            try:
+                response: Response = await attempt
+            except ProxyError as error:
+                if not self._may_repeat(request, error, tries):
+                    raise
+                continue
+            finally:
+                if attempt.response is None and attempt.error is None:  # thrown out: nobody wants the response
+                    attempt.fail(_abandoned())
+            info = attempt.info
+            response_headers = response.headers
+            if not self._config.suppress_envoy_headers:
+                waited = info.response_first - (info.request_sent_last or info.request_sent_first)
+                value = b"%d" % max(0, int(waited * 1000))
+                if _SERVICE_TIME in response_headers.index:
+                    response_headers.set(_SERVICE_TIME, value)
+                else:
+                    response_headers.add(_SERVICE_TIME, value)
+            if target.mutate_response is not None:
+                target.mutate_response(request, response)
+            request.info.details = "via_upstream"
+            return response
+
+    def _answer(self, route: Route, request: Request) -> Response:
+        """A redirect or a direct response."""
+        request.info.details = "direct_response"
+        response = route.answer(request)
+        if route.mutate_response is not None:
+            route.mutate_response(request, response)
+        return response
+
+    def _try(self, request: Request, route: Route, cluster: Cluster, timeout: float, tries: int) -> Try:
+        """Begin one try: a breaker slot, a host, a connection. Raises ProxyError where one of them is not to be had."""
+        info = request.info
+        info.attempts = tries
+        upstream = UpstreamInfo()
+        upstream.cluster = cluster.name
+        info.upstream = upstream
+        limits = cluster.limits[1 if route.priority_high else 0]
+        host = cluster.choose(request)
+        if host is None:
+            cluster.stats.upstream_cx_none_healthy.value += 1
+            raise ProxyError(
+                ResponseFlag.NO_HEALTHY_UPSTREAM, Source.LOCAL, 503, "no_healthy_upstream", body=b"no healthy upstream"
+            )
+        if limits.requests >= limits.max_requests:
+            cluster.stats.upstream_rq_pending_overflow.value += 1
+            raise _overflow()
+        limits.requests += 1
+        host.rq_total += 1
+        host.rq_active += 1
+        upstream.host_address = host.address
+        upstream.host_name = host.hostname
+        upstream.host_metadata = host.metadata
+        pool = host.pool
+        if pool is None or route.priority_high:
+            pool = self._pool(cluster, host, high=route.priority_high)
+        attempt = Try(request, upstream, pool)
+        if route.rewrite_host is not None:
+            route.rewrite_host(request, host)
+        if timeout:
+            self._limit(attempt, timeout)
+        pool.submit(attempt)
+        return attempt
+
+    def _pool(self, cluster: Cluster, host: Host, *, high: bool) -> ConnectionPool:
+        if host.pool is None:
+            host.pool = self._new_pool(cluster, host, 0)
+        pool: ConnectionPool = host.pool
+        if not high:
+            return pool
+        if pool.high is None:
+            pool.high = self._new_pool(cluster, host, 1)
+        return pool.high
+
+    def _new_pool(self, cluster: Cluster, host: Host, priority: int) -> ConnectionPool:
+        idle = cluster.config.http.idle_timeout
+        return ConnectionPool(
+            self._runtime.loop,
+            self._runtime.cork,
+            cluster,
+            host,
+            cluster.limits[priority],
+            self._deadlines.of(idle) if idle else None,
+        )
+
+    def _timeout(self, request: Request, route: Route) -> float:
+        """The route timeout in seconds, what the request says of it, and the header that tells the upstream."""
+        headers = request.headers
+        index = headers.index
+        timeout: float = route.timeout
+        expected: bytes = route.timeout_ms
+        if not index.keys().isdisjoint(_CONSUMED):
+            asked = index.get(_TIMEOUT)
+            if asked is not None and asked.isdigit():
+                milliseconds = min(int(asked), _MAX_TIMEOUT_MS)
+                timeout, expected = milliseconds / 1000, b"%d" % milliseconds
+            for name in _CONSUMED & index.keys():
+                headers.remove(name)
+        if self._config.suppress_envoy_headers or not timeout:
+            return timeout
+        if _EXPECTED in index:
+            headers.set(_EXPECTED, expected)
+        else:
+            headers.add(_EXPECTED, expected)
+        return timeout
+
+    def _limit(self, attempt: Try, timeout: float) -> None:
+        """The clock runs from the moment when the whole request is here (Envoy: route timeout)."""
+        deadlines = self._deadlines.of(timeout)
+        body = attempt.request.body
+        if body is None or body.ended:
+            attempt.arm(deadlines)
+        else:
+            attempt.timeout_after_request = deadlines
+
+    def _may_repeat(self, request: Request, error: ProxyError, tries: int) -> bool:
+        """A request that was sent on a connection which the upstream was just closing may go again, once, if it is
+        idempotent and nothing of a body was given away (RFC 9110 9.2.2, RFC 9112 9.3.1)."""
+        return (
+            error.retriable is Retriable.IF_REUSED
+            and tries == 1
+            and request.body is None
+            and request.method in _IDEMPOTENT
+        )
+
+
+def _overflow() -> ProxyError:
+    return ProxyError(
+        ResponseFlag.UPSTREAM_OVERFLOW,
+        Source.LOCAL,
+        503,
+        "upstream_reset_before_response_started{overflow}",
+        body=b"upstream connect error or disconnect/reset before headers. reset reason: overflow",
+        headers=((b"x-envoy-overloaded", b"true"),),
+    )
+
+
+def _abandoned() -> ProxyError:
+    return ProxyError(
+        ResponseFlag.DOWNSTREAM_CONNECTION_TERMINATION, Source.DOWNSTREAM, 0, "downstream_remote_disconnect"
+    )

@@ -1,0 +1,150 @@
+"""One request and its response, from the head that came to the last byte that went, and what is told of it.
+
+`finish` is the only place that emits telemetry for a request, and it runs exactly once.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from pyproxy import clock
+from pyproxy.errors import ProxyError, Source
+from pyproxy.http.body import Body
+from pyproxy.http.codec import RequestHead
+from pyproxy.http.drive import Drive
+from pyproxy.http.message import Request, Response
+from pyproxy.http.stream import DownstreamStream
+from pyproxy.http.stream_info import StreamInfo
+
+if TYPE_CHECKING:
+    from pyproxy.filters.network.http_connection_manager.manager import HttpConnectionManager
+    from pyproxy.filters.network.http_connection_manager.stream_timers import StreamTimers
+
+log = logging.getLogger("pyproxy.http")
+
+
+class Exchange(Drive):
+    """Drives the filter chain for one request (see `http.stream.RequestHandler`)."""
+
+    __slots__ = (
+        "_finished",
+        "expect_continue",
+        "manager",
+        "refusal",
+        "request",
+        "response",
+        "stream",
+        "timers",
+        "upgrade",
+    )
+
+    def __init__(
+        self, manager: HttpConnectionManager, stream: DownstreamStream, head: RequestHead, body: Body | None
+    ) -> None:
+        Drive.__init__(self)
+        self.manager = manager
+        self.stream = stream
+        info = StreamInfo(clock.monotonic(), clock.wall(), stream.info)
+        info.protocol = head.version
+        info.header_received = info.wire_received = head.size
+        if body is None or body.ended:
+            info.request_end = info.start
+        self.request = Request(head.method, head.target, head.host or b"", head.headers, info, body, head.scheme or b"")
+        self.response: Response | None = None
+        self.expect_continue = head.expect_continue
+        self.upgrade = head.upgrade
+        self.refusal: ProxyError | None = None
+        self.timers: StreamTimers | None = None
+        self._finished = False
+
+    def start(self) -> None:
+        manager, request = self.manager, self.request
+        try:
+            if self.refusal is not None:
+                raise self.refusal
+            manager.prepare(request, self)
+            manager.route(request, self)
+        except ProxyError as error:
+            if error.status == 400 or request.method == b"CONNECT":
+                self.stream.close_after_response()
+            self.reply_locally(error)
+            return
+        self.run(manager.chain(request))
+
+    # The chain's end
+
+    def on_return(self, value: Response) -> None:
+        self._respond(value)
+
+    def on_raise(self, error: Exception) -> None:
+        if not isinstance(error, ProxyError):
+            log.error("a filter failed for %r", self.request, exc_info=error)
+            error = ProxyError(None, Source.LOCAL, 500, "filter_exception")
+        self.reply_locally(error)
+
+    def reply_locally(self, error: ProxyError) -> None:
+        info = self.request.info
+        if error.flag is not None:
+            info.add_flag(error.flag)
+        info.details = error.details
+        if error.status:
+            self._respond(self.manager.local_reply(self.request, error))
+        else:
+            self.reset(error)
+
+    def _respond(self, response: Response) -> None:
+        request = self.request
+        info = request.info
+        self.response = response
+        self.manager.finalize_response(request, response)
+        info.status = response.status
+        info.response_start = clock.monotonic()
+        self.stream.send_response(response.status, response.headers, response.body, info)
+
+    # What the stream reports
+
+    def on_request_end(self) -> None:
+        self.request.info.request_end = clock.monotonic()
+        if self.timers is not None:
+            self.timers.request_ended()
+
+    def on_sent(self) -> None:
+        self.finish()
+
+    def on_downstream_reset(self, error: ProxyError) -> None:
+        """The downstream is gone or too slow, or the response broke off. A late answer is given if none has begun."""
+        info = self.request.info
+        if self.response is None and error.status:
+            self.throw(error)
+            self.reply_locally(error)
+            return
+        if error.flag is not None:
+            info.add_flag(error.flag)
+        if error.details and (error.source is not Source.DOWNSTREAM or self.response is None):
+            info.details = error.details
+        response = self.response
+        self.throw(error)
+        if response is not None and response.body is not None and not response.body.ended:
+            response.body.cancel(error)
+        self.finish()
+
+    def time_out(self, error: ProxyError) -> None:
+        """One of the stream's clocks ran out."""
+        if self.response is None:
+            self.on_downstream_reset(error)
+        else:
+            self.stream.on_abort(error)
+
+    def reset(self, error: ProxyError) -> None:
+        self.stream.reset()
+        self.finish()
+
+    def finish(self) -> None:
+        """Everything that happens once when a request is over."""
+        if self._finished:
+            return
+        self._finished = True
+        if self.timers is not None:
+            self.timers.disarm()
+        self.manager.finished(self)

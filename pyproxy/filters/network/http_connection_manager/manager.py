@@ -1,0 +1,208 @@
+"""The HTTP connection manager: from bytes on a downstream connection to requests for the filter chain.
+
+A network filter, and the last of its chain. One object per filter chain; connections and requests are made by it.
+Envoy: envoy.filters.network.http_connection_manager. Security posture: trusts neither side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pyproxy import clock
+from pyproxy.errors import ProxyError, ResponseFlag, Source
+from pyproxy.filters.network.http_connection_manager.config import HttpConnectionManagerConfig
+from pyproxy.filters.network.http_connection_manager.exchange import Exchange
+from pyproxy.filters.network.http_connection_manager.local_replies import LocalReplies
+from pyproxy.filters.network.http_connection_manager.request_headers import RequestPreparation
+from pyproxy.filters.network.http_connection_manager.response_headers import ResponseFinalization
+from pyproxy.filters.network.http_connection_manager.stream_timers import StreamTimers
+from pyproxy.http.body import Body
+from pyproxy.http.codec import CodecError, RequestHead
+from pyproxy.http.engines import new_request_decoder
+from pyproxy.http.h1_downstream import H1Downstream, H1DownstreamOptions
+from pyproxy.http.message import Headers, Request, Response
+from pyproxy.http.request_id import RequestIds
+from pyproxy.http.stream import DownstreamStream
+from pyproxy.routes.table import RouteTable
+from pyproxy.runtime import Runtime
+from pyproxy.telemetry.stat_blocks import HcmStats
+from pyproxy.tasks import Deadlines
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_REASONS = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    426: b"Upgrade Required",
+    431: b"Request Header Fields Too Large",
+    501: b"Not Implemented",
+}
+
+
+class HttpConnectionManager:
+    """Serves the connections of one filter chain. `open_connection` is the protocol factory of its listener."""
+
+    def __init__(self, config: HttpConnectionManagerConfig, runtime: Runtime, chain: Handler) -> None:
+        assert config.route_table is not None
+        self.config = config
+        self.chain: Any = chain
+        self.stats = HcmStats(runtime.stats, config.stat_prefix)
+        self.route_table = RouteTable(
+            config.route_table, runtime.values, clock.rng, lambda name: runtime.clusters.get(name) is not None
+        )
+        self.finalize_response = ResponseFinalization(config)
+        self._prepare = RequestPreparation(config, RequestIds())
+        self._local_replies = LocalReplies(config.local_reply, runtime)
+        self._access_logs = [runtime.access_logs.open(log, runtime.values) for log in config.access_logs]
+        self._runtime = runtime
+        self._connections: set[H1Downstream] = set()
+        self._draining = False
+        self._timers = StreamTimers.wanted(config.timeouts)
+        self._options = self._connection_options()
+        self._statuses: dict[int, int] = {}
+        self._bytes_received = 0
+        self._bytes_sent = 0
+        runtime.stats.on_flush(self._expand)
+
+    def _connection_options(self) -> H1DownstreamOptions:
+        timeouts = self.config.timeouts
+
+        def deadlines(seconds: float) -> Deadlines | None:
+            return Deadlines(self._runtime.loop, seconds) if seconds else None
+
+        return H1DownstreamOptions(
+            idle=deadlines(timeouts.connection_idle),
+            stream_idle=deadlines(timeouts.stream_idle),
+            request_headers=deadlines(timeouts.request_headers),
+            delayed_close=deadlines(timeouts.delayed_close),
+            max_duration=timeouts.max_connection_duration,
+            max_requests=self.config.max_requests_per_connection,
+            trailers=self.config.codec.keep_trailers,
+            proper_case=self.config.header_key_format == "proper",
+        )
+
+    # Connections (http.stream.StreamAcceptor)
+
+    def open_connection(self) -> H1Downstream:
+        return H1Downstream(self._runtime.cork, new_request_decoder(self.config.codec), self, self._options)
+
+    def on_open(self, connection: H1Downstream) -> None:
+        info = connection.info
+        info.connection_id = self._runtime.next_connection_id()
+        info.remote = info.direct_remote = connection.peer()
+        info.local = info.direct_local = connection.local()
+        self._connections.add(connection)
+        stats = self.stats
+        stats.downstream_cx_total.value += 1
+        stats.downstream_cx_http1_total.value += 1
+        stats.downstream_cx_active.value += 1
+        stats.downstream_cx_http1_active.value += 1
+        if self._draining:
+            connection.close_after_response()
+
+    def on_closed(self, connection: H1Downstream) -> None:
+        self._connections.discard(connection)
+        stats = self.stats
+        stats.downstream_cx_active.value -= 1
+        stats.downstream_cx_http1_active.value -= 1
+        stats.downstream_cx_destroy.value += 1
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    def drain(self) -> None:
+        """Take no further requests on any connection; those in progress finish."""
+        self._draining = True
+        for connection in list(self._connections):
+            connection.drain()
+
+    # Requests
+
+    def on_request(self, stream: DownstreamStream, head: RequestHead, body: Body | None) -> Exchange:
+        return Exchange(self, stream, head, body)
+
+    def on_codec_error(self, stream: DownstreamStream, error: CodecError) -> Exchange:
+        self.stats.downstream_cx_protocol_error.value += 1
+        head = RequestHead()
+        head.method = head.target = b""
+        head.version = "HTTP/1.1"
+        head.host = head.scheme = None
+        head.headers = Headers()
+        head.expect_continue = head.upgrade = False
+        head.size = 0
+        exchange = Exchange(self, stream, head, None)
+        flag = ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR if error.status != 408 else None
+        exchange.refusal = ProxyError(
+            flag, Source.DOWNSTREAM, error.status, error.details, body=_REASONS.get(error.status, b"Bad Request")
+        )
+        return exchange
+
+    def prepare(self, request: Request, exchange: Exchange) -> None:
+        """Everything before routing. Raises ProxyError where the request ends here."""
+        if request.path[:1] != b"/":
+            self._odd_target(request)
+        if exchange.upgrade:
+            self._check_upgrade(request)
+        self._prepare(request)
+        if exchange.expect_continue:
+            exchange.stream.send_informational(100)
+
+    def _odd_target(self, request: Request) -> None:
+        if request.method == b"CONNECT":
+            raise ProxyError(ResponseFlag.NO_ROUTE_FOUND, Source.LOCAL, 404, "route_not_found")
+        if request.path == b"*":
+            raise ProxyError(None, Source.LOCAL, 404, "absolute_path_rejected")
+
+    def _check_upgrade(self, request: Request) -> None:
+        """No upgrade is forwarded unless it was configured; h2c is taken for what it is without it (RFC 9110 7.8)."""
+        wanted = request.headers.joined(b"upgrade") or b""
+        if wanted.lower() == b"h2c":
+            request.headers.remove(b"http2-settings")
+            return
+        raise ProxyError(None, Source.LOCAL, 403, "upgrade_failed")
+
+    def route(self, request: Request, exchange: Exchange) -> None:
+        request.route = route = self.route_table.match(request)
+        if route is not None:
+            info = request.info
+            info.route_name = route.name
+            info.virtual_host = route.virtual_host
+            info.route_metadata = route.metadata
+        if self._timers or (route is not None and route.timers):
+            StreamTimers.arm(self._runtime.deadlines, self.config.timeouts, route, exchange)
+
+    def local_reply(self, request: Request, error: ProxyError) -> Response:
+        return self._local_replies(request, error)
+
+    def finished(self, exchange: Exchange) -> None:
+        """A request is over: numbers and logs."""
+        request = exchange.request
+        info = request.info
+        info.end = clock.monotonic()
+        statuses = self._statuses
+        statuses[info.status] = statuses.get(info.status, 0) + 1
+        self._bytes_received += info.wire_received
+        self._bytes_sent += info.wire_sent
+        self.stats.downstream_rq_time.record(int((info.end - info.start) * 1000))
+        for log in self._access_logs:
+            log.log(request, exchange.response)
+
+    def _expand(self) -> None:
+        """Turn what was counted per status into Envoy's counters; called before each flush of the statistics."""
+        stats = self.stats
+        for status, count in self._statuses.items():
+            stats.downstream_rq_completed.value += count
+            block = stats.by_class(status)
+            if block is not None:
+                block.value += count
+            else:
+                stats.downstream_rq_rx_reset.value += count
+            stats.downstream_rq_total.value += count
+            stats.downstream_rq_http1_total.value += count
+        self._statuses.clear()
+        stats.downstream_cx_rx_bytes_total.value += self._bytes_received
+        stats.downstream_cx_tx_bytes_total.value += self._bytes_sent
+        self._bytes_received = self._bytes_sent = 0
+        stats.downstream_rq_active.value = sum(1 for c in self._connections if c.handler is not None)

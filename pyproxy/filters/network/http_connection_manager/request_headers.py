@@ -1,0 +1,289 @@
+"""What the connection manager does to a request before it is routed: sanitise, normalise, say where it came from.
+
+Envoy: ConnectionManagerUtility::mutateRequestHeaders and "HTTP header sanitizing". Security posture: the
+downstream is not trusted; what says who it is gets removed or written here.
+"""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+
+from pyproxy.errors import ProxyError, Source
+from pyproxy.filters.network.http_connection_manager.config import (
+    EscapedSlashes,
+    HttpConnectionManagerConfig,
+    Underscores,
+)
+from pyproxy.http import path as paths
+from pyproxy.http.message import Request
+from pyproxy.http.request_id import RequestIds
+from pyproxy.network.local_address import first_address
+
+# RFC 9110 7.6.1: for this connection only.
+_HOP_BY_HOP = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+
+# What only an internal client may say (Envoy: cleanInternalHeaders).
+_INTERNAL_ONLY = frozenset(
+    (
+        b"x-envoy-retriable-status-codes",
+        b"x-envoy-retriable-header-names",
+        b"x-envoy-retry-on",
+        b"x-envoy-retry-grpc-on",
+        b"x-envoy-max-retries",
+        b"x-envoy-upstream-alt-stat-name",
+        b"x-envoy-upstream-rq-timeout-ms",
+        b"x-envoy-upstream-rq-per-try-timeout-ms",
+        b"x-envoy-upstream-rq-timeout-alt-response",
+        b"x-envoy-expected-rq-timeout-ms",
+        b"x-envoy-force-trace",
+        b"x-envoy-ip-tags",
+        b"x-envoy-original-url",
+        b"x-envoy-original-path",
+        b"x-envoy-hedge-on-per-try-timeout",
+        b"x-envoy-internal",
+    )
+)
+_EDGE_ONLY = (
+    b"x-envoy-decorator-operation",
+    b"x-envoy-downstream-service-cluster",
+    b"x-envoy-downstream-service-node",
+    b"x-envoy-original-host",
+)
+_XFF = b"x-forwarded-for"
+_XFP = b"x-forwarded-proto"
+_XFCC = b"x-forwarded-client-cert"
+_REQUEST_ID = b"x-request-id"
+_SPECIAL = frozenset(
+    (*_HOP_BY_HOP, *_INTERNAL_ONLY, *_EDGE_ONLY, _XFF, _XFCC, b"te", b"expect", b"x-envoy-external-address")
+)
+_PROTECTED = frozenset((b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", _XFCC, b"x-request-id"))
+
+
+class RequestPreparation:
+    """Prepares requests as one connection manager is configured to. Shared by all its requests."""
+
+    __slots__ = (
+        "_any_path_option",
+        "_config",
+        "_edge",
+        "_generate_id",
+        "_host_options",
+        "_ids",
+        "_internal",
+        "_plain",
+        "_scheme",
+        "_underscores",
+        "_via",
+    )
+
+    def __init__(self, config: HttpConnectionManagerConfig, ids: RequestIds) -> None:
+        paths_config, forwarding = config.paths, config.forwarding
+        self._config = config
+        self._ids = ids
+        self._generate_id = config.request_id.generate
+        self._edge = forwarding.use_remote_address
+        self._internal = tuple(ipaddress.ip_network(cidr, strict=False) for cidr in forwarding.internal_cidrs)
+        self._any_path_option = (
+            paths_config.normalize
+            or paths_config.merge_slashes
+            or paths_config.escaped_slashes is not EscapedSlashes.KEEP_UNCHANGED
+        )
+        self._host_options = (
+            paths_config.strip_any_host_port
+            or paths_config.strip_matching_host_port
+            or paths_config.strip_trailing_host_dot
+        )
+        self._underscores = config.underscores is not Underscores.ALLOW
+        self._via = forwarding.via
+        self._scheme = forwarding.scheme_overwrite
+        self._plain = not (
+            self._any_path_option
+            or self._host_options
+            or self._underscores
+            or self._via
+            or self._edge
+            or self._scheme
+            or config.add_user_agent
+            or forwarding.append_x_forwarded_port
+        )
+
+    def __call__(self, request: Request, *, secure: bool = False) -> None:
+        """Change the request in place. Raises ProxyError where it must not go on."""
+        headers = request.headers
+        index = headers.index
+        if self._plain and index.keys().isdisjoint(_SPECIAL):
+            # The common case: nothing to take away, two headers to add.
+            if b"#" in request.path:
+                raise _refused(400, "path_normalization_failed")
+            if _XFP not in index:
+                headers.add(_XFP, b"https" if secure else b"http")
+        else:
+            self._in_full(request, secure)
+        proto = index[_XFP]
+        if not request.scheme:
+            request.scheme = proto if proto in (b"http", b"https") else b"http"
+        if self._generate_id and _REQUEST_ID not in index:
+            headers.add(_REQUEST_ID, self._ids.next())
+        if not request.authority:
+            raise _refused(400, "missing_host_header")
+
+    def _in_full(self, request: Request, secure: bool) -> None:
+        self._paths(request)
+        if self._host_options:
+            self._host(request, secure)
+        if self._underscores:
+            self._check_underscores(request)
+        self._remove_hop_by_hop(request)
+        internal, client = self._origin(request, secure)
+        headers = request.headers
+        if not internal:
+            for name in _INTERNAL_ONLY & headers.index.keys():
+                headers.remove(name)
+        else:
+            headers.set(b"x-envoy-internal", b"true")
+            request.info.internal = True
+        if self._config.forwarding.forward_client_cert == "SANITIZE" or not secure:
+            headers.remove(_XFCC)
+        if self._via:
+            headers.add(b"via", self._via) if b"via" not in headers.index else headers.set(
+                b"via",
+                headers.joined(b"via") + b", " + self._via,  # type: ignore[operator]
+            )
+        if self._edge and not internal:
+            for name in _EDGE_ONLY:
+                headers.remove(name)
+            headers.set(b"x-envoy-external-address", client.encode())
+            if not self._config.request_id.preserve_external and self._generate_id and _REQUEST_ID in headers.index:
+                headers.set(_REQUEST_ID, self._ids.next())
+
+    # Where it came from
+
+    def _origin(self, request: Request, secure: bool) -> tuple[bool, str]:
+        """Whether the request is internal, and the address of the client. Writes x-forwarded-*."""
+        headers, forwarding = request.headers, self._config.forwarding
+        connection = request.info.connection
+        peer = connection.direct_remote[0]
+        forwarded = headers.joined(_XFF)
+        client, single = "", forwarded is None
+        if forwarding.use_remote_address:
+            if forwarding.xff_num_trusted_hops and forwarded is not None:
+                client, _ = _client_of(forwarded, forwarding.xff_num_trusted_hops - 1)
+            client = client or peer
+            if not forwarding.skip_xff_append:
+                own = first_address() if _is_loopback(peer) else peer
+                headers.set(_XFF, own.encode() if forwarded is None else forwarded + b"," + own.encode())
+            if not forwarding.xff_num_trusted_hops or _XFP not in headers.index:
+                headers.set(_XFP, b"https" if secure else b"http")
+        else:
+            if forwarded is not None:
+                client, single = _client_of(forwarded, forwarding.xff_num_trusted_hops)
+            if _XFP not in headers.index:
+                headers.add(_XFP, b"https" if secure else b"http")
+        if self._scheme:
+            request.scheme = self._scheme
+            headers.set(_XFP, self._scheme)
+        internal = single and bool(client) and self._is_internal(client)
+        if client and client != connection.remote[0]:
+            connection = copy.copy(connection)
+            connection.remote = (client, 0)
+            request.info.connection = connection
+        return internal, client or peer
+
+    def _is_internal(self, client: str) -> bool:
+        try:
+            address = ipaddress.ip_address(client)
+        except ValueError:
+            return not client or "/" in client
+        return any(address in network for network in self._internal)
+
+    # Path and authority
+
+    def _paths(self, request: Request) -> None:
+        path = request.path
+        if b"#" in path:
+            raise _refused(400, "path_normalization_failed")
+        if not self._any_path_option or path[:1] != b"/":
+            return
+        options = self._config.paths
+        if options.escaped_slashes is not EscapedSlashes.KEEP_UNCHANGED:
+            unescaped = paths.unescape_slashes(path)
+            if unescaped is not path:
+                if options.escaped_slashes is EscapedSlashes.REJECT_REQUEST:
+                    raise _refused(400, "path_normalization_failed")
+                path = unescaped
+        if options.normalize:
+            normal = paths.normalize(path)
+            if normal is None:
+                raise _refused(400, "path_normalization_failed")
+            path = normal
+        if options.merge_slashes:
+            path = paths.merge_slashes(path)
+        if (
+            options.escaped_slashes is EscapedSlashes.UNESCAPE_AND_REDIRECT
+            and paths.unescape_slashes(request.path) != request.path
+        ):
+            raise ProxyError(None, Source.LOCAL, 307, "path_normalization_failed", headers=((b"location", path),))
+        request.path = path
+
+    def _host(self, request: Request, secure: bool) -> None:
+        options = self._config.paths
+        host, colon, port = request.authority.rpartition(b":")
+        if not colon or not port.isdigit():
+            host, colon, port = request.authority, b"", b""
+        if options.strip_trailing_host_dot and host.endswith(b"."):
+            host = host[:-1]
+        if colon:
+            own = b"%d" % request.info.connection.local[1]
+            if options.strip_any_host_port or (options.strip_matching_host_port and port == own):
+                colon = port = b""
+        request.authority = host + colon + port
+
+    def _check_underscores(self, request: Request) -> None:
+        named = [name for name in request.headers.index if b"_" in name]
+        if not named:
+            return
+        if self._config.underscores is Underscores.REJECT_REQUEST:
+            raise ProxyError(None, Source.DOWNSTREAM, 400, "http1.unexpected_underscore", body=b"Bad Request")
+        for name in named:
+            request.headers.remove(name)
+
+    def _remove_hop_by_hop(self, request: Request) -> None:
+        headers = request.headers
+        index = headers.index
+        nominated = headers.joined(b"connection")
+        if nominated is not None:
+            for name in nominated.lower().split(b","):
+                name = name.strip()
+                if name in _PROTECTED:
+                    raise _refused(400, "connection_header_removal_rejected")
+                if name != b"te":
+                    headers.remove(name)
+        for name in _HOP_BY_HOP:
+            if name in index:
+                headers.remove(name)
+        if b"te" in index and b"trailers" not in (headers.joined(b"te") or b"").lower():
+            headers.remove(b"te")
+        if b"expect" in index and index[b"expect"].lower() == b"100-continue":
+            headers.remove(b"expect")
+
+
+def _client_of(forwarded: bytes, hops: int) -> tuple[str, bool]:
+    """The address `hops` from the right of x-forwarded-for, and whether it is the only one; empty if unusable."""
+    addresses = forwarded.split(b",")
+    if len(addresses) <= hops:
+        return "", False
+    text = addresses[-1 - hops].strip().decode("latin-1")
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return "", False
+    return text, len(addresses) == 1
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith("127.") or address == "::1"
+
+
+def _refused(status: int, details: str) -> ProxyError:
+    return ProxyError(None, Source.DOWNSTREAM, status, details)

@@ -1,0 +1,75 @@
+"""What the connection manager does to a response before it is sent (Envoy: mutateResponseHeaders)."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+
+from pyproxy.filters.network.http_connection_manager.config import HttpConnectionManagerConfig, ServerHeader
+from pyproxy.http.message import Headers, Request, Response
+
+_HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding"))
+_SERVER = b"server"
+_DATE = b"date"
+
+
+class DateHeader:
+    """The Date of now, made once a second (RFC 9110 6.6.1)."""
+
+    __slots__ = ("_until", "_value")
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._value = b""
+
+    def at(self, wall: float) -> bytes:
+        if wall >= self._until or wall < self._until - 1:
+            second = int(wall)
+            self._until = second + 1.0
+            self._value = formatdate(second, usegmt=True).encode()
+        return self._value
+
+
+class ResponseFinalization:
+    """Finishes responses as one connection manager is configured to. Shared by all its responses."""
+
+    __slots__ = ("_always_id", "_date", "_overwrite_server", "_pass_server", "_plain", "_server", "_via")
+
+    def __init__(self, config: HttpConnectionManagerConfig) -> None:
+        self._date = DateHeader()
+        self._server = config.server_name
+        self._overwrite_server = config.server_header is ServerHeader.OVERWRITE
+        self._pass_server = config.server_header is ServerHeader.PASS_THROUGH
+        self._always_id = config.request_id.always_set_in_response
+        self._via = config.forwarding.via
+        self._plain = not (self._always_id or self._via)
+
+    def __call__(self, request: Request, response: Response) -> None:
+        headers = response.headers
+        index = headers.index
+        if not index.keys().isdisjoint(_HOP_BY_HOP):
+            _remove_hop_by_hop(headers)
+        if _DATE not in index:
+            headers.add(_DATE, self._date.at(request.info.start_wall))
+        if _SERVER not in index:
+            if not self._pass_server:
+                headers.add(_SERVER, self._server)
+        elif self._overwrite_server:
+            headers.set(_SERVER, self._server)
+        if not self._plain:
+            self._extras(request, headers)
+
+    def _extras(self, request: Request, headers: Headers) -> None:
+        if self._always_id:
+            request_id = request.headers.get(b"x-request-id")
+            if request_id is not None:
+                headers.set(b"x-request-id", request_id)
+        if self._via:
+            via = headers.joined(b"via")
+            headers.set(b"via", self._via if via is None else via + b", " + self._via)
+
+
+def _remove_hop_by_hop(headers: Headers) -> None:
+    pairs = headers.pairs
+    pairs[:] = [pair for pair in pairs if pair[0] not in _HOP_BY_HOP]
+    for name in _HOP_BY_HOP & headers.index.keys():
+        del headers.index[name]

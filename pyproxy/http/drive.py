@@ -1,0 +1,109 @@
+"""Runs one coroutine per request without a Task.
+
+A Task costs a turn of the loop to start and another for each wake-up. The request path waits for few things, all
+of them ours, so a `Drive` steps its coroutine at once: from the callback that brought what it waited for.
+Filters may also await asyncio futures; what needs `asyncio.current_task()` does not work here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+
+class Waiter:
+    """Something to await that is over when somebody calls `wake`. Subclasses say what `result` gives or raises."""
+
+    __slots__ = ("_drive", "_over")
+
+    def __init__(self) -> None:
+        self._drive: Drive | None = None
+        self._over = False
+
+    def result(self) -> Any:
+        """What awaiting gives; may raise."""
+        return None
+
+    def wake(self) -> None:
+        """It is over. Steps the coroutine that waits, if there is one."""
+        self._over = True
+        drive = self._drive
+        if drive is not None:
+            self._drive = None
+            drive.step()
+
+    def attach(self, drive: Drive) -> None:
+        self._drive = drive
+
+    def detach(self) -> None:
+        """The coroutine no longer waits here: it was thrown out."""
+        self._drive = None
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if not self._over:
+            yield self
+        return self.result()
+
+
+class Drive:
+    """Steps a coroutine. Subclasses say what to do with its end in `on_return` and `on_raise`."""
+
+    __slots__ = ("_coroutine", "_waiting_for")
+
+    def __init__(self) -> None:
+        self._coroutine: Coroutine[Any, Any, Any] | None = None
+        self._waiting_for: Any = None
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Begin; the coroutine runs until it first has to wait."""
+        self._coroutine = coroutine
+        self.step()
+
+    def step(self) -> None:
+        """Go on until the coroutine waits again or ends."""
+        coroutine = self._coroutine
+        if coroutine is None:
+            return
+        self._waiting_for = None
+        try:
+            waiting = coroutine.send(None)
+        except StopIteration as stop:
+            self._coroutine = None
+            self.on_return(stop.value)
+        except Exception as error:  # noqa: BLE001 - every failure of a filter has to become a reply
+            self._coroutine = None
+            self.on_raise(error)
+        else:
+            self._wait(waiting)
+
+    def throw(self, error: Exception) -> None:
+        """Stop the coroutine where it waits: its `finally` blocks run, nothing is reported."""
+        coroutine, self._coroutine = self._coroutine, None
+        if coroutine is None:
+            return
+        if isinstance(self._waiting_for, Waiter):
+            self._waiting_for.detach()
+        self._waiting_for = None
+        try:
+            coroutine.throw(error)
+        except (StopIteration, type(error)):
+            return
+        coroutine.close()  # it would wait again
+
+    def on_return(self, value: Any) -> None:
+        raise NotImplementedError
+
+    def on_raise(self, error: Exception) -> None:
+        raise NotImplementedError
+
+    def _wait(self, waiting: Any) -> None:
+        self._waiting_for = waiting
+        if isinstance(waiting, Waiter):
+            waiting.attach(self)
+        else:  # an asyncio future: this is what Task does with it
+            waiting._asyncio_future_blocking = False
+            waiting.add_done_callback(self._future_done)
+
+    def _future_done(self, future: object) -> None:
+        if future is self._waiting_for:
+            self.step()

@@ -1,0 +1,28 @@
+"""Which HTTP/1 engine is in use: llhttp where it is installed, else the pure one on h11.
+
+`pyproxy --version`, the start log and `/server_info` say which; the benchmark asserts the fast one.
+"""
+
+from __future__ import annotations
+
+from pyproxy.http.codec import CodecOptions, RequestDecoder, ResponseDecoder
+
+try:
+    from pyproxy.http import h1 as _engine
+except ImportError:  # httptools is not there for this platform
+    from pyproxy.http import h1_py as _engine  # type: ignore[no-redef]
+
+H1_ENGINE: str = _engine.ENGINE
+
+
+def new_request_decoder(options: CodecOptions) -> RequestDecoder:
+    """Custom methods are beyond llhttp, whose list of methods is fixed: they need the pure engine."""
+    if options.allow_custom_methods:
+        from pyproxy.http import h1_py  # noqa: PLC0415 - loaded only where it is wanted
+
+        return h1_py.H1RequestDecoder(options)
+    return _engine.H1RequestDecoder(options)
+
+
+def new_response_decoder(options: CodecOptions) -> ResponseDecoder:
+    return _engine.H1ResponseDecoder(options)

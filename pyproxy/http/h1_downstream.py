@@ -1,0 +1,399 @@
+"""A downstream HTTP/1 connection: one request at a time, in order, with keep-alive and pipelining (RFC 9112 9.3)."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from pyproxy import clock
+from pyproxy.errors import ProxyError, ResponseFlag, Source
+from pyproxy.http import h1_encode
+from pyproxy.http.body import Body, Trailers
+from pyproxy.http.codec import CodecError, End, RequestDecoder, RequestEvent, RequestHead
+from pyproxy.http.message import Headers
+from pyproxy.http.stream import RequestHandler, StreamAcceptor
+from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
+from pyproxy.network.connection import Connection
+from pyproxy.network.cork import Cork
+from pyproxy.tasks import Deadlines
+
+SMALL = 4096
+"""Up to this many bytes copying a chunk into its frame is cheaper than a longer writev."""
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_BODILESS = frozenset((204, 304))
+
+
+@dataclass(frozen=True, slots=True)
+class H1DownstreamOptions:
+    """How a connection behaves. Deadlines are None where the timeout is off; seconds for times.
+
+    `trailers` sends response trailers on; `proper_case` writes header names as `Content-Type`.
+    """
+
+    idle: Deadlines | None = None
+    stream_idle: Deadlines | None = None
+    request_headers: Deadlines | None = None
+    delayed_close: Deadlines | None = None
+    max_duration: float = 0.0
+    max_requests: int = 0
+    trailers: bool = False
+    proper_case: bool = False
+
+
+class H1Downstream(Connection):
+    """One connection, which is also the stream of the request that it carries at the moment."""
+
+    __slots__ = (
+        "_acceptor",
+        "_body",
+        "_chunked",
+        "_closing",
+        "_decoder",
+        "_head_method",
+        "_keep_alive",
+        "_options",
+        "_queue",
+        "_request_ended",
+        "_response_body",
+        "_stream_info",
+        "_version",
+        "handler",
+        "info",
+        "last_active",
+        "requests",
+    )
+
+    def __init__(
+        self, cork: Cork, decoder: RequestDecoder, acceptor: StreamAcceptor, options: H1DownstreamOptions
+    ) -> None:
+        super().__init__(cork)
+        self._decoder = decoder
+        self._acceptor = acceptor
+        self._options = options
+        self._queue: deque[RequestEvent] = deque()  # events of requests behind the one in progress
+        self._body: Body | None = None  # of the request, while it comes
+        self._response_body: Body | None = None  # while it goes
+        self._request_ended = True
+        self._head_method = b""
+        self._version = ""
+        self._keep_alive = True
+        self._chunked = False
+        self._closing = False  # no more requests are read
+        self._stream_info: StreamInfo | None = None
+        self.handler: RequestHandler | None = None
+        self.info = ConnectionInfo()
+        self.last_active = 0.0
+        self.requests = 0
+
+    # The life of the connection
+
+    def on_open(self) -> None:
+        self.last_active = clock.monotonic()
+        self._acceptor.on_open(self)
+        options = self._options
+        if options.idle is not None:
+            options.idle.arm(self)
+        if options.stream_idle is not None:
+            options.stream_idle.arm(self)
+
+    def on_bytes(self, data: bytes) -> None:
+        if self._closing:
+            return
+        events = self._decoder.receive(data)
+        if not events:
+            self._head_incomplete()
+            return
+        if self._queue:
+            self._queue.extend(events)
+            return
+        for position, event in enumerate(events):
+            if type(event) is RequestHead:
+                if self.handler is not None:
+                    self._queue.extend(events[position:])
+                    self.pause_reading()
+                    return
+                self._begin(event)
+            else:
+                self._rest_of_message(event)
+
+    def on_eof(self) -> bool:
+        # A downstream that sends FIN after its request may still read the answer.
+        if self.handler is None or not self._request_ended:
+            return False
+        self._keep_alive = False
+        return True
+
+    def on_closed(self, error: Exception | None) -> None:
+        options = self._options
+        for deadlines in (options.idle, options.stream_idle, options.request_headers, options.delayed_close):
+            if deadlines is not None:
+                deadlines.disarm(self)
+        self._closing = True
+        self._queue.clear()
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            handler.on_downstream_reset(_gone())
+        self._drop_bodies(_gone())
+        self._acceptor.on_closed(self)
+
+    def on_writable(self, writable: bool) -> None:
+        body = self._response_body
+        if body is not None:
+            self.last_active = clock.monotonic()
+            if writable:
+                body.release()
+            else:
+                body.hold()
+
+    def on_deadline(self, deadlines: Deadlines) -> None:
+        """One of the connection's timeouts. Idle clocks are not restarted by traffic: look, and wait for the rest."""
+        options = self._options
+        if deadlines is options.delayed_close:
+            self.abort() if self._out else self.close()
+        elif deadlines is options.request_headers:
+            if self.handler is None and not self._closing:
+                self._refuse(CodecError(408, "request_header_timeout", "the request head took too long"))
+        elif deadlines is options.idle:
+            if self.handler is None and self._idle_for(deadlines):
+                self.close()
+        elif self.handler is not None and self._idle_for(deadlines):
+            self.handler.on_downstream_reset(_stream_idle())
+
+    def _idle_for(self, deadlines: Deadlines) -> bool:
+        left = self.last_active + deadlines.seconds - clock.monotonic()
+        if left <= 0.001:
+            return True
+        deadlines.arm_early(self, left)
+        return False
+
+    def drain(self) -> None:
+        """Take no further request: close when idle, else after the response in progress."""
+        self._keep_alive = False
+        if self.handler is None and not self._closing:
+            self.close()
+
+    # Requests
+
+    def _begin(self, head: RequestHead) -> None:
+        self.requests += 1
+        self._head_method = head.method
+        self._version = head.version
+        self._keep_alive = self._keep_alive and head.keep_alive
+        if head.ended:
+            self._request_ended = True
+            body = Body.complete(head.body) if head.body or head.chunked else None
+        else:
+            self._request_ended = False
+            self._body = body = Body(self)
+        if self._options.max_requests and self.requests >= self._options.max_requests:
+            self._keep_alive = False
+        self.handler = handler = self._acceptor.on_request(self, head, body)
+        handler.start()
+
+    def _rest_of_message(self, event: bytes | End | CodecError) -> None:
+        body = self._body
+        if isinstance(event, CodecError):
+            self._broken(event)
+        elif self._closing or body is None:
+            return
+        elif isinstance(event, End):
+            self._body = None
+            self._request_ended = True
+            self.last_active = clock.monotonic()
+            body.end(event.trailers)
+            if self.handler is not None:
+                self.handler.on_request_end()
+        else:
+            self.last_active = clock.monotonic()
+            body.feed(event)
+
+    def _broken(self, error: CodecError) -> None:
+        """The downstream broke the protocol: answer if nothing was answered yet, and read no more."""
+        if self.handler is None:
+            self._refuse(error)
+            return
+        self._keep_alive = False
+        self._closing = True
+        if not self._request_ended:
+            self.handler.on_downstream_reset(
+                ProxyError(
+                    ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR,
+                    Source.DOWNSTREAM,
+                    error.status,
+                    error.details,
+                    body=b"Bad Request",
+                )
+            )
+
+    def _refuse(self, error: CodecError) -> None:
+        self._keep_alive = False
+        self._closing = True
+        self._request_ended = False
+        self._head_method = b""
+        self._version = "HTTP/1.1"
+        self.handler = self._acceptor.on_codec_error(self, error)
+        self.handler.start()
+
+    def _head_incomplete(self) -> None:
+        if self.handler is None and self._options.request_headers is not None:
+            self._options.request_headers.arm_once(self)
+
+    # Responses: DownstreamStream and Sink
+
+    def send_informational(self, status: int) -> None:
+        if status == 100 and self._version == "HTTP/1.1":
+            self.write(_CONTINUE)
+
+    def close_after_response(self) -> None:
+        self._keep_alive = False
+
+    def send_response(self, status: int, headers: Headers, body: Body | None, info: StreamInfo) -> None:
+        pairs = headers.pairs
+        if not self._request_ended:
+            self._keep_alive = False  # what is left of the request must never be read as the next one
+        if not self._keep_alive:
+            pairs.append((b"connection", b"close"))
+        elif self._version == "HTTP/1.0":
+            pairs.append((b"connection", b"keep-alive"))
+        bodiless = self._head_method == b"HEAD" or status in _BODILESS
+        self._chunked = False
+        if not bodiless and b"content-length" not in headers.index:
+            self._frame(headers, body)
+        if self._options.proper_case:
+            pairs = h1_encode.title_case(pairs)
+        head = h1_encode.response_head(status, pairs)
+        info.header_sent = info.wire_sent = len(head)
+        self._stream_info = info
+        self.write(head)
+        if body is None:
+            self._sent()
+            return
+        if bodiless:
+            body.detach()
+            self._sent()
+            return
+        self._response_body = body
+        if self.write_blocked:
+            body.hold()
+        body.pipe_to(self)
+
+    def _frame(self, headers: Headers, body: Body | None) -> None:
+        """No length is known: chunks, or for HTTP/1.0 the end of the connection (RFC 9112 6.3)."""
+        if body is None:
+            headers.pairs.append((b"content-length", b"0"))
+        elif self._version == "HTTP/1.0":
+            self._keep_alive = False
+            headers.pairs[:] = [pair for pair in headers.pairs if pair[0] != b"connection"]
+            headers.pairs.append((b"connection", b"close"))
+        else:
+            self._chunked = True
+            headers.pairs.append((b"transfer-encoding", b"chunked"))
+
+    def on_data(self, chunk: bytes) -> None:
+        info = self._stream_info
+        assert info is not None
+        size = len(chunk)
+        info.bytes_sent += size
+        info.wire_sent += size
+        if not self._chunked:
+            self.write(chunk)
+        elif size <= SMALL:
+            self.write(b"%x\r\n%b\r\n" % (size, chunk))
+        else:
+            for piece in h1_encode.chunk(chunk):
+                self.write(piece)
+
+    def on_end(self, trailers: Trailers | None) -> None:
+        if self._chunked:
+            self.write(h1_encode.last_chunk(trailers if self._options.trailers else None))
+            if self._stream_info is not None:
+                self._stream_info.response_trailers = trailers
+        self._sent()
+
+    def on_abort(self, error: ProxyError) -> None:
+        """The response broke off: the downstream must be able to tell, so the connection ends without a terminator."""
+        self._response_body = None
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            handler.on_downstream_reset(error)
+        if self._chunked or self._version == "HTTP/1.1":
+            self.close()
+        else:
+            self.abort()
+
+    def cancel_body(self, error: ProxyError) -> None:
+        """Nobody wants the rest of the request: the response says what follows."""
+
+    def reset(self) -> None:
+        self._drop_bodies(_gone())
+        self.close()
+
+    def _sent(self) -> None:
+        """The response is out: the next request, or the end of the connection."""
+        self._response_body = None
+        self._stream_info = None
+        handler, self.handler = self.handler, None
+        self.last_active = clock.monotonic()
+        if handler is not None:
+            handler.on_sent()
+        if not self._keep_alive:
+            self._finish_connection()
+        elif self._queue:
+            self._serve_queue()
+
+    def _finish_connection(self) -> None:
+        if self._request_ended and not self._queue and not self._closing:
+            self._closing = True
+            self.close()
+            return
+        # Closing with unread bytes would send RST, which may overtake the response: take what comes for a while.
+        self._closing = True
+        body, self._body = self._body, None
+        if body is not None:
+            body.abort(_gone())
+        self._queue.clear()
+        self.resume_reading()
+        self.shutdown_write()
+        if self._options.delayed_close is not None:
+            self._options.delayed_close.arm(self)
+        else:
+            self.close()
+
+    def _serve_queue(self) -> None:
+        """Requests that were pipelined behind the one that is done."""
+        queue = self._queue
+        while queue and not self._closing:
+            if type(queue[0]) is RequestHead and self.handler is not None:
+                return
+            event = queue.popleft()
+            if type(event) is RequestHead:
+                self._begin(event)
+            else:
+                self._rest_of_message(event)  # type: ignore[arg-type]
+        if not queue:
+            self.resume_reading()
+
+    def _drop_bodies(self, error: ProxyError) -> None:
+        request_body, self._body = self._body, None
+        if request_body is not None:
+            request_body.abort(error)
+        response_body, self._response_body = self._response_body, None
+        if response_body is not None:
+            response_body.detach()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "closing" if self._closing else "busy" if self.handler else "idle"
+        return f"<H1Downstream {self.info.connection_id} {state}, {self.requests} requests>"
+
+
+def _gone() -> ProxyError:
+    return ProxyError(
+        ResponseFlag.DOWNSTREAM_CONNECTION_TERMINATION, Source.DOWNSTREAM, 0, "downstream_remote_disconnect"
+    )
+
+
+def _stream_idle() -> ProxyError:
+    return ProxyError(
+        ResponseFlag.STREAM_IDLE_TIMEOUT, Source.LOCAL, 408, "stream_idle_timeout", body=b"stream timeout"
+    )

@@ -1,0 +1,61 @@
+"""The seam between a codec's connection and what handles its requests, the same for every HTTP version."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pyproxy.errors import ProxyError
+from pyproxy.http.body import Body
+from pyproxy.http.codec import CodecError, RequestHead
+from pyproxy.http.message import Headers
+from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
+
+
+class DownstreamStream(Protocol):
+    """Where the response to one request goes. HTTP/1 has one of them at a time per connection."""
+
+    info: ConnectionInfo
+
+    def send_informational(self, status: int) -> None:
+        """Send an interim response (100)."""
+
+    def send_response(self, status: int, headers: Headers, body: Body | None, info: StreamInfo) -> None:
+        """Send the response. The body follows by itself; the handler's `on_sent` is called when it is out.
+
+        The codec adds the framing headers to `headers` and writes sizes and times to `info`.
+        """
+
+    def close_after_response(self) -> None:
+        """The connection carries no further request (HTTP/1: `connection: close`; HTTP/2: GOAWAY)."""
+
+    def reset(self) -> None:
+        """Give the stream up: the response cannot be finished."""
+
+
+class RequestHandler(Protocol):
+    """What was made of one request."""
+
+    def start(self) -> None: ...
+
+    def on_request_end(self) -> None:
+        """The whole request is here (called only for a request whose body came after its head)."""
+
+    def on_sent(self) -> None:
+        """The whole response was handed to the connection."""
+
+    def on_downstream_reset(self, error: ProxyError) -> None:
+        """The downstream has gone, or broke the protocol, before the response was out."""
+
+
+class StreamAcceptor(Protocol):
+    """Takes the requests of one downstream connection."""
+
+    def on_request(self, stream: DownstreamStream, head: RequestHead, body: Body | None) -> RequestHandler:
+        """A request came: make its handler. The connection then calls `start`."""
+
+    def on_codec_error(self, stream: DownstreamStream, error: CodecError) -> RequestHandler:
+        """The downstream broke the protocol between requests: make the handler that answers."""
+
+    def on_open(self, connection: object) -> None: ...
+
+    def on_closed(self, connection: object) -> None: ...

@@ -1,0 +1,67 @@
+"""One listener: accepts connections and hands each to the network filters of its filter chain."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+from pyproxy.config.listener import FilterChainConfig, ListenerConfig
+from pyproxy.network.connection import Connection
+from pyproxy.runtime import Runtime
+from pyproxy.telemetry.stat_blocks import ListenerStats
+
+
+class Listener:
+    """Accepts on its sockets until it is drained."""
+
+    def __init__(self, config: ListenerConfig, runtime: Runtime) -> None:
+        self.config = config
+        self._runtime = runtime
+        self._servers: list[asyncio.AbstractServer] = []
+        self.stats = ListenerStats(runtime.stats, config.stat_prefix or _stat_name(config))
+        chain = config.filter_chains[0] if config.filter_chains else config.default_filter_chain
+        assert chain is not None
+        self._terminal = _build_chain(chain, runtime)
+
+    @property
+    def connections(self) -> int:
+        count: int = self._terminal.connections
+        return count
+
+    async def listen(self, sockets: list[socket.socket]) -> None:
+        loop = self._runtime.loop
+        for bound in sockets:
+            if bound.family == socket.AF_UNIX:
+                server: Any = await loop.create_unix_server(self._accept, sock=bound)
+            else:
+                server = await loop.create_server(self._accept, sock=bound, backlog=self.config.backlog or 4096)
+            self._servers.append(server)
+
+    def _accept(self) -> Connection:
+        self.stats.downstream_cx_total.value += 1
+        connection: Connection = self._terminal.open_connection()
+        return connection
+
+    def stop_accepting(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    def drain(self) -> None:
+        """Accept no more; connections end with the request that they are in."""
+        self.stop_accepting()
+        self._terminal.drain()
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.config.name} on {len(self._servers)} sockets, {self.connections} connections>"
+
+
+def _build_chain(chain: FilterChainConfig, runtime: Runtime) -> Any:
+    """The network filters of one chain; today the connection manager is the only one."""
+    return chain.filters[-1].config.build(runtime)
+
+
+def _stat_name(config: ListenerConfig) -> str:
+    """Envoy names a listener's statistics by its address, with `:` turned into `_`."""
+    return str(config.addresses[0]).replace(":", "_")

@@ -1,0 +1,54 @@
+"""The listeners of one worker: added, replaced and drained from what the configuration says."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+
+from pyproxy import clock
+from pyproxy.config.listener import ListenerConfig
+from pyproxy.listeners.listener import Listener
+from pyproxy.runtime import Runtime
+
+SocketKey = tuple[str, int]
+"""(listener name, position of the address in the listener)."""
+
+_LOOK_AGAIN = 0.02
+
+
+class ListenerManager:
+    """Name -> Listener."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._listeners: dict[str, Listener] = {}
+
+    async def apply(self, configs: tuple[ListenerConfig, ...], sockets: Mapping[SocketKey, socket.socket]) -> None:
+        """Make the listeners be what `configs` say. Unchanged ones are left alone."""
+        wanted = {config.name: config for config in configs}
+        for name, listener in list(self._listeners.items()):
+            if wanted.get(name) != listener.config:
+                listener.drain()
+                del self._listeners[name]
+        for name, config in wanted.items():
+            if name not in self._listeners:
+                listener = Listener(config, self._runtime)
+                await listener.listen([sockets[name, at] for at in range(len(config.addresses))])
+                self._listeners[name] = listener
+
+    @property
+    def connections_active(self) -> int:
+        return sum(listener.connections for listener in self._listeners.values())
+
+    def stop_accepting(self) -> None:
+        for listener in self._listeners.values():
+            listener.stop_accepting()
+
+    async def drain(self, seconds: float) -> None:
+        """Accept no more and wait until no connection is left, at most `seconds`."""
+        for listener in self._listeners.values():
+            listener.drain()
+        end = clock.monotonic() + seconds
+        while self.connections_active and clock.monotonic() < end:
+            await asyncio.sleep(_LOOK_AGAIN)

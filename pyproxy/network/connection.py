@@ -1,0 +1,181 @@
+"""One TCP connection (or Unix socket) between asyncio and whatever speaks a protocol on it.
+
+Subclasses override `on_bytes` and the other hooks. They never touch the transport: a write to a closed uvloop
+transport raises, and two writes would be two system calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+from pyproxy.network.cork import Cork
+
+Peer = tuple[str, int]
+
+
+class Connection(asyncio.Protocol):
+    """One connection. `closed` is True from the moment when nothing more can be written."""
+
+    __slots__ = (
+        "_close_when_flushed",
+        "_cork",
+        "_dirty",
+        "_out",
+        "closed",
+        "reading_paused",
+        "transport",
+        "write_blocked",
+    )
+
+    def __init__(self, cork: Cork) -> None:
+        self._cork = cork
+        self._out: list[bytes] = []
+        self._dirty = False
+        self._close_when_flushed = False
+        self.transport: Any = None
+        self.closed = False
+        self.write_blocked = False
+        self.reading_paused = False
+
+    # Hooks of subclasses
+
+    def on_open(self) -> None:
+        """The connection is there."""
+
+    def on_bytes(self, data: bytes) -> None:
+        """Bytes came."""
+        raise NotImplementedError
+
+    def on_eof(self) -> bool:
+        """The peer will send no more. True keeps our half open."""
+        return False
+
+    def on_closed(self, error: Exception | None) -> None:
+        """The connection is gone; called once."""
+
+    def on_writable(self, writable: bool) -> None:
+        """The peer has fallen behind (False) or caught up (True)."""
+
+    # What subclasses do
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes; they go out at the end of the running callback. Dropped once the connection is closed."""
+        if self.closed:
+            return
+        self._out.append(data)
+        if not self._dirty:
+            self._dirty = True
+            self._cork.add(self)
+
+    def flush(self) -> None:
+        """Hand what is queued to the kernel. Called by the cork."""
+        self._dirty = False
+        out = self._out
+        if out and not self.closed:
+            if len(out) == 1:
+                self.transport.write(out[0])
+            else:
+                self.transport.writelines(out)
+        out.clear()
+        if self._close_when_flushed and not self.closed:
+            self._close_when_flushed = False
+            self.closed = True
+            self.transport.close()
+
+    def close(self) -> None:
+        """Close after what was written so far."""
+        if self.closed:
+            return
+        if self._out:
+            self._close_when_flushed = True
+        else:
+            self.closed = True
+            if self.transport is not None:
+                self.transport.close()
+
+    def abort(self) -> None:
+        """Close now (RST where the kernel still holds data)."""
+        if not self.closed:
+            self.closed = True
+            self._out.clear()
+            if self.transport is not None:
+                self.transport.abort()
+
+    def shutdown_write(self) -> None:
+        """Send FIN after what was written so far; go on reading."""
+        if not self.closed:
+            if self._out:
+                self.flush()
+            self.transport.write_eof()
+
+    def pause_reading(self) -> None:
+        if not self.reading_paused and not self.closed:
+            self.reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.reading_paused and not self.closed:
+            self.reading_paused = False
+            self.transport.resume_reading()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.on_open()
+
+    def data_received(self, data: bytes) -> None:
+        cork = self._cork
+        cork.inside = True
+        try:
+            self.on_bytes(data)
+        finally:
+            cork.pull()
+
+    def eof_received(self) -> bool:
+        cork = self._cork
+        cork.inside = True
+        try:
+            return self.on_eof()
+        finally:
+            cork.pull()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._out.clear()
+        cork = self._cork
+        cork.inside = True
+        try:
+            self.on_closed(exc)
+        finally:
+            cork.pull()
+
+    def pause_writing(self) -> None:
+        self.write_blocked = True
+        self.on_writable(False)
+
+    def resume_writing(self) -> None:
+        self.write_blocked = False
+        self.on_writable(True)
+
+    # Facts
+
+    def peer(self) -> Peer:
+        return _peer(self.transport.get_extra_info("peername"))
+
+    def local(self) -> Peer:
+        return _peer(self.transport.get_extra_info("sockname"))
+
+    def socket(self) -> socket.socket | None:
+        found: socket.socket | None = self.transport.get_extra_info("socket")
+        return found
+
+
+def _peer(address: Any) -> Peer:
+    if isinstance(address, tuple):
+        return str(address[0]), int(address[1])
+    if isinstance(address, bytes):
+        return address.decode(errors="replace"), 0
+    return str(address or ""), 0
