@@ -16,19 +16,20 @@ class LeastRequest:
     Two choices are nearly as good as a look at all of them (Mitzenmacher, The Power of Two Choices).
     """
 
-    __slots__ = ("_choices", "_hosts", "_random")
+    __slots__ = ("_count", "_hosts", "_others", "_random")
 
     def __init__(self, hosts: tuple[Host, ...], rng: random.Random, choices: int) -> None:
         self._hosts = hosts
         self._random = rng.random
-        self._choices = choices
+        self._count = len(hosts)
+        self._others = range(choices - 1)
 
     def choose(self, _request: Request) -> Host:
         hosts = self._hosts
         draw = self._random
-        count = len(hosts)
+        count = self._count
         best = hosts[int(draw() * count)]
-        for _ in range(1, self._choices):
+        for _ in self._others:
             other = hosts[int(draw() * count)]
             if other.rq_active < best.rq_active:
                 best = other
