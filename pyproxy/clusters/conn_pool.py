@@ -105,10 +105,8 @@ class ConnectionPool:
                 return
             self.limits.connections += 1
         task = spawn(self._connect(), f"connect {self.host.address}")
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
-        else:
-            self.cluster.stats.upstream_cx_overflow.value += 1
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
 
     async def _connect(self) -> None:
         stats, host = self.cluster.stats, self.host

@@ -27,7 +27,7 @@ class NodeConfig:
     region: str = ""
     zone: str = ""
     sub_zone: str = ""
-    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

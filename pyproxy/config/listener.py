@@ -59,4 +59,4 @@ class ListenerConfig:
     tcp_keepalive: tuple[int, int, int] | None = None
     access_logs: tuple[AccessLogConfig, ...] = ()
     traffic_direction: str = "UNSPECIFIED"
-    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)

@@ -76,7 +76,7 @@ class WeightedCluster:
     header: bytes = b""
     headers: HeaderChanges = NO_CHANGES
     host_rewrite: str = ""
-    filter_configs: Mapping[str, Any] = field(default=NOTHING, hash=False)
+    filter_configs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,8 @@ class RouteConfig:
     action: Action
     name: str = ""
     headers: HeaderChanges = NO_CHANGES
-    filter_configs: Mapping[str, Any] = field(default=NOTHING, hash=False)
-    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
+    filter_configs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     decorator: str = ""
     stat_prefix: str = ""
 
@@ -183,8 +183,8 @@ class VirtualHostConfig:
     include_attempt_count_in_request: bool = False
     include_attempt_count_in_response: bool = False
     retry_policy: RetryPolicyConfig | None = None
-    filter_configs: Mapping[str, Any] = field(default=NOTHING, hash=False)
-    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
+    filter_configs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,5 +199,5 @@ class RouteTableConfig:
     validate_clusters: bool = False
     ignore_port: bool = False
     vhost_header: bytes = b""
-    filter_configs: Mapping[str, Any] = field(default=NOTHING, hash=False)
-    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
+    filter_configs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)

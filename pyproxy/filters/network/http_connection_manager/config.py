@@ -145,4 +145,4 @@ class HttpConnectionManagerConfig:
     suppress_envoy_headers: bool = False
     respect_expected_rq_timeout: bool = False
     start_child_span: bool = False
-    metadata: Mapping[str, Any] = field(default=NOTHING, hash=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
