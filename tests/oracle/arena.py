@@ -14,7 +14,7 @@ from tests.oracle.case import Case
 from tests.oracle.normalise import Names
 from tests.oracle.observation import Observation, Played, observe
 from tests.support.downstream import Downstream, Exchange, Patience, Piece
-from tests.support.ports import LOOPBACK, free_ports
+from tests.support.ports import LOOPBACK, FullListener, free_ports
 from tests.support.process import ProxyDiedError, ProxyProcess
 from tests.support.upstream import ScriptedUpstream
 
@@ -36,6 +36,7 @@ class Arena:
         directory.mkdir(parents=True, exist_ok=True)
         self._refusing = socket.socket()
         self._refusing.bind((LOOPBACK, 0))
+        self._full = FullListener()
         self._up = ScriptedUpstream()
         self._other = ScriptedUpstream()
         self._ports: dict[str, int] = {}
@@ -66,6 +67,7 @@ class Arena:
         self._up.stop()
         self._other.stop()
         self._refusing.close()
+        self._full.stop()
 
     def log_tail(self) -> str:
         return self._proxy.log_tail() if self._proxy else ""
@@ -83,7 +85,8 @@ class Arena:
         self._ports = dict(zip(listeners, ports, strict=True))
         placeholders: dict[str, int | str] = {f"$PORT_{name}": port for name, port in self._ports.items()}
         placeholders |= {"$PORT_ADMIN": admin, "$PORT_UP": self._up.port, "$PORT_OTHER": self._other.port}
-        placeholders |= {"$PORT_REFUSED": self._refusing.getsockname()[1], "$LOG": str(self._directory)}
+        placeholders |= {"$PORT_REFUSED": self._refusing.getsockname()[1], "$PORT_FULL": self._full.port}
+        placeholders["$LOG"] = str(self._directory)
         # Longest names first, or $PORT_listener1 would be found in $PORT_listener10.
         ordered = dict(sorted(placeholders.items(), key=lambda item: -len(item[0])))
         bootstrap = self._directory / "bootstrap.json"

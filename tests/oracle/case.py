@@ -19,6 +19,7 @@ HOST = "$HOST"  # becomes the domain of the case
 UP = "$PORT_UP"  # become ports, see bootstrap.py
 OTHER = "$PORT_OTHER"
 REFUSED = "$PORT_REFUSED"
+FULL = "$PORT_FULL"  # where connecting never ends
 LOG = "$LOG"  # becomes the directory of the access logs
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.oracle.case import Case, Json, add_header, cluster, get, in_turn, post, request, route
@@ -12,7 +14,7 @@ REWRITE = "type.googleapis.com/envoy.extensions.path.rewrite.uri_template.v3.Uri
 MATCH = "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig"
 
 
-def redirect(id: str, *requests: bytes, code: int = 301, prefix: str = "/", **action: object) -> Case:  # noqa: A002
+def redirect(id: str, *requests: bytes, code: int = 301, prefix: str = "/", **action: Any) -> Case:  # noqa: A002
     return Case(
         id=f"redirect-{id}",
         vhost={"domains": [f"redirect-{id}.test", f"redirect-{id}.test:*"]},
@@ -32,7 +34,7 @@ def direct(id: str, status: int, *requests: bytes, body: Json | None = None, **f
     return Case(id=f"direct-{id}", routes=[made], send=in_turn(*send), status=(status,) * len(send))
 
 
-def rewrite(id: str, *requests: bytes, prefix: str = "/", **action: object) -> Case:  # noqa: A002
+def rewrite(id: str, *requests: bytes, prefix: str = "/", **action: Any) -> Case:  # noqa: A002
     """A route to `up`; what counts is the request that the upstream saw."""
     return Case(
         id=f"rewrite-{id}",
@@ -50,6 +52,13 @@ def regex(pattern: str, substitution: str) -> Json:
 def weighted(*clusters: Json, **fields: object) -> Json:
     return {"match": {"prefix": "/"}, "route": {"weighted_clusters": {"clusters": list(clusters), **fields}}}
 
+
+NAMED = cluster("named", type="STRICT_DNS", dns_lookup_family="V4_ONLY")
+NAMED["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["address"] = (
+    "localhost"
+)
+LABELLED = cluster("labelled")
+LABELLED["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["hostname"] = "label.test"
 
 REDIRECTS = [
     redirect("https", get("/a?b=c"), get("/", host="redirect-https.test"), https_redirect=True),
@@ -184,30 +193,7 @@ REWRITES = [
     ),
     Case(
         id="rewrite-host-auto",
-        clusters=[
-            {
-                "name": "named",
-                "connect_timeout": "1s",
-                "type": "STRICT_DNS",
-                "dns_lookup_family": "V4_ONLY",
-                "load_assignment": {
-                    "cluster_name": "named",
-                    "endpoints": [
-                        {
-                            "lb_endpoints": [
-                                {
-                                    "endpoint": {
-                                        "address": {
-                                            "socket_address": {"address": "localhost", "port_value": "$PORT_UP"}
-                                        }
-                                    }
-                                }
-                            ]
-                        }
-                    ],
-                },
-            }
-        ],
+        clusters=[NAMED],
         routes=[route(cluster="named", auto_host_rewrite=True)],
         send=[get("/")],
         status=200,
@@ -220,30 +206,7 @@ REWRITES = [
     ),
     Case(
         id="rewrite-host-auto-of-endpoint-name",
-        clusters=[
-            {
-                "name": "labelled",
-                "connect_timeout": "1s",
-                "type": "STATIC",
-                "load_assignment": {
-                    "cluster_name": "labelled",
-                    "endpoints": [
-                        {
-                            "lb_endpoints": [
-                                {
-                                    "endpoint": {
-                                        "hostname": "label.test",
-                                        "address": {
-                                            "socket_address": {"address": "127.0.0.1", "port_value": "$PORT_UP"}
-                                        },
-                                    }
-                                }
-                            ]
-                        }
-                    ],
-                },
-            }
-        ],
+        clusters=[LABELLED],
         routes=[route(cluster="labelled", auto_host_rewrite=True, append_x_forwarded_host=True)],
         send=[get("/")],
         status=200,

@@ -1,4 +1,4 @@
-"""Free loopback ports for processes that must be told their port before they start."""
+"""Loopback ports: free ones for processes that must be told theirs, and one where connecting never ends."""
 
 from __future__ import annotations
 
@@ -19,4 +19,24 @@ def free_ports(count: int) -> list[int]:
         return [sock.getsockname()[1] for sock in held]
     finally:
         for sock in held:
+            sock.close()
+
+
+class FullListener:
+    """A port whose accept queue is full: a connection attempt is neither accepted nor refused."""
+
+    def __init__(self) -> None:
+        self._listener = socket.socket()
+        self._listener.bind((LOOPBACK, 0))
+        self._listener.listen(0)
+        self.port: int = self._listener.getsockname()[1]
+        self._waiting: list[socket.socket] = []
+        for _ in range(4):
+            sock = socket.socket()
+            sock.setblocking(False)
+            sock.connect_ex((LOOPBACK, self.port))
+            self._waiting.append(sock)
+
+    def stop(self) -> None:
+        for sock in (*self._waiting, self._listener):
             sock.close()
