@@ -1,28 +1,31 @@
 """Blocks: every target runs twice in mirrored order around a control; noisy blocks are thrown away whole.
 
 ABBA order gives every target the same mean position, so a steady drift of the machine cancels. A block is rejected
-for all targets or for none: dropping one side's bad runs would be choosing the result.
+for all targets or for none: dropping one side's bad runs would be choosing the result. Only a run during which a CPU
+was slow is repeated on its own, because that is known without looking at what the run measured.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.lab import CONTROL, DIRECT, Sample
 from bench.ratio import Estimate, bootstrap, bootstrap_ratio
+from bench.sample import CONTROL, DIRECT, Sample
 
 STEAL_PERCENT = 2.0
-CONTROL_OFF = 0.05
+# The pace of the CPUs before and after each run; within a block it must have been about the same for everybody.
+UNEVEN = 0.25
+CONTROL_OFF = 0.10
 # Waking a sleeping process is noisier than computing, and the direct run is nothing but wake-ups.
 DIRECT_OFF = 0.15
 HALF_WIDTH = 0.03
 
 
-def order(names: Sequence[str], index: int, control: bool) -> list[str]:
+def order(names: Sequence[str], index: int, control: str | None) -> list[str]:
     """The run order of a block; who begins rotates, so that nobody always follows the same neighbour."""
     turn = index % len(names)
     first = [*names[turn:], *names[:turn]]
-    return [*first, *([CONTROL] if control else []), *reversed(first)]
+    return [*first, *([control] if control else []), *reversed(first)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ class Block:
     steal_percent: float
 
     def of(self, target: str) -> list[Sample]:
-        """The runs of one target."""
-        return [sample for sample in self.samples if sample.target == target]
+        """The runs of one target, without those that were repeated."""
+        return [sample for sample in self.samples if sample.target == target and sample.kept]
 
     def cost(self, target: str, total: bool = False) -> float | None:
         """CPU nanoseconds per request of a target, over its runs in this block."""
@@ -50,7 +53,7 @@ class Block:
 
 def verdicts(blocks: Sequence[Block]) -> list[str]:
     """Why each block is rejected; empty for those that count."""
-    return [_errors(block) or _steal(block) or _off(block, blocks) for block in blocks]
+    return [_errors(block) or _steal(block) or _uneven(block) or _off(block, blocks) for block in blocks]
 
 
 def _errors(block: Block) -> str:
@@ -62,18 +65,26 @@ def _steal(block: Block) -> str:
     return f"steal {block.steal_percent:.1f} %" if block.steal_percent > STEAL_PERCENT else ""
 
 
+def _uneven(block: Block) -> str:
+    paces = [sample.pace_ns for sample in block.samples if sample.kept and sample.pace_ns]
+    spread = max(paces) / min(paces) - 1 if paces else 0.0
+    return f"CPU pace differs by {100 * spread:.0f} %" if spread > UNEVEN else ""
+
+
 def _off(block: Block, blocks: Sequence[Block]) -> str:
     """The runs that should always cost the same tell whether the machine was itself."""
-    measures = {
-        CONTROL: (lambda b: None if b.latency(DIRECT, "p50") else b.cost(CONTROL), CONTROL_OFF),
-        DIRECT: (lambda b: b.latency(DIRECT, "p50"), DIRECT_OFF),
-    }
-    for name, (measure, allowed) in measures.items():
-        seen = [value for value in map(measure, blocks) if value]
-        value = measure(block)
-        if value and abs(value / median(seen) - 1) > allowed:
-            return f"{name} {100 * (value / median(seen) - 1):+.0f} %"
-    return ""
+    open_loop = block.latency(DIRECT, "p50") is not None
+    name, allowed = (DIRECT, DIRECT_OFF) if open_loop else (CONTROL, CONTROL_OFF)
+    known = [_steady(other, open_loop) for other in blocks]
+    value = _steady(block, open_loop)
+    if value is None:
+        return ""
+    off = value / median(one for one in known if one is not None) - 1
+    return f"{name} {100 * off:+.0f} %" if abs(off) > allowed else ""
+
+
+def _steady(block: Block, open_loop: bool) -> float | None:
+    return block.latency(DIRECT, "p50") if open_loop else block.cost(CONTROL)
 
 
 def accepted(blocks: Sequence[Block]) -> list[Block]:

@@ -4,51 +4,33 @@ import http.client
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from bench import load, process, targets
 from bench.config import haproxy, nginx
 from bench.config.ports import Ports, free_ports
+from bench.pace import Pace
 from bench.process import Child, ProcessFailed
+from bench.sample import CONTROL, DIRECT, Sample
 from bench.scenarios import Scenario
 from bench.targets import TARGETS, Cpu
-
-CONTROL, DIRECT = "control", "direct"
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The workplace: binaries by target name, where configs are kept, where logs may grow, and two CPUs."""
+    """The workplace: binaries by target name, where configs are kept, where logs may grow, and two CPUs.
+
+    On a machine with one CPU the two are the same.
+    """
 
     binaries: dict[str, Path]
     results: Path
     scratch: Path
     proxy_cpu: int
     load_cpu: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One measured run of one target."""
-
-    target: str
-    requests: int
-    errors: int
-    cpu_ns_data: int
-    cpu_ns_total: int
-    wall_ns: int
-    pss_kb: int
-    lat_us: dict[str, float] = field(default_factory=dict)
-
-    def cost(self, total: bool = False) -> float:
-        """CPU nanoseconds per request."""
-        return (self.cpu_ns_total if total else self.cpu_ns_data) / self.requests
-
-    def record(self) -> dict[str, object]:
-        """The measured part of a result file's line."""
-        return {**asdict(self), "rate": round(self.requests / self.wall_ns * 1e9, 1)}
+    pace: Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +129,7 @@ class Lab:
         self._wait(child, ports.listen)
 
     def _start_control(self) -> None:
-        ports = Ports(*free_ports(2), self._upstream_port)
+        ports = Ports.choose(self._upstream_port)
         config = self._write("control.cfg", haproxy.render_control(ports))
         command = TARGETS["haproxy"].command(self.bench.binaries["haproxy"], config)
         child = self._spawn(CONTROL, command, self.bench.proxy_cpu)
@@ -155,7 +137,7 @@ class Lab:
         self.running[CONTROL] = Running(CONTROL, child, ports)
 
     def _start(self, name: str) -> None:
-        target, ports = TARGETS[name], Ports(*free_ports(2), self._upstream_port)
+        target, ports = TARGETS[name], Ports.choose(self._upstream_port)
         text = target.render(self.scenario, ports, self._access_log(name))
         config = self._write(f"{name}.{target.config}", text)
         try:

@@ -66,9 +66,7 @@ def at_rate(scenario: Scenario, port: int, seconds: float, cpu: int, seed: int) 
 def _run(argv: list[str], cpu: int) -> str:
     pinned = ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(cpu), *argv]
     try:
-        done = subprocess.run(
-            pinned, capture_output=True, text=True, timeout=RUN_SECONDS, check=False, cwd=ROOT
-        )
+        done = subprocess.run(pinned, capture_output=True, text=True, timeout=RUN_SECONDS, check=False, cwd=ROOT)
     except subprocess.TimeoutExpired:
         raise LoadFailed(f"{argv[0]} did not end within {RUN_SECONDS:.0f} s") from None
     if done.returncode:

@@ -1,5 +1,6 @@
-"""A child process of the harness: pinned to one CPU, dies with the harness, and is read through /proc and its CPU clock."""
+"""A child process of the harness: pinned to one CPU, dies with the harness, is read through its CPU clock and /proc."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -59,8 +60,14 @@ def tree(pid: int) -> list[int]:
     found = [pid]
     for parent in found:
         for thread in threads(parent):
-            found += map(int, Path(f"/proc/{parent}/task/{thread}/children").read_text().split())
+            with contextlib.suppress(OSError):  # the thread ended since it was listed
+                found += map(int, Path(f"/proc/{parent}/task/{thread}/children").read_text().split())
     return found
+
+
+def name(pid: int) -> str:
+    """The short name that a process shows."""
+    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 def threads(pid: int) -> list[int]:

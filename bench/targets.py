@@ -17,6 +17,7 @@ from bench.scenarios import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent
 BASELINE = "envoy"
+WORKER = "pyproxy-wrk"
 SYSTEM_PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 
 Render = Callable[[Scenario, Ports, Path], str]
@@ -107,10 +108,12 @@ class Cpu:
 def control_plane(pids: list[int], name: str) -> tuple[list[int], list[tuple[int, int]]]:
     """The processes and the (process, thread) pairs that carry no traffic.
 
-    Envoy's main thread does configuration, admin and statistics; in pyproxy that is the parent process.
+    Envoy's main thread does configuration, admin and statistics; in pyproxy those are processes of their own, and
+    the ones that carry traffic are named after it.
     """
-    if name == "pyproxy" and len(pids) > 1:
-        return pids[:1], []
+    if name == "pyproxy":
+        workers = [pid for pid in pids if process.name(pid).startswith(WORKER)]
+        return [pid for pid in pids if workers and pid not in workers], []
     if name == "envoy":
         return [], [(pids[0], pids[0])]
     return [], []
@@ -131,6 +134,4 @@ def data_threads(pids: list[int], name: str) -> list[int]:
     """The threads that carry traffic, for a tracer to attach to."""
     parents, main_threads = control_plane(pids, name)
     skipped = {thread for _, thread in main_threads}
-    return [
-        thread for pid in pids if pid not in parents for thread in process.threads(pid) if thread not in skipped
-    ]
+    return [thread for pid in pids if pid not in parents for thread in process.threads(pid) if thread not in skipped]

@@ -54,6 +54,4 @@ def render(scenario: Scenario, ports: Ports, access_log: Path) -> str:
 def render_control(ports: Ports) -> str:
     """The same binary without HTTP: bytes in, bytes out. Its cost should never change, so a change is noise."""
     frontend = "  default_backend service\n"
-    return PROXY.format(
-        mode="tcp", log="", listen=ports.listen, upstream=ports.upstream, frontend=frontend, reuse=""
-    )
+    return PROXY.format(mode="tcp", log="", listen=ports.listen, upstream=ports.upstream, frontend=frontend, reuse="")

@@ -69,19 +69,15 @@ FROM_FILE = """    root {scratch};
 def render(scenario: Scenario, ports: Ports, access_log: Path) -> str:
     """nginx as a reverse proxy with upstream keep-alive; each route is a prefix location."""
     mesh = MESH.format(access_log=access_log) if scenario.mesh else ""
-    locations = "".join(
-        f"    location {prefix} {{ proxy_pass http://service; }}\n" for prefix in scenario.prefixes
-    )
+    locations = "".join(f"    location {prefix} {{ proxy_pass http://service; }}\n" for prefix in scenario.prefixes)
     http = PROXY.format(mesh=mesh, upstream=ports.upstream, listen=ports.listen, locations=locations)
     return MAIN.format(scratch=access_log.parent, role="nginx", http=http)
 
 
 def render_upstream(scenario: Scenario, port: int, scratch: Path) -> str:
     """The origin: small replies come from memory, large ones from a file by sendfile."""
-    if scenario.body <= 4 * KB:
-        answer = FROM_MEMORY.format(body=body(scenario))
-    else:
-        answer = FROM_FILE.format(scratch=scratch)
+    small = scenario.body <= 4 * KB
+    answer = FROM_MEMORY.format(body=body(scenario)) if small else FROM_FILE.format(scratch=scratch)
     http = f"  server {{\n    listen 127.0.0.1:{port} backlog=4096;\n{answer}  }}\n"
     return MAIN.format(scratch=scratch, role="upstream", http=http)
 

@@ -13,6 +13,12 @@ class Ports:
     admin: int
     upstream: int
 
+    @classmethod
+    def choose(cls, upstream: int) -> "Ports":
+        """Two free ports in front of a given upstream."""
+        listen, admin = free_ports(2)
+        return cls(listen, admin, upstream)
+
 
 def free_ports(count: int) -> list[int]:
     """`count` different ports on which nobody listens at this moment."""

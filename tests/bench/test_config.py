@@ -1,0 +1,110 @@
+"""What is rendered for a target is a config that the target itself accepts."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.config import envoy, haproxy, nginx
+from bench.config.ports import Ports, free_ports
+from bench.scenarios import DEMO, SCENARIOS, SMALL, Scenario
+from bench.targets import ROOT, system
+
+EVERY = pytest.mark.parametrize("scenario", [*SCENARIOS, DEMO, SMALL], ids=lambda scenario: scenario.name)
+
+
+@pytest.fixture
+def ports() -> Ports:
+    return Ports.choose(upstream=free_ports(1)[0])
+
+
+def accepts(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+def needs(name: str) -> Path:
+    found = system(name)
+    if not found:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+@EVERY
+def test_envoy_accepts(scenario: Scenario, ports: Ports, tmp_path: Path) -> None:
+    binary = Path(os.environ.get("ENVOY_BIN", ROOT / ".oracle/bin/envoy"))
+    if not binary.exists():
+        pytest.skip("no Envoy: set ENVOY_BIN or run `make bench` once")
+    config = tmp_path / "envoy.yaml"
+    config.write_text(envoy.render(scenario, ports, tmp_path / "access.log"))
+    accepts(binary, "--mode", "validate", "-c", config, "--log-level", "error")
+
+
+@EVERY
+def test_nginx_accepts(scenario: Scenario, ports: Ports, tmp_path: Path) -> None:
+    config = tmp_path / "nginx.conf"
+    config.write_text(nginx.render(scenario, ports, tmp_path / "access.log"))
+    accepts(needs("nginx"), "-q", "-t", "-c", config)
+
+
+@EVERY
+def test_upstream_accepts(scenario: Scenario, ports: Ports, tmp_path: Path) -> None:
+    config = tmp_path / "upstream.conf"
+    config.write_text(nginx.render_upstream(scenario, ports.upstream, tmp_path))
+    accepts(needs("nginx"), "-q", "-t", "-c", config)
+
+
+@EVERY
+def test_haproxy_accepts(scenario: Scenario, ports: Ports, tmp_path: Path) -> None:
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(haproxy.render(scenario, ports, tmp_path / "access.log"))
+    accepts(needs("haproxy"), "-c", "-f", config)
+
+
+def test_haproxy_accepts_the_control(ports: Ports, tmp_path: Path) -> None:
+    config = tmp_path / "control.cfg"
+    config.write_text(haproxy.render_control(ports))
+    accepts(needs("haproxy"), "-c", "-f", config)
+
+
+def manager(scenario: Scenario, ports: Ports) -> dict[str, object]:
+    bootstrap = yaml.load(envoy.render(scenario, ports, Path("/log")), yaml.CSafeLoader)
+    filters = bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
+    return dict(filters[0]["typed_config"])
+
+
+def test_bare_switches_everything_off(ports: Ports) -> None:
+    bare = manager(SMALL, ports)
+    assert bare["generate_request_id"] is False
+    assert "access_log" not in bare
+    assert bare["http_filters"][0]["typed_config"]["dynamic_stats"] is False  # type: ignore[index]
+
+
+def test_mesh_switches_everything_on(ports: Ports) -> None:
+    mesh = manager(DEMO, ports)
+    assert mesh["generate_request_id"] is True
+    assert mesh["use_remote_address"] is True
+    assert mesh["access_log"][0]["typed_config"]["path"] == "/log"  # type: ignore[index]
+    assert "dynamic_stats" not in mesh["http_filters"][0]["typed_config"]  # type: ignore[index]
+
+
+def test_the_last_route_is_asked_for() -> None:
+    scenario = next(one for one in SCENARIOS if one.name == "routes-10k")
+    prefixes = scenario.prefixes
+    assert len(prefixes) == len(set(prefixes)) == 10_000
+    assert [prefix for prefix in prefixes if scenario.path.startswith(prefix)] == [prefixes[-1]]
+
+
+def test_body_has_its_size_and_its_end() -> None:
+    for scenario in SCENARIOS:
+        assert len(nginx.body(scenario)) == scenario.body
+        assert nginx.body(scenario).endswith(".end")
+
+
+def test_free_ports_are_different_and_not_ephemeral() -> None:
+    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found = free_ports(20)
+    assert len(set(found)) == 20
+    assert max(found) < low
