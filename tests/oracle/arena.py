@@ -19,6 +19,9 @@ from tests.support.process import ProxyDiedError, ProxyProcess
 from tests.support.upstream import ScriptedUpstream
 
 ACCESS_LOG = "access.log"
+# Not a file of its own: what the process writes to stdout, where the lines of a case begin with this.
+STDOUT = "stdout"
+STDOUT_LINE = "oracle "
 LOG_PATIENCE = 2.0
 # A few flush intervals, after which a line that was not written will not be.
 LOG_QUIET = 0.06
@@ -57,7 +60,10 @@ class Arena:
         lines = self._log_lines(case, exchange, marks[ACCESS_LOG])
         if case.files:
             time.sleep(LOG_QUIET)
-        files = {name: self._text(name, marks[name]).splitlines() for name in case.files}
+        files = {name: self._text(name, marks[name]) for name in case.files}
+        if STDOUT in files:
+            lines_out = files[STDOUT].splitlines()
+            files[STDOUT] = "\n".join(line for line in lines_out if line.startswith(STDOUT_LINE))
         seen = [("up", one) for one in self._up.seen()] + [("other", one) for one in self._other.seen()]
         return observe(Played(exchange, seen, lines, files), self._names)
 
@@ -128,17 +134,20 @@ class Arena:
                 return lines
             time.sleep(QUIET)
 
+    def _path(self, name: str) -> Path:
+        return self._directory / (f"{self.name}.log" if name == STDOUT else name)
+
     def _size(self, name: str) -> int:
-        path = self._directory / name
+        path = self._path(name)
         return path.stat().st_size if path.exists() else 0
 
     def _text(self, name: str, mark: int) -> str:
-        path = self._directory / name
+        path = self._path(name)
         if not path.exists():
             return ""
         with path.open("rb") as file:
             file.seek(mark)
-            return file.read().decode("utf-8", "surrogateescape")
+            return file.read().decode("utf-8", "backslashreplace")
 
 
 def _filled(piece: Piece, host: bytes, port: int) -> Piece:

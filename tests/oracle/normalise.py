@@ -12,6 +12,13 @@ from collections.abc import Mapping
 _UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-([0-9a-f])[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b")
 _EPHEMERAL = re.compile(r"(?<=127\.0\.0\.1:)\d{4,5}\b")
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_CLOCK = re.compile(r"(?<!\d)\d\d:\d\d:\d\d(\.\d+)?(?!\d)")
+_EPOCH = re.compile(r"\b1[7-9]\d{8}(\.\d+)?\b")
+_MILLISECONDS = re.compile(r"(?<=\+0000 )\d{3}\b")
+# In Envoy's default line the duration and the upstream's part of it follow the two sizes.
+_DEFAULT_LINE = re.compile(r'(?<=" )(\d{3} \S+ \d+ \d+) \d+ (\d+|-)(?= ")')
+# How a case of its own format marks a duration.
+_MARKED = re.compile(r"(?<=\btook=)\d+")
 _SERVICE_TIME = re.compile(r"(?im)^(x-envoy-upstream-service-time: )\d+$")
 _DATE = re.compile(r"(?im)^(date: )(.*)$")
 _NOW = 120.0
@@ -36,7 +43,12 @@ class Names:
         value = self._pattern.sub(lambda found: self._known[found.group()], value)
         value = _UUID.sub(self._id, value)
         value = _EPHEMERAL.sub("<port>", value)
-        return _TIME.sub("<time>", value)
+        value = _TIME.sub("<time>", value)
+        value = _CLOCK.sub(lambda found: f"<clock{_digits(found)}>", value)
+        value = _EPOCH.sub(lambda found: f"<epoch{_digits(found)}>", value)
+        value = _DEFAULT_LINE.sub(lambda found: f"{found[1]} <ms> {'-' if found[2] == '-' else '<ms>'}", value)
+        value = _MARKED.sub("<ms>", value)
+        return _MILLISECONDS.sub("<fraction>", value)
 
     def head(self, value: str) -> str:
         value = _SERVICE_TIME.sub(r"\1<ms>", self.text(value))
@@ -51,6 +63,11 @@ class Names:
 
     def _id(self, found: re.Match[str]) -> str:
         return self._ids.setdefault(found.group(), f"<uuid {found.group(1)} number {len(self._ids)}>")
+
+
+def _digits(found: re.Match[str]) -> str:
+    """How many digits the fraction has."""
+    return f" .{len(found.group(1)) - 1}" if found.group(1) else ""
 
 
 def service_time_padding(head: str) -> int:

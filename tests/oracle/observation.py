@@ -35,7 +35,7 @@ class Played:
     exchange: Exchange
     seen: Sequence[tuple[str, Seen]]
     lines: Sequence[Mapping[str, object]]
-    files: Mapping[str, Sequence[str]]
+    files: Mapping[str, str]
 
 
 def observe(played: Played, names: Names) -> Observation:
@@ -54,8 +54,8 @@ def observe(played: Played, names: Names) -> Observation:
     for number, line in enumerate(played.lines):
         reply = exchange.replies[number] if number < len(exchange.replies) else None
         found |= _log_line(f"log.{number}", line, reply, names)
-    for name, lines in played.files.items():
-        found[f"file.{name}"] = names.text("\n".join(lines))
+    for name, text in played.files.items():
+        found[f"file.{name}"] = names.text(text)
     return found
 
 

@@ -243,7 +243,7 @@ def limited(name: str, **options: object) -> dict[str, object]:
 CONNECTION = [
     Case(
         id="idle-connection",
-        hcm={"common_http_protocol_options": {"idle_timeout": "0.2s"}},
+        hcm={"common_http_protocol_options": {"idle_timeout": "0.2s"}, "drain_timeout": "0.1s"},
         send=[get("/")],
         status=200,
         closes=True,
