@@ -1,0 +1,220 @@
+"""Live access logs: a finished request becomes a line, lines become one write a second.
+
+Logs to the same path share one buffer. It is written when it holds 64 KiB, and at the latest after the flush
+interval: Envoy waits 10 s, here it is 1 s unless `--file-flush-interval-msec` says otherwise, because somebody who
+looks at a log wants to see the request. A sink that is full or broken never holds up a request: what does not
+fit into the bounded queue is dropped and counted (`filesystem.write_dropped`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from pyproxy import clock
+from pyproxy.config.access_log import AccessLogConfig, SinkKind
+from pyproxy.config.format import JsonFormat
+from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.http.message import Request, Response
+from pyproxy.telemetry.formatter import build_formatter, build_json_formatter
+from pyproxy.telemetry.log_filters import build_log_filter
+from pyproxy.telemetry.log_sink import LogSink
+from pyproxy.telemetry.metrics import StatsStore
+from pyproxy.telemetry.server_stats import FilesystemStats
+
+log = logging.getLogger("pyproxy.telemetry.logs")
+
+FLUSH_SECONDS = 1.0
+FLUSH_BYTES = 64 * 1024
+QUEUE_BYTES = 1024 * 1024
+_FIRST_RETRY_SECONDS = 0.01
+_LAST_RETRY_SECONDS = 1.0
+_COMPLAINT_SECONDS = 60.0
+_STANDARD = {SinkKind.STDOUT: "/dev/stdout", SinkKind.STDERR: "/dev/stderr"}
+
+
+class LogFile:
+    """The buffer and the queue of one path. `append` is all that a request does."""
+
+    def __init__(self, path: str, loop: asyncio.AbstractEventLoop, stats: FilesystemStats, interval: float) -> None:
+        self.path = path
+        self.owners = 0
+        self._loop = loop
+        self._stats = stats
+        self._interval = interval
+        self._sink = LogSink.open(path)
+        self._lines: list[str] = []
+        self._size = 0
+        self._queue = b""
+        self._timer: asyncio.TimerHandle | None = None
+        self._retry = _FIRST_RETRY_SECONDS
+        self._next_complaint = 0.0
+
+    def append(self, line: str) -> None:
+        lines = self._lines
+        if not lines and self._timer is None:
+            self._timer = self._loop.call_later(self._interval, self._on_timer)
+        lines.append(line)
+        self._size += len(line)
+        if self._size >= FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what there is, as far as the sink takes it."""
+        self._enqueue()
+        if not self._queue:
+            return
+        try:
+            done = self._sink.write(self._queue)
+        except OSError as error:
+            self._lose(error)
+            return
+        self._stats.write_completed.value += 1
+        self._queue = self._queue[done:]
+        self._stats.write_total_buffered.value -= done
+        self._retry = _FIRST_RETRY_SECONDS if done else min(2 * self._retry, _LAST_RETRY_SECONDS)
+        if self._queue:
+            self._wake_in(self._retry)
+
+    def reopen(self) -> None:
+        """The file was moved away (SIGUSR1): what was logged until now still goes there."""
+        self.flush()
+        try:
+            sink = LogSink.open(self.path)
+        except OSError as error:
+            self._stats.reopen_failed.value += 1
+            self._complain("cannot reopen access log %s: %s", self.path, error)
+            return
+        self._sink.close()
+        self._sink = sink
+
+    def close(self) -> None:
+        self.flush()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._queue:
+            self._drop(self._queue)
+            self._queue = b""
+        self._sink.close()
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._stats.flushed_by_timer.value += 1
+        self.flush()
+
+    def _enqueue(self) -> None:
+        lines = self._lines
+        if not lines:
+            return
+        data = "".join(lines).encode("utf-8", "surrogateescape")
+        count = len(lines)
+        lines.clear()
+        self._size = 0
+        if self._queue and len(self._queue) + len(data) > QUEUE_BYTES:
+            self._stats.write_dropped.value += count
+            self._complain("access log %s is not taken fast enough: lines are dropped", self.path)
+            return
+        self._stats.write_buffered.value += count
+        self._stats.write_total_buffered.value += len(data)
+        self._queue += data
+
+    def _lose(self, error: OSError) -> None:
+        """To keep what a broken sink does not take would only fill the memory."""
+        self._stats.write_failed.value += 1
+        self._drop(self._queue)
+        self._queue = b""
+        self._complain("cannot write access log %s: %s", self.path, error)
+
+    def _drop(self, data: bytes) -> None:
+        self._stats.write_dropped.value += data.count(b"\n")
+        self._stats.write_total_buffered.value -= len(data)
+
+    def _complain(self, message: str, *arguments: object) -> None:
+        now = clock.monotonic()
+        if now >= self._next_complaint:
+            self._next_complaint = now + _COMPLAINT_SECONDS
+            log.error(message, *arguments)
+
+
+class AccessLog:
+    """One configured access log."""
+
+    __slots__ = ("_append", "_file", "_format", "_logs", "_wanted")
+
+    def __init__(
+        self,
+        logs: AccessLogs,
+        file: LogFile,
+        line: Callable[[Request, Response | None], str],
+        wanted: Callable[[Request, Response | None], bool] | None,
+    ) -> None:
+        self._logs = logs
+        self._file = file
+        self._append = file.append
+        self._format = line
+        self._wanted = wanted
+
+    def log(self, request: Request, response: Response | None) -> None:
+        """A request is over: `info.end` and all that the format names is known."""
+        wanted = self._wanted
+        if wanted is None or wanted(request, response):
+            self._append(self._format(request, response))
+
+    def close(self) -> None:
+        """The listener that had this log is gone."""
+        self._logs.release(self._file)
+
+
+class AccessLogs:
+    """All the access logs of a worker."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        stats: StatsStore | None = None,
+        flush_interval: float = FLUSH_SECONDS,
+    ) -> None:
+        self._loop = loop
+        self._stats = FilesystemStats(stats if stats is not None else StatsStore())
+        self._interval = flush_interval
+        self._files: dict[str, LogFile] = {}
+
+    def open(self, config: AccessLogConfig, values: RuntimeValues) -> AccessLog:
+        """The live log of a value. OSError where its file cannot be opened."""
+        path = _STANDARD.get(config.sink, config.path)
+        file = self._files.get(path)
+        if file is None:
+            file = self._files[path] = LogFile(path, self._loop, self._stats, self._interval)
+        file.owners += 1
+        wanted = build_log_filter(config.filter, values) if config.filter is not None else None
+        if isinstance(config.format, JsonFormat):
+            return AccessLog(self, file, build_json_formatter(config.format), wanted)
+        return AccessLog(self, file, build_formatter(config.format), wanted)
+
+    def release(self, file: LogFile) -> None:
+        """One log less to this file; the last one closes it."""
+        file.owners -= 1
+        if file.owners == 0:
+            del self._files[file.path]
+            file.close()
+
+    def flush(self) -> None:
+        for file in self._files.values():
+            file.flush()
+
+    def reopen(self) -> None:
+        """Open all files by their paths again."""
+        for file in self._files.values():
+            file.reopen()
+
+    def close(self) -> None:
+        """Write what can be written and close everything."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
