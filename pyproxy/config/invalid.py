@@ -21,13 +21,29 @@ def render_path(path: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a file. Lines and columns count from 1; line 0 means that only the file is known."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong at one place. `expected` says what would be right, `nearest` the likeliest valid name."""
+    """One thing wrong at one place. `expected` says what would be right, `nearest` the likeliest valid name.
+
+    `place` is set where the path does not tell it, such as a key that is there twice.
+    """
 
     path: Path
     reason: str
     expected: str = ""
     nearest: str = ""
+    place: Place | None = None
 
     def __str__(self) -> str:
         text = f"{render_path(self.path)}: {self.reason}"
@@ -57,10 +73,14 @@ class Unhonoured:
 
 @dataclass(slots=True)
 class Report:
-    """Collects what one compilation found: faults, and fields that are not honoured."""
+    """Collects what one compilation found: faults, and fields that are not honoured.
+
+    `allow_unknown_fields` is the user's choice for structs that stand for messages.
+    """
 
     faults: list[Fault] = field(default_factory=list)
     unhonoured: list[Unhonoured] = field(default_factory=list)
+    allow_unknown_fields: bool = False
 
     def add(self, path: Path, reason: str, *, expected: str = "", nearest: str = "") -> None:
         self.faults.append(Fault(path, reason, expected, nearest))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -64,7 +64,7 @@ class View:
     def enum(self, name: str) -> str:
         """The name of an enum value, such as `ROUND_ROBIN`; the number as text if it has no name."""
         number = self.scalar(name)
-        value = self._field(name).enum_type.values_by_number.get(number)
+        value = self._field(name).enum_type.values_by_number.get(number)  # type: ignore[union-attr]
         return value.name if value is not None else str(number)
 
     def child(self, name: str) -> View | None:
@@ -132,23 +132,14 @@ class View:
         self._read.add(name)
         if not self.message.HasField(name):
             return None
-        path = (*self.path, name)
-        try:
-            message = any_message.unpack(getattr(self.message, name))
-        except any_message.UnknownType as error:
-            raise InvalidConfig([Fault(path, str(error), error.expected, error.nearest)]) from None
-        return self._child(message, path)
+        return self._unpacked(getattr(self.message, name), (*self.path, name))
 
     def unwrap(self) -> View:
         """This view, which is of a `google.protobuf.Any`, as a view of the message inside."""
-        try:
-            message = any_message.unpack(self.message)
-        except any_message.UnknownType as error:
-            raise InvalidConfig([Fault(self.path, str(error), error.expected, error.nearest)]) from None
-        return self._child(message, self.path)
+        return self._unpacked(self.message, self.path)
 
     def ignore(self, *names: str) -> None:
-        """Mark fields whose absence from our behaviour changes neither traffic nor security, or that mean nothing here."""
+        """Mark fields that, not honoured, change neither traffic nor security, or that mean nothing here."""
         self._read.update(names)
 
     def honour_all(self) -> None:
@@ -190,11 +181,14 @@ class View:
             found.extend(child.unread())
         return found
 
+    def _unpacked(self, packed: Message, path: Path) -> View:
+        allow_unknown = self.report.allow_unknown_fields
+        return self._child(any_message.unpack_at(packed, path, allow_unknown=allow_unknown), path)
+
     def _child(self, message: Message, path: Path) -> View:
         view = View(message, path, self.report)
         self._children.append(view)
         return view
 
     def _field(self, name: str) -> FieldDescriptor:
-        found: FieldDescriptor = self.message.DESCRIPTOR.fields_by_name[name]
-        return found
+        return cast(FieldDescriptor, self.message.DESCRIPTOR.fields_by_name[name])
