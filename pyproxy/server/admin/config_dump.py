@@ -1,0 +1,146 @@
+"""`/config_dump`: the configuration that is in force, as Envoy shows it (envoy.admin.v3.ConfigDump)."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pyproxy.config import any_message, descriptors
+from pyproxy.server.admin.clusters import endpoint_config
+from pyproxy.server.admin.endpoint import PLAIN, Endpoint, Parameter, Question, Reply, as_json, bad_request
+from pyproxy.server.admin.field_mask import UnusableMask, keep
+from pyproxy.server.admin.redact import as_dict
+from pyproxy.server.proxy import Proxy
+
+Data = dict[str, Any]
+Wanted = Callable[[str], bool]
+
+_URL = "type.googleapis.com/"
+_ADMIN = f"{_URL}envoy.admin.v3."
+_CONNECTION_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+
+
+async def show_config(question: Question) -> Reply:
+    """`resource` picks one list, `mask` some fields, `name_regex` resources by their whole name."""
+    query = question.query
+    try:
+        names = re.compile(query.get("name_regex", ""))
+    except re.error as error:
+        return bad_request(f"Error while parsing name_regex from {query['name_regex']}: {error}", PLAIN)
+    wanted: Wanted = (lambda name: bool(names.fullmatch(name))) if query.get("name_regex") else (lambda name: True)
+    dumps = _dumps(question.proxy, wanted)
+    if question.flag("include_eds"):
+        dumps.insert(2, await _endpoints(question.proxy, wanted))
+    if query.get("resource"):
+        return _resource(dumps, query["resource"], query.get("mask", ""))
+    if query.get("mask"):
+        return _masked(dumps, query["mask"])
+    return as_json({"configs": dumps})
+
+
+def _resource(dumps: list[Data], name: str, mask: str) -> Reply:
+    """The elements of one repeated field of one dump."""
+    for dump in dumps:
+        descriptor: Any = descriptors.class_of_url(dump["@type"]).DESCRIPTOR
+        field = descriptor.fields_by_name.get(name)
+        if field is None:
+            continue
+        if not field.is_repeated:
+            return bad_request(f"{name} is not a repeated field. Use ?mask={name} to get only this field\n", PLAIN)
+        url = f"{_URL}{field.message_type.full_name}"
+        elements = [{"@type": url, **element} for element in dump.get(name, [])]
+        try:
+            shown = [keep(element, mask) for element in elements] if mask else elements
+        except UnusableMask:
+            return bad_request(f'FieldMask paths: "{mask}"\n could not be successfully used.', PLAIN)
+        return as_json({"configs": shown} if shown else {})
+    return Reply(f"{name} not found in config dump", PLAIN, 404)
+
+
+def _masked(dumps: list[Data], mask: str) -> Reply:
+    kept = []
+    for dump in dumps:
+        try:
+            kept.append(keep(dump, mask))
+        except UnusableMask:
+            continue
+    if not kept:
+        return bad_request(f"FieldMask {mask} could not be successfully applied to any configs.", PLAIN)
+    return as_json({"configs": kept})
+
+
+def _dumps(proxy: Proxy, wanted: Wanted) -> list[Data]:
+    """All dumps in Envoy's order. Routes are there when a listener has some."""
+    message = proxy.blueprint.message
+    loaded = _moment(proxy.blueprint.started_wall)
+    listeners = list(message.static_resources.listeners)
+    managers = [manager for listener in listeners for manager in _connection_managers(listener)]
+    routes = [manager.route_config for manager in managers if manager.HasField("route_config")]
+    clusters = sorted(message.static_resources.clusters, key=lambda cluster: str(cluster.name))
+    secrets = [
+        {"name": secret.name, "last_updated": loaded, "secret": _typed(secret)}
+        for secret in message.static_resources.secrets
+        if wanted(secret.name)
+    ]
+    dumps = [
+        {"@type": f"{_ADMIN}BootstrapConfigDump", "bootstrap": as_dict(message), "last_updated": loaded},
+        _dump("ClustersConfigDump", "static_clusters", _resources("cluster", clusters, wanted, loaded)),
+        _dump("ListenersConfigDump", "static_listeners", _resources("listener", listeners, wanted, loaded)),
+        _dump("ScopedRoutesConfigDump", "", []),
+        _dump("RoutesConfigDump", "static_route_configs", _resources("route_config", routes, wanted, loaded)),
+        _dump("SecretsConfigDump", "static_secrets", secrets),
+    ]
+    return dumps if managers else [dump for dump in dumps if "Routes" not in dump["@type"]]
+
+
+def _dump(name: str, field: str, elements: list[Data]) -> Data:
+    return {"@type": f"{_ADMIN}{name}", **({field: elements} if elements else {})}
+
+
+def _resources(field: str, messages: Iterable[Any], wanted: Wanted, loaded: str) -> list[Data]:
+    return [{field: _typed(message), "last_updated": loaded} for message in messages if wanted(message.name)]
+
+
+def _typed(message: Any) -> Data:
+    """A message as the content of an Any."""
+    return {"@type": f"{_URL}{message.DESCRIPTOR.full_name}", **as_dict(message)}
+
+
+def _connection_managers(listener: Any) -> Iterable[Any]:
+    chains = [*listener.filter_chains]
+    if listener.HasField("default_filter_chain"):
+        chains.append(listener.default_filter_chain)
+    for chain in chains:
+        for network_filter in chain.filters:
+            if network_filter.typed_config.type_url.endswith(f"/{_CONNECTION_MANAGER}"):
+                yield any_message.unpack(network_filter.typed_config)
+
+
+async def _endpoints(proxy: Proxy, wanted: Wanted) -> Data:
+    """EndpointsConfigDump: the hosts that discovery has found."""
+    clusters = [cluster for cluster in await proxy.clusters() if wanted(cluster["name"])]
+    found = [{"endpoint_config": endpoint_config(cluster)} for cluster in clusters]
+    return _dump("EndpointsConfigDump", "static_endpoint_configs", found)
+
+
+def _moment(seconds: float) -> str:
+    """A `google.protobuf.Timestamp` as JSON, in milliseconds."""
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+ENDPOINTS = (
+    Endpoint(
+        "/config_dump",
+        "dump current configs",
+        show_config,
+        (
+            Parameter("resource", "The resource to dump, such as static_clusters"),
+            Parameter("mask", "The fields to show, as a google.protobuf.FieldMask; with resource, of each element"),
+            Parameter("name_regex", "Only resources whose whole name matches"),
+            Parameter("include_eds", "Also show the endpoints"),
+        ),
+    ),
+)

@@ -1,0 +1,83 @@
+"""The admin's HTTP server, on aiohttp in the manager process.
+
+It does not trust the network it is on. What changes anything takes POST, so no link and no image can do it. A page that
+made its own name point to us (DNS rebinding) is the same origin to its browser, so on loopback we answer only to
+addresses and to `localhost`. Where to listen is the operator's choice; anything else than loopback is warned about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+from aiohttp import web
+
+from pyproxy.server.admin.catalogue import ENDPOINTS, help_text
+from pyproxy.server.admin.endpoint import Question, Reply
+from pyproxy.server.manager_stats import ManagerStats
+from pyproxy.server.admin.origin import is_local_name, is_loopback
+from pyproxy.server.proxy import Proxy
+from pyproxy.server.sockets import address_of
+
+log = logging.getLogger("pyproxy.server.admin")
+
+_HEADERS = {"Cache-Control": "no-cache, max-age=0", "X-Content-Type-Options": "nosniff", "Server": "envoy"}
+_CLOSE_SECONDS = 1.0
+_FORM = "application/x-www-form-urlencoded"
+
+
+class AdminServer:
+    """Answers on one socket until closed."""
+
+    def __init__(self, proxy: Proxy, stats: ManagerStats) -> None:
+        self._proxy = proxy
+        self._stats = stats
+        self._runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=_CLOSE_SECONDS)
+        self._only_local_names = False
+        self._server: asyncio.AbstractServer | None = None
+
+    async def start(self, sock: socket.socket) -> None:
+        """Accept on a bound socket."""
+        self._only_local_names = is_loopback(address_of(sock))
+        await self._runner.setup()
+        factory: Any = self._runner.server
+        loop = asyncio.get_running_loop()
+        if sock.family == socket.AF_UNIX:
+            self._server = await loop.create_unix_server(factory, sock=sock)
+        else:
+            self._server = await loop.create_server(factory, sock=sock)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        await self._runner.cleanup()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        reply = await self._reply(request)
+        response = web.Response(
+            body=reply.body.encode("utf-8", "backslashreplace"),
+            status=reply.status,
+            headers={"Content-Type": reply.content_type, **_HEADERS},
+        )
+        response.enable_chunked_encoding()
+        return response
+
+    async def _reply(self, request: web.BaseRequest) -> Reply:
+        if self._only_local_names and not is_local_name(request.headers.get("Host", "")):
+            return Reply("the Host is neither an address nor localhost: not answered on loopback\n", status=403)
+        endpoint = ENDPOINTS.get(request.path)
+        if endpoint is None:
+            return Reply(f"invalid path. {help_text()}", status=404)
+        if endpoint.mutates and request.method != "POST":
+            log.error('admin path "%s" mutates state, method=%s rather than POST', request.path, request.method)
+            return Reply(f"Method {request.method} not allowed, POST required.", status=405)
+        query = dict(request.query)
+        if request.method == "POST" and request.content_type == _FORM:
+            query.update({name: value for name, value in (await request.post()).items() if isinstance(value, str)})
+        try:
+            return await endpoint.handle(Question(self._proxy, self._stats, query))
+        except Exception as error:
+            log.exception("admin path %s failed", request.path)
+            return Reply(f"{request.path} failed: {error!r}\n", status=500)

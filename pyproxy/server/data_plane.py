@@ -1,0 +1,117 @@
+"""What a worker runs: listeners and clusters built from the bootstrap, and their statistics and logs.
+
+The one place where the rooms of the data path are put together; `server.worker` gives it a process to live in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from pyproxy.clusters.manager import ClusterManager
+from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.listeners.manager import ListenerManager
+from pyproxy.network.cork import Cork
+from pyproxy.runtime import Runtime
+from pyproxy.server.blueprint import WorkerSeat
+from pyproxy.server.watchdog import Watchdog
+from pyproxy.server.worker import CannotStart
+from pyproxy.tasks import DeadlineTable
+from pyproxy.telemetry.logs import AccessLogs
+from pyproxy.telemetry.metrics import StatsStore
+from pyproxy.telemetry.server_stats import WatchdogStats
+
+log = logging.getLogger("pyproxy.server.data_plane")
+
+
+class DataPlane:
+    """The traffic of one worker. Implements `server.worker.Plane`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seat: WorkerSeat) -> None:
+        blueprint = seat.blueprint
+        bootstrap = blueprint.bootstrap
+        self._bootstrap = bootstrap
+        self._sockets = blueprint.sockets.of_worker(seat.index)
+        self._stats = StatsStore(blueprint.stats_areas.workers[seat.index])
+        deadlines = DeadlineTable(loop)
+        values = RuntimeValues(bootstrap.runtime_layers)
+        self._clusters = ClusterManager(loop, self._stats, deadlines, values, workers=blueprint.workers)
+        self._access_logs = AccessLogs(loop, self._stats, blueprint.log_flush_seconds)
+        self._runtime = Runtime(
+            loop=loop,
+            deadlines=deadlines,
+            stats=self._stats,
+            clusters=self._clusters,
+            access_logs=self._access_logs,
+            values=values,
+            node=bootstrap.node,
+            cork=Cork(loop),
+        )
+        self._listeners = ListenerManager(self._runtime)
+        self._waiting_for = "clusters"
+        self._watchdog = _watchdog(self._stats, seat.index)
+
+    async def start(self) -> None:
+        """Clusters first, then listeners: nothing is accepted that could not be sent on."""
+        try:
+            self._clusters.apply(self._bootstrap.clusters)
+            await self._clusters.warm()
+            self._waiting_for = "listeners"
+            open_listeners = {name for name, _ in self._sockets}
+            listeners = tuple(listener for listener in self._bootstrap.listeners if listener.name in open_listeners)
+            await self._listeners.apply(listeners, self._sockets)
+        except OSError as error:
+            raise CannotStart(f"{error.filename or 'a socket'}: {error.strerror or error}") from error
+        self._waiting_for = ""
+
+    def status(self) -> dict[str, Any]:
+        """For `/ready`, `/init_dump` and whoever debugs a worker."""
+        return {
+            "connections": self._listeners.connections_active,
+            "lag": self._watchdog.lag,
+            "waiting_for": [self._waiting_for] if self._waiting_for else [],
+        }
+
+    def clusters(self) -> list[dict[str, Any]]:
+        return self._clusters.snapshot()
+
+    def tick(self, interval: float) -> None:
+        self._watchdog.tick(interval)
+        self._stats.flush()
+
+    def reopen_logs(self) -> None:
+        self._access_logs.reopen()
+
+    def fail_health_checks(self, failed: bool) -> None:
+        self._listeners.fail_health_checks(failed)
+
+    def drain_connections(self, names: list[str]) -> None:
+        self._listeners.drain_connections(names)
+
+    async def drain_listeners(self, names: list[str], seconds: float) -> None:
+        """Ask downstreams to leave for so many seconds, then accept no more."""
+        if seconds:
+            self._listeners.drain_connections(names)
+            await asyncio.sleep(seconds)
+        self._listeners.stop_accepting(names)
+
+    async def drain(self, seconds: float) -> None:
+        """Accept no more; until no downstream connection is open, or the time is over."""
+        before = self._listeners.connections_active
+        await self._listeners.drain(seconds)
+        left = self._listeners.connections_active
+        if left:
+            log.warning("%d of %d connections were still open after %g s", left, before, seconds)
+
+    async def close(self) -> None:
+        self._clusters.close()
+        self._access_logs.close()
+
+
+def _watchdog(stats: StatsStore, index: int) -> Watchdog:
+    own, total = WatchdogStats(stats, f"worker_{index}"), stats.scope("workers")
+    return Watchdog(
+        (own.watchdog_miss, total.counter("watchdog_miss")),
+        (own.watchdog_mega_miss, total.counter("watchdog_mega_miss")),
+    )

@@ -1,0 +1,70 @@
+"""The manager process: everything that is not traffic. It answers operators (admin) and renders statistics.
+
+It lives apart from the workers so that a large scrape or configuration never delays a request, and apart from the
+supervisor so that the one that can fork stays small. When it dies traffic goes on, and it is started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+
+import uvloop
+
+from pyproxy.server.admin.server import AdminServer
+from pyproxy.server.blueprint import ManagerSeat
+from pyproxy.server.manager_stats import ManagerStats
+from pyproxy.server.process import EXIT_OK
+from pyproxy.server.proxy import Proxy
+from pyproxy.tasks import call_every
+
+log = logging.getLogger("pyproxy.server.manager")
+
+FLUSH_INTERVAL = 1.0
+
+
+class Manager:
+    """The life of the manager process."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seat: ManagerSeat) -> None:
+        self._loop = loop
+        self._seat = seat
+        self._stop = loop.create_future()
+        self._proxy = Proxy(loop, seat)
+        self._stats = ManagerStats(self._proxy)
+        self._admin = AdminServer(self._proxy, self._stats)
+
+    async def run(self) -> int:
+        """From the first moment to the exit code. SIGTERM is for the supervisor to decide about."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._loop.add_signal_handler(signal.SIGQUIT, self._stop_now)
+        self._loop.add_signal_handler(signal.SIGUSR1, self._seat.blueprint.app_log.reopen)
+        stop_ticking = call_every(self._loop, FLUSH_INTERVAL, lambda: self._stats.tick(FLUSH_INTERVAL))
+        socket = self._seat.blueprint.admin_socket
+        if socket is not None:
+            await self._admin.start(socket)
+        # A manager that was restarted finds workers that have long said what they are.
+        await self._proxy.state()
+        gc.collect()
+        gc.freeze()
+        await self._stop
+        stop_ticking()
+        await self._admin.close()
+        self._proxy.close()
+        return EXIT_OK
+
+    def _stop_now(self) -> None:
+        if not self._stop.done():
+            self._stop.set_result(None)
+
+
+def run_manager(seat: ManagerSeat) -> int:
+    """The body of the manager process."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(runner.get_loop(), seat))
+
+
+async def _run(loop: asyncio.AbstractEventLoop, seat: ManagerSeat) -> int:
+    return await Manager(loop, seat).run()

@@ -1,0 +1,97 @@
+"""Statistics as the manager sees them: those of all processes, merged, and what only it knows (`server.`, ...)."""
+
+from __future__ import annotations
+
+import re
+
+from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.server.proxy import Proxy
+from pyproxy.server.server_state import ServerState
+from pyproxy.server.watchdog import Watchdog
+from pyproxy.telemetry.listener_stats import ListenerManagerStats
+from pyproxy.telemetry.metrics import StatsStore
+from pyproxy.telemetry.server_stats import RuntimeStats, ServerStats, WatchdogStats
+from pyproxy.telemetry.shared_reader import StatsReader, StatsSnapshot
+
+_ACTIVE_CONNECTIONS = re.compile(r"listener\.[^.]+(?:\.[0-9]+)*_[0-9]+\.downstream_cx_active")
+NO_CERTIFICATE = 4294967295
+"""What Envoy shows in `days_until_first_cert_expiring` when there is no certificate."""
+
+
+class ManagerStats:
+    """`snapshot()` is what `/stats` shows."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        areas = proxy.blueprint.stats_areas
+        self._proxy = proxy
+        self._store = StatsStore(areas.manager)
+        self._reader = StatsReader((*areas.workers, areas.manager))
+        self._server = ServerStats(self._store)
+        self._runtime = RuntimeStats(self._store)
+        self._listeners = ListenerManagerStats(self._store)
+        own, total = WatchdogStats(self._store, "main_thread"), self._store.scope("main_thread")
+        self._watchdog = Watchdog(
+            (own.watchdog_miss, total.counter("watchdog_miss")),
+            (own.watchdog_mega_miss, total.counter("watchdog_mega_miss")),
+        )
+        self._state_when_started()
+
+    def tick(self, interval: float) -> None:
+        """Publish; call every `interval` seconds."""
+        self._watchdog.tick(interval)
+        self._refresh()
+
+    def snapshot(self, *, unused: bool) -> StatsSnapshot:
+        """All statistics now. `unused`: also those that could be but never were."""
+        self._measure_memory()
+        self._refresh()
+        snapshot = self._reader.snapshot(unused=unused)
+        snapshot.gauges["server.total_connections"] = sum(
+            value for name, value in snapshot.gauges.items() if _ACTIVE_CONNECTIONS.fullmatch(name)
+        )
+        return snapshot
+
+    def reset_counters(self) -> None:
+        """Show counters from zero again; what the workers hold is left alone."""
+        raise NotImplementedError
+
+    def _state_when_started(self) -> None:
+        """What does not change while the proxy lives."""
+        blueprint = self._proxy.blueprint
+        server = self._server
+        server.concurrency.value = blueprint.workers
+        server.days_until_first_cert_expiring.value = NO_CERTIFICATE
+        server.hot_restart_epoch.value = blueprint.options.restart_epoch
+        server.hot_restart_generation.value = 1
+        server.parent_connections.value = 0
+        values = RuntimeValues(blueprint.bootstrap.runtime_layers)
+        self._runtime.num_keys.value = len(values.as_mapping())
+        self._runtime.num_layers.value = len(blueprint.bootstrap.runtime_layers)
+        self._runtime.load_success.value = 1
+        listeners = len(blueprint.bootstrap.listeners)
+        self._listeners.listener_added.value = listeners
+        self._listeners.listener_create_success.value = listeners * blueprint.workers
+
+    def _measure_memory(self) -> None:
+        """Costs a few milliseconds of reading /proc, so it is done for a scrape and not at every tick."""
+        processes = self._proxy.memory()
+        self._server.memory_allocated.value = sum(process.private for process in processes)
+        self._server.memory_heap_size.value = sum(process.anonymous for process in processes)
+        self._server.memory_physical_size.value = sum(process.pss for process in processes)
+
+    def _refresh(self) -> None:
+        proxy = self._proxy
+        server = self._server
+        state = proxy.known_state()
+        server.live.value = int(state is ServerState.LIVE)
+        server.state.value = state.value
+        server.uptime.value = int(proxy.uptime)
+        server.worker_restarts.value = proxy.restarts
+        drained = len(proxy.drained)
+        self._listeners.listener_stopped.value = drained
+        self._listeners.total_listeners_active.value = len(proxy.blueprint.bootstrap.listeners) - drained
+        if state is ServerState.LIVE and not self._listeners.workers_started.value:
+            self._listeners.workers_started.value = 1
+            if not self._server.initialization_time_ms.counts():
+                self._server.initialization_time_ms.record(int(proxy.uptime * 1000))
+        self._store.flush()

@@ -1,0 +1,170 @@
+"""The whole proxy as the manager sees it: what it was started with, how its processes are, what can be asked of it.
+
+The admin endpoints talk to this and to nothing else. What an operator changed here (log levels, failed health checks,
+drained listeners) is told to every worker; the supervisor remembers it for those that are restarted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pyproxy import clock
+from pyproxy.server.blueprint import ManagerSeat
+from pyproxy.server.channel import Channel, ChannelError
+from pyproxy.server.crew import CrewReport, Phase
+from pyproxy.server.memory_use import MemoryUse, measure
+from pyproxy.server.server_state import ServerState, overall
+from pyproxy.server.worker_link import WorkerLink
+
+log = logging.getLogger("pyproxy.server.proxy")
+
+HOT_RESTART_VERSION = "disabled"
+LINK_SECONDS = 2.0
+CLUSTERS_SECONDS = 5.0
+"""Ten thousand hosts take a worker about a second to describe."""
+
+
+class Proxy:
+    """Lives in the manager process."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seat: ManagerSeat) -> None:
+        self.blueprint = seat.blueprint
+        self.crew = seat.crew
+        self.health_failed = bool(seat.memory.get("health_failed", False))
+        self.drained = set(seat.memory.get("drained", ()))
+        self._link = Channel(loop, seat.blueprint.pairs.link[1], self._hear)
+        self._workers = [
+            WorkerLink(loop, index, pair[0], self._brief) for index, pair in enumerate(seat.blueprint.pairs.workers)
+        ]
+        self._follow(seat.crew)
+
+    # What there is to know
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the proxy was started."""
+        return clock.monotonic() - self.blueprint.started
+
+    @property
+    def draining(self) -> bool:
+        return self.crew.phase is not Phase.SERVING
+
+    @property
+    def restarts(self) -> int:
+        """How often a worker had to be started again."""
+        return sum(worker.restarts for worker in self.crew.workers)
+
+    def memory(self) -> list[MemoryUse]:
+        """What each process holds now."""
+        workers = [(f"worker {worker.index}", worker.pid) for worker in self.crew.workers if worker.pid]
+        return [measure(*who) for who in (("supervisor", os.getppid()), ("manager", os.getpid()), *workers)]
+
+    async def state(self) -> ServerState:
+        """What `/ready` says. It asks the workers, so it is true of the loops that carry the traffic."""
+        states = await asyncio.gather(*(worker.ask_state() for worker in self._workers))
+        return overall(states, draining=self.draining, health_failed=self.health_failed)
+
+    def known_state(self) -> ServerState:
+        """The same from what the workers said last, without asking."""
+        states = [worker.state for worker in self._workers]
+        return overall(states, draining=self.draining, health_failed=self.health_failed)
+
+    async def ask_workers(self, message: dict[str, Any], seconds: float | None = None) -> list[Any]:
+        """The answers in the order of the workers, None for those that gave none in time."""
+        if seconds is None:
+            return await asyncio.gather(*(worker.ask(message) for worker in self._workers))
+        return await asyncio.gather(*(worker.ask(message, seconds) for worker in self._workers))
+
+    async def clusters(self) -> list[dict[str, Any]]:
+        """All clusters with their hosts by name; the numbers of the workers are added."""
+        answers = await self.ask_workers({"op": "clusters"}, CLUSTERS_SECONDS)
+        return merge_clusters([answer for answer in answers if answer])
+
+    # What can be done
+
+    async def stop(self) -> None:
+        """As SIGTERM does."""
+        await self._ask_supervisor({"op": "stop"})
+
+    async def reopen_logs(self) -> None:
+        """As SIGUSR1 does."""
+        await self._ask_supervisor({"op": "reopen_logs"})
+
+    async def set_log_levels(self, levels: Mapping[str, str]) -> None:
+        """In all processes. Raises UnknownLogger, UnknownLevel."""
+        self.blueprint.app_log.set_levels(levels)
+        for worker in self._workers:
+            worker.tell({"op": "log_levels", "levels": dict(levels)})
+        await self._ask_supervisor({"op": "log_levels", "levels": dict(levels)})
+
+    async def fail_health_checks(self, failed: bool) -> None:
+        """Answer health checks as unhealthy and ask downstreams to leave, or stop doing so."""
+        self.health_failed = failed
+        await self._ask_supervisor({"op": "remember", "memory": {"health_failed": failed}})
+        for worker in self._workers:
+            worker.tell({"op": "fail_health_checks", "failed": failed})
+
+    async def drain_listeners(self, names: Collection[str], seconds: float) -> None:
+        """Stop accepting on these listeners; what is open gets so many seconds to finish."""
+        self.drained |= set(names)
+        await self._ask_supervisor({"op": "remember", "memory": {"drained": sorted(self.drained)}})
+        await self._ask_supervisor({"op": "close_listeners", "names": sorted(names)})
+        for worker in self._workers:
+            worker.tell({"op": "drain_listeners", "names": sorted(names), "seconds": seconds})
+
+    def drain_connections(self, names: Collection[str]) -> None:
+        """Ask the downstreams of these listeners to leave, and go on accepting."""
+        for worker in self._workers:
+            worker.tell({"op": "drain_connections", "names": sorted(names)})
+
+    def close(self) -> None:
+        self._link.close()
+        for worker in self._workers:
+            worker.close()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        self._follow(CrewReport.of_message(message))
+
+    def _follow(self, crew: CrewReport) -> None:
+        self.crew = crew
+        for worker, report in zip(self._workers, crew.workers, strict=False):
+            worker.update(report)
+
+    def _brief(self, worker: WorkerLink) -> None:
+        """Tell a worker that begins to serve what has changed since the proxy was started and cannot be inherited."""
+        if self.health_failed:
+            worker.tell({"op": "fail_health_checks", "failed": True})
+
+    async def _ask_supervisor(self, message: dict[str, Any]) -> None:
+        try:
+            await self._link.ask(message, LINK_SECONDS)
+        except ChannelError as error:
+            log.warning("the supervisor did not confirm %s: %s", message["op"], error)
+
+
+def merge_clusters(answers: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What several workers say about their clusters, as one list by name: hosts united, their numbers added."""
+    merged: dict[str, dict[str, Any]] = {}
+    hosts: dict[tuple[str, str], dict[str, Any]] = {}
+    for answer in answers:
+        for cluster in answer:
+            name = cluster["name"]
+            known = merged.setdefault(name, {**cluster, "hosts": []})
+            for host in cluster["hosts"]:
+                same = hosts.get((name, host["address"]))
+                if same is None:
+                    hosts[name, host["address"]] = host
+                    known["hosts"].append(host)
+                else:
+                    _add(same["counters"], host["counters"])
+                    _add(same["gauges"], host["gauges"])
+    return [merged[name] for name in sorted(merged)]
+
+
+def _add(into: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, value in more.items():
+        into[name] += value

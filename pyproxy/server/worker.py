@@ -1,0 +1,153 @@
+"""One worker process: an event loop that carries traffic, and a thin channel through which the manager sees it.
+
+What carries the traffic is the `DataPlane`; this file gives it a process: the loop, signals, the timer that publishes
+statistics, the state that `/ready` asks for, and the way out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import uvloop
+
+from pyproxy.server.app_log import AppLog
+from pyproxy.server.blueprint import WorkerSeat
+from pyproxy.server.channel import Channel, ChannelError
+from pyproxy.server.process import EXIT_CANNOT_START, EXIT_OK
+from pyproxy.server.server_state import ServerState
+from pyproxy.tasks import call_every, spawn
+
+log = logging.getLogger("pyproxy.server.worker")
+
+FLUSH_INTERVAL = 0.25
+"""Seconds between publications of statistics: a scrape is at most this old."""
+GC_THRESHOLDS = (50_000, 50, 100)
+"""A request makes no cyclic garbage, so a collection finds nothing: let it look rarely."""
+
+
+class CannotStart(Exception):
+    """The data plane cannot be built from this configuration, so starting another worker would not help."""
+
+
+class Plane(Protocol):
+    """What a worker runs. Only `start` may take time; it raises CannotStart."""
+
+    async def start(self) -> None: ...
+    def status(self) -> dict[str, Any]: ...
+    def clusters(self) -> list[dict[str, Any]]: ...
+    def tick(self, interval: float) -> None: ...
+    def reopen_logs(self) -> None: ...
+    def fail_health_checks(self, failed: bool) -> None: ...
+    def drain_connections(self, names: list[str]) -> None: ...
+    async def drain_listeners(self, names: list[str], seconds: float) -> None: ...
+    async def drain(self, seconds: float) -> None: ...
+    async def close(self) -> None: ...
+
+
+MakePlane = Callable[[asyncio.AbstractEventLoop, WorkerSeat], Plane]
+
+
+class Worker:
+    """The life of one worker process."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seat: WorkerSeat, make_plane: MakePlane) -> None:
+        self._loop = loop
+        self._seat = seat
+        self._app_log: AppLog = seat.blueprint.app_log
+        self._state = ServerState.INITIALIZING
+        self._stop = loop.create_future()
+        self._drain_seconds: float | None = None
+        self._plane = make_plane(loop, seat)
+        self._channel = Channel(loop, seat.channel, self._answer)
+
+    async def run(self) -> int:
+        """From the first moment to the exit code."""
+        self._loop.add_signal_handler(signal.SIGTERM, self._drain_and_stop)
+        self._loop.add_signal_handler(signal.SIGQUIT, self._stop_now)
+        self._loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
+        try:
+            await self._plane.start()
+        except CannotStart as error:
+            log.critical("%s", error)
+            return EXIT_CANNOT_START
+        stop_ticking = call_every(self._loop, FLUSH_INTERVAL, lambda: self._plane.tick(FLUSH_INTERVAL))
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        self._become(ServerState.LIVE)
+        await self._stop
+        stop_ticking()
+        self._become(ServerState.DRAINING)
+        if self._drain_seconds is not None:
+            await self._drain(self._drain_seconds)
+        await self._plane.close()
+        self._plane.tick(FLUSH_INTERVAL)
+        self._channel.close()
+        return EXIT_OK
+
+    def __repr__(self) -> str:
+        return f"<Worker {self._seat.index} {self._state.name}>"
+
+    def _become(self, state: ServerState) -> None:
+        self._state = state
+        try:
+            self._channel.tell({"event": "state", "state": state.name, "pid": os.getpid()})
+        except ChannelError as error:
+            log.warning("the manager does not hear from worker %d: %s", self._seat.index, error)
+
+    async def _drain(self, seconds: float) -> None:
+        """Until nothing is open any more, the time is over, or someone is in a hurry."""
+        draining = spawn(self._plane.drain(seconds), "drain")
+        self._stop = self._loop.create_future()
+        await asyncio.wait((draining, self._stop), return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+
+    def _drain_and_stop(self) -> None:
+        if self._drain_seconds is None and not self._stop.done():
+            self._drain_seconds = self._seat.blueprint.stop_drain_seconds
+            self._stop.set_result(None)
+
+    def _stop_now(self) -> None:
+        if not self._stop.done():
+            self._stop.set_result(None)
+
+    def _reopen_logs(self) -> None:
+        self._app_log.reopen()
+        self._plane.reopen_logs()
+
+    def _answer(self, message: dict[str, Any]) -> Any:
+        """What the manager asks or tells."""
+        match message["op"]:
+            case "status":
+                return {"state": self._state.name, "pid": os.getpid(), **self._plane.status()}
+            case "clusters":
+                return self._plane.clusters()
+            case "log_levels":
+                self._app_log.set_levels(message["levels"])
+            case "fail_health_checks":
+                self._plane.fail_health_checks(message["failed"])
+            case "drain_connections":
+                self._plane.drain_connections(message["names"])
+            case "drain_listeners":
+                _ = spawn(self._plane.drain_listeners(message["names"], message["seconds"]), "drain-listeners")
+            case unknown:
+                raise ValueError(f"a worker does not know {unknown!r}")
+        return {}
+
+
+def run_worker(seat: WorkerSeat, make_plane: MakePlane) -> int:
+    """The body of a worker process."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, uvloop.Loop)
+        return runner.run(_run(loop, seat, make_plane))
+
+
+async def _run(loop: asyncio.AbstractEventLoop, seat: WorkerSeat, make_plane: MakePlane) -> int:
+    return await Worker(loop, seat, make_plane).run()

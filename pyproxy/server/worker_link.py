@@ -1,0 +1,70 @@
+"""One worker as the manager sees it: the channel to it, and what it last said about itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from pyproxy.server.channel import Channel, ChannelError
+from pyproxy.server.crew import WorkerReport
+from pyproxy.server.server_state import ServerState
+
+log = logging.getLogger("pyproxy.server.worker_link")
+
+ANSWER_SECONDS = 0.75
+"""A worker's loop never sleeps that long; a probe gives us one second (Kubernetes: timeoutSeconds)."""
+
+
+class WorkerLink:
+    """`on_live(link)` is called when the worker, or its successor, begins to serve."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, index: int, sock: socket.socket, on_live: Callable[[WorkerLink], None]
+    ) -> None:
+        self.index = index
+        self.pid = 0
+        self.state: ServerState | None = None
+        self._on_live = on_live
+        self._channel = Channel(loop, sock, self._hear)
+
+    def __repr__(self) -> str:
+        return f"<WorkerLink {self.index} pid={self.pid} {self.state.name if self.state else 'silent'}>"
+
+    def update(self, report: WorkerReport) -> None:
+        """What the supervisor says about the process."""
+        if report.pid != self.pid:
+            self.pid = report.pid
+            self.state = None
+            self._channel.peer_restarted()
+
+    async def ask_state(self) -> ServerState | None:
+        """What the worker says now, None where it says nothing."""
+        answer = await self.ask({"op": "status"})
+        self.state = ServerState[answer["state"]] if answer else None
+        return self.state
+
+    async def ask(self, message: dict[str, Any], seconds: float = ANSWER_SECONDS) -> Any:
+        """The answer, or None where there is none in time."""
+        try:
+            return await self._channel.ask(message, seconds)
+        except ChannelError as error:
+            log.debug("worker %d: %s: %s", self.index, message["op"], error)
+            return None
+
+    def tell(self, message: dict[str, Any]) -> None:
+        try:
+            self._channel.tell(message)
+        except ChannelError as error:
+            log.warning("worker %d was not told %s: %s", self.index, message["op"], error)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if message.get("event") == "state":
+            self.state = ServerState[message["state"]]
+            if self.state is ServerState.LIVE:
+                self._on_live(self)
