@@ -51,7 +51,15 @@ class Listener:
     def drain(self) -> None:
         """Accept no more; connections end with the request that they are in."""
         self.stop_accepting()
+        self.drain_connections()
+
+    def drain_connections(self) -> None:
+        """Each connection ends with the request that it is in, or with its next one."""
         self._terminal.drain()
+
+    def resume(self) -> None:
+        """Connections that come from now on may stay."""
+        self._terminal.resume()
 
     def __repr__(self) -> str:
         return f"<Listener {self.config.name} on {len(self._servers)} sockets, {self.connections} connections>"

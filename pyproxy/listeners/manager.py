@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pyproxy import clock
 from pyproxy.config.listener import ListenerConfig
@@ -41,9 +41,25 @@ class ListenerManager:
     def connections_active(self) -> int:
         return sum(listener.connections for listener in self._listeners.values())
 
-    def stop_accepting(self) -> None:
+    def stop_accepting(self, names: Collection[str]) -> None:
+        """These listeners take no further connections; those that are open go on."""
+        for name in names:
+            if name in self._listeners:
+                self._listeners[name].stop_accepting()
+
+    def drain_connections(self, names: Collection[str]) -> None:
+        """Ask downstreams of these listeners to leave, old ones and new ones, and go on accepting."""
+        for name in names:
+            if name in self._listeners:
+                self._listeners[name].drain_connections()
+
+    def fail_health_checks(self, failed: bool) -> None:
+        """Ask all downstreams to leave while the proxy is to be seen as unhealthy; let them stay again."""
         for listener in self._listeners.values():
-            listener.stop_accepting()
+            if failed:
+                listener.drain_connections()
+            else:
+                listener.resume()
 
     async def drain(self, seconds: float) -> None:
         """Accept no more and wait until no connection is left, at most `seconds`."""

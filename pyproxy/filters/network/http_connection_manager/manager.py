@@ -118,6 +118,10 @@ class HttpConnectionManager:
         for connection in list(self._connections):
             connection.drain()
 
+    def resume(self) -> None:
+        """Connections that come from now on may stay."""
+        self._draining = False
+
     # Requests
 
     def on_request(self, stream: DownstreamStream, head: RequestHead, body: Body | None) -> Exchange:
