@@ -88,8 +88,7 @@ def measure(bench: Bench, options: argparse.Namespace, summary: dict[str, Any], 
     effort = Effort.of(options.quick, options.blocks)
     chosen = [one for one in SCENARIOS if not options.scenario or one.name in options.scenario]
     with_gates = not options.scenario or GATES in options.scenario
-    names = [one.name for one in chosen] + ([GATES] if with_gates else [])
-    with report.Screen(console, names, effort.at_most) as screen:
+    with report.Screen(console, effort.at_most) as screen:
         for one in chosen:
             screen.begin(one.name)
             outcome = session.measure(bench, one, summary["targets"], effort, partial(screen.say, one.name))

@@ -1,8 +1,10 @@
 """The lab of one scenario: upstream, control and all targets, started once and measured in turn on the same CPU."""
 
 import http.client
+import json
 import os
 import time
+import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +145,8 @@ class Lab:
         try:
             child = self._spawn(name, target.command(self.bench.binaries[name], config), self.bench.proxy_cpu)
             self._wait(child, ports.listen)
+            if name == "pyproxy":
+                self._demand_fast_engines(ports.admin)
             self.running[name] = Running(name, child, ports)
         except ProcessFailed as error:
             self.failed[name] = str(error)
@@ -157,6 +161,15 @@ class Lab:
         path = self.directory / name
         path.write_text(text)
         return path
+
+    def _demand_fast_engines(self, admin: int) -> None:
+        """A parser that silently fell back to its pure twin would be measured as if it were the product."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{admin}/server_info", timeout=10) as response:
+            text = response.read().decode()
+        self._write("pyproxy.server_info.json", text)
+        build = json.loads(text).get("build", {})
+        if build.get("http1") != "httptools" or not str(build.get("loop")).startswith("uvloop"):
+            raise ProcessFailed(f"it did not load httptools and uvloop: {build}")
 
     def _wait(self, child: Child, port: int) -> None:
         """Until the scenario's own request is answered as it should be."""

@@ -19,7 +19,7 @@ Cell = dict[str, Any]
 class Screen:
     """A progress line per scenario; on something that is not a terminal, one plain line when a scenario ends."""
 
-    def __init__(self, console: Console, names: list[str], steps: int) -> None:
+    def __init__(self, console: Console, steps: int) -> None:
         self.console, self.steps = console, steps
         columns = (
             SpinnerColumn(finished_text="[green]+"),
@@ -29,9 +29,7 @@ class Screen:
             TextColumn("{task.description}"),
         )
         self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self.tasks: dict[str, TaskID] = {
-            name: self.progress.add_task("", total=steps, start=False, title=name) for name in names
-        }
+        self.tasks: dict[str, TaskID] = {}
         self.last = ""
 
     def __enter__(self) -> "Screen":
@@ -44,8 +42,8 @@ class Screen:
         self.progress.stop()
 
     def begin(self, name: str) -> None:
-        """The clock of this scenario starts."""
-        self.progress.start_task(self.tasks[name])
+        """A line for this scenario, and its clock starts."""
+        self.tasks[name] = self.progress.add_task("", total=self.steps, title=name)
 
     def say(self, name: str, words: str) -> None:
         """Show what happens now; a standing, which names its blocks, also moves the bar."""
