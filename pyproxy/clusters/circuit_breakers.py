@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyproxy.config.cluster import Thresholds
 from pyproxy.config.runtime_values import RuntimeValues
-from pyproxy.telemetry.metrics import StatsStore
+from pyproxy.telemetry.cluster_stats import BreakerStats
 
 
 class ResourceLimits:
@@ -80,31 +80,31 @@ class ResourceLimits:
 
 
 class BreakerGauges:
-    """What `/stats` says of one `ResourceLimits`: computed at each flush, so that the hot path only counts.
+    """What `/stats` says of one `ResourceLimits`: computed at each flush, so that the hot path only counts."""
 
-    `*_open` is 1 in each worker that has reached its limit; `remaining_*` exists where `track_remaining` asks for it.
-    """
+    __slots__ = ("_limits", "_seen", "_stats", "_track_remaining")
 
-    __slots__ = ("_limits", "_open", "_remaining", "_used")
-
-    def __init__(self, store: StatsStore, prefix: str, limits: ResourceLimits, track_remaining: bool) -> None:
+    def __init__(self, stats: BreakerStats, limits: ResourceLimits, *, track_remaining: bool) -> None:
+        self._stats = stats
         self._limits = limits
-        self._open = [store.gauge(f"{prefix}.{name}_open") for name in ("cx", "rq_pending", "rq", "rq_retry")]
-        names = ("cx", "pending", "rq", "retries") if track_remaining else ()
-        self._remaining = [store.gauge(f"{prefix}.remaining_{name}") for name in names]
-        self._used: tuple[int, ...] = ()
+        self._track_remaining = track_remaining
+        self._seen: tuple[int, ...] = () if track_remaining else (0, 0, 0, 0)
 
     def update(self) -> None:
-        limits = self._limits
+        limits, stats = self._limits, self._stats
         used = (limits.connections, limits.pending, limits.requests, limits.retries)
-        if used == self._used:
+        if used == self._seen:
             return
-        self._used = used
-        most = (limits.max_connections, limits.max_pending, limits.max_requests, limits.max_retries)
-        for gauge, taken, limit in zip(self._open, used, most, strict=True):
-            gauge.value = int(taken >= limit)
-        for gauge, taken, limit in zip(self._remaining, used, most, strict=False):
-            gauge.value = max(0, limit - taken)
+        self._seen = used
+        stats.cx_open.value = int(limits.connections >= limits.max_connections)
+        stats.rq_pending_open.value = int(limits.pending >= limits.max_pending)
+        stats.rq_open.value = int(limits.requests >= limits.max_requests)
+        stats.rq_retry_open.value = int(limits.retries >= limits.max_retries)
+        if self._track_remaining:
+            stats.remaining_cx.value = max(0, limits.max_connections - limits.connections)
+            stats.remaining_pending.value = max(0, limits.max_pending - limits.pending)
+            stats.remaining_rq.value = max(0, limits.max_requests - limits.requests)
+            stats.remaining_retries.value = max(0, limits.max_retries - limits.retries)
 
 
 def apply_runtime(thresholds: Thresholds, cluster: str, priority: str, values: RuntimeValues) -> Thresholds:

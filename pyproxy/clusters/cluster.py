@@ -24,16 +24,19 @@ from pyproxy.clusters.load_balancers.load_balancer import Choose, build_load_bal
 from pyproxy.clusters.membership import Member
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType
 from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.errors import ProxyError, ResponseFlag
 from pyproxy.http.message import Request
+from pyproxy.http.stream_info import UpstreamInfo
 from pyproxy.tasks import DeadlineTable
-from pyproxy.telemetry.metrics import ClusterStats, StatsStore
+from pyproxy.telemetry.cluster_stats import ClusterStats
+from pyproxy.telemetry.metrics import StatsStore
 
 PRIORITIES = ("default", "high")
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterServices:
-    """What a cluster needs of its worker. This one is number `worker` of `workers`."""
+    """What a cluster needs of its worker, which is one of `workers`."""
 
     loop: asyncio.AbstractEventLoop
     stats: StatsStore
@@ -41,7 +44,6 @@ class ClusterServices:
     values: RuntimeValues
     resolver: Resolver
     rng: random.Random
-    worker: int = 0
     workers: int = 1
 
 
@@ -76,16 +78,17 @@ class Cluster:
         self.deadlines = services.deadlines
         self.stats = ClusterStats(services.stats, config.stat_name)
         self.host_set = HostSet()
-        self.choose: Choose = _no_host
+        self.choose: Choose = _counting_panic(_no_host, self.stats)
         self.ready = False
         self._services = services
         self._by_key: dict[str, Host] = {}
         self._waiting: list[Callable[[], None]] = []
-        self.limits, self._gauges = _limits(config, services)
+        self.limits, self._gauges = _limits(config, services, self.stats)
         self._discovery = _discovery(config, services, self.stats)
 
     def start(self) -> None:
         """Begin to discover hosts; those of a STATIC cluster are there at once."""
+        self.stats.warming_state.value = 1
         self._discovery.start(self)
 
     def when_ready(self, callback: Callable[[], None]) -> None:
@@ -107,6 +110,7 @@ class Cluster:
 
     def on_settled(self) -> None:
         self.ready = True
+        self.stats.warming_state.value = 0
         waiting, self._waiting = self._waiting, []
         for callback in waiting:
             callback()
@@ -116,31 +120,58 @@ class Cluster:
         for gauges in self._gauges:
             gauges.update()
 
+    def count_response(self, host: Host, status: int, info: UpstreamInfo, *, internal: bool = False) -> None:
+        """A response is over. Time runs from the end of the request to the end of the response, as Envoy's does."""
+        origin = self.stats.internal if internal else self.stats.external
+        origin.codes[status].value += 1
+        if status >= 500:
+            host.rq_error += 1
+        else:
+            host.rq_success += 1
+        if info.response_last and info.request_sent_last:
+            origin.upstream_rq_time.record(max(0, int((info.response_last - info.request_sent_last) * 1000)))
+
+    def count_failure(self, host: Host | None, error: ProxyError, *, internal: bool = False) -> None:
+        """There was no response: what the downstream is told counts as one. `host` is None if none was chosen."""
+        if error.status:
+            origin = self.stats.internal if internal else self.stats.external
+            origin.codes[error.status].value += 1
+            if host is not None:
+                host.rq_error += 1
+        if error.flag is ResponseFlag.UPSTREAM_REQUEST_TIMEOUT:
+            self.stats.upstream_rq_timeout.value += 1
+            if host is not None:
+                host.rq_timeout += 1
+
     def retire(self) -> None:
         """The cluster is gone from the configuration; requests that hold it may still finish on its hosts."""
         self._discovery.close()
         for host in self.host_set.hosts:
             host.retire()
 
+    @property
+    def busy(self) -> bool:
+        """Requests are in flight."""
+        return any(host.rq_active for host in self.host_set.hosts)
+
     def close(self) -> None:
         """Close everything at once."""
         self._discovery.close()
         for host in self.host_set.hosts:
             host.close()
+        self.stats.close()
 
     def _balance(self, hosts: tuple[Host, ...]) -> None:
-        services = self._services
+        services, stats = self._services, self.stats
         threshold = services.values.number("upstream.healthy_panic_threshold", self.config.panic_threshold)
         self.host_set = host_set = HostSet(hosts, threshold)
-        if not host_set.eligible:
-            self.choose = _no_host
-        else:
+        choose: Choose = _no_host
+        if host_set.eligible:
             choose = build_load_balancer(self.config, host_set.eligible, services.rng).choose
-            self.choose = _counting_panic(choose, self.stats) if host_set.panic else choose
-        # Workers see the same hosts and gauges of workers are added: one of them tells.
-        if services.worker == 0:
-            self.stats.membership_total.value = len(hosts)
-            self.stats.membership_healthy.value = len(host_set.healthy)
+        self.choose = _counting_panic(choose, stats) if host_set.panic or not hosts else choose
+        stats.membership_total.value = len(hosts)
+        stats.membership_healthy.value = len(host_set.healthy)
+        stats.membership_degraded.value = stats.membership_excluded.value = 0
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name} {self.host_set!r}{'' if self.ready else ', warming'}>"
@@ -151,6 +182,7 @@ def _no_host(_request: Request) -> None:
 
 
 def _counting_panic(choose: Choose, stats: ClusterStats) -> Choose:
+    """Envoy counts each choice in panic; a cluster without hosts is in panic too."""
     counter = stats.lb_healthy_panic
 
     def choose_in_panic(request: Request) -> Host | None:
@@ -161,16 +193,16 @@ def _counting_panic(choose: Choose, stats: ClusterStats) -> Choose:
 
 
 def _limits(
-    config: ClusterConfig, services: ClusterServices
+    config: ClusterConfig, services: ClusterServices, stats: ClusterStats
 ) -> tuple[tuple[ResourceLimits, ResourceLimits], list[BreakerGauges]]:
     limits = []
     gauges = []
-    for priority, configured in zip(PRIORITIES, config.thresholds, strict=True):
+    parts = (stats.circuit_breakers_default, stats.circuit_breakers_high)
+    for priority, configured, part in zip(PRIORITIES, config.thresholds, parts, strict=True):
         thresholds = apply_runtime(configured, config.name, priority, services.values)
         limit = ResourceLimits(thresholds, services.workers)
-        prefix = f"cluster.{config.stat_name}.circuit_breakers.{priority}"
         limits.append(limit)
-        gauges.append(BreakerGauges(services.stats, prefix, limit, thresholds.track_remaining))
+        gauges.append(BreakerGauges(part, limit, track_remaining=thresholds.track_remaining))
     return (limits[0], limits[1]), gauges
 
 

@@ -32,20 +32,17 @@ class ClusterManager:
         deadlines: DeadlineTable,
         values: RuntimeValues,
         *,
-        worker: int = 0,
         workers: int = 1,
         resolver: Resolver | None = None,
         rng: random.Random = clock.rng,
     ) -> None:
         self._loop = loop
-        self._stats = stats
-        self._services = ClusterServices(
-            loop, stats, deadlines, values, resolver or SystemResolver(loop), rng, worker, workers
-        )
+        self._services = ClusterServices(loop, stats, deadlines, values, resolver or SystemResolver(loop), rng, workers)
         self._configs: dict[str, ClusterConfig] = {}
         self._live: dict[str, Cluster] = {}
         self._warming: dict[str, Cluster] = {}
-        stats.on_flush(self._update_gauges)
+        self._retired: list[Cluster] = []
+        stats.on_flush(self._on_flush)
 
     def apply(self, configs: Iterable[ClusterConfig]) -> None:
         """These are the clusters from now on. What is equal stays as it is, with its connections."""
@@ -54,9 +51,9 @@ class ClusterManager:
         for name, config in before.items():
             new = wanted.get(name)
             if new is None:
-                self._remove(name, config)
+                self._remove(name)
             elif new != config:
-                self._replace(name, config, new)
+                self._replace(name, new)
 
     def get(self, name: str) -> Cluster | None:
         """The live cluster of that name; None if there is no such cluster."""
@@ -94,10 +91,11 @@ class ClusterManager:
 
     def close(self) -> None:
         """Close all connections and stop resolving."""
-        for cluster in (*self._live.values(), *self._warming.values()):
+        for cluster in (*self._live.values(), *self._warming.values(), *self._retired):
             cluster.close()
         self._live.clear()
         self._warming.clear()
+        self._retired.clear()
         self._configs.clear()
 
     def _make_live(self, name: str) -> Cluster | None:
@@ -108,38 +106,46 @@ class ClusterManager:
         cluster.start()
         return cluster
 
-    def _remove(self, name: str, config: ClusterConfig) -> None:
+    def _remove(self, name: str) -> None:
         self._stop_warming(name)
         cluster = self._live.pop(name, None)
         if cluster is not None:
-            cluster.retire()
-            self._stats.remove(f"cluster.{config.stat_name}.")
+            self._retire(cluster)
 
-    def _replace(self, name: str, old: ClusterConfig, new: ClusterConfig) -> None:
+    def _replace(self, name: str, new: ClusterConfig) -> None:
         """The old one serves until the new one has hosts, as Envoy does."""
         self._stop_warming(name)
-        if name not in self._live:
-            return
-        if old.stat_name != new.stat_name:
-            self._stats.remove(f"cluster.{old.stat_name}.")
-        cluster = self._warming[name] = Cluster(new, self._services)
-        cluster.start()
-        cluster.when_ready(lambda: self._swap(name, cluster))
+        if name in self._live:
+            cluster = self._warming[name] = Cluster(new, self._services)
+            cluster.start()
+            cluster.when_ready(lambda: self._swap(name, cluster))
 
     def _swap(self, name: str, cluster: Cluster) -> None:
         if self._warming.get(name) is cluster:
             del self._warming[name]
             old, self._live[name] = self._live[name], cluster
-            old.retire()
+            self._retire(old)
 
     def _stop_warming(self, name: str) -> None:
         cluster = self._warming.pop(name, None)
         if cluster is not None:
             cluster.close()
 
-    def _update_gauges(self) -> None:
+    def _retire(self, cluster: Cluster) -> None:
+        """Its requests in flight go on, and go on being counted."""
+        cluster.retire()
+        self._retired.append(cluster)
+
+    def _on_flush(self) -> None:
         for cluster in self._live.values():
             cluster.update_gauges()
+        if self._retired:
+            retired, self._retired = self._retired, []
+            for cluster in retired:
+                if cluster.busy:
+                    self._retired.append(cluster)
+                else:
+                    cluster.close()
 
     def __repr__(self) -> str:
         return f"<ClusterManager {len(self._configs)} clusters, {len(self._live)} live, {len(self._warming)} warming>"

@@ -10,6 +10,22 @@ from pyproxy.config.address import AddressConfig
 from pyproxy.config.cluster import EndpointConfig
 from pyproxy.http.message import Headers, Request
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
+from pyproxy.telemetry.metrics import StatsStore
+from pyproxy.telemetry.stat import Stat
+
+
+class Pool:
+    """Stands for the connections to a host."""
+
+    def __init__(self) -> None:
+        self.state = "open"
+
+    def drain(self) -> None:
+        self.state = "draining"
+
+    def close(self) -> None:
+        self.state = "closed"
+
 
 REQUEST = Request(b"GET", b"/", b"a", Headers(), StreamInfo(0.0, 0.0, ConnectionInfo()))
 
@@ -22,3 +38,9 @@ def endpoint(number: int, weight: int = 1, *, healthy: bool = True) -> EndpointC
 def hosts(weights: Iterable[int]) -> tuple[Host, ...]:
     endpoints = [endpoint(number, weight) for number, weight in enumerate(weights)]
     return tuple(Host(member.key, member.endpoint) for member in members_of(endpoints))
+
+
+def numbers(store: StatsStore, prefix: str) -> dict[str, int]:
+    """The counters and gauges below a prefix, as a flush publishes them."""
+    store.flush()
+    return {name: stat.value for name, stat in store.scope(prefix).stats.items() if isinstance(stat, Stat)}

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pyproxy.clusters.discovery.resolver import Resolver
 from pyproxy.clusters.membership import Member
-from pyproxy.telemetry.metrics import ClusterStats
+from pyproxy.telemetry.cluster_stats import ClusterStats
 
 
 class Discovering(Protocol):
