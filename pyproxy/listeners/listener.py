@@ -51,11 +51,11 @@ class Listener:
     def drain(self) -> None:
         """Accept no more; connections end with the request that they are in."""
         self.stop_accepting()
-        self.drain_connections()
-
-    def drain_connections(self) -> None:
-        """Each connection ends with the request that it is in, or with its next one."""
         self._terminal.drain()
+
+    def ask_to_leave(self) -> None:
+        """Each connection ends with the request that it is in, or else with its next one."""
+        self._terminal.ask_to_leave()
 
     def resume(self) -> None:
         """Connections that come from now on may stay."""

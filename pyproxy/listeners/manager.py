@@ -14,6 +14,8 @@ from pyproxy.runtime import Runtime
 SocketKey = tuple[str, int]
 """(listener name, position of the address in the listener)."""
 
+IDLE_GRACE = 1.0
+"""Seconds that a connection without a request is kept when draining."""
 _LOOK_AGAIN = 0.02
 
 
@@ -47,24 +49,34 @@ class ListenerManager:
             if name in self._listeners:
                 self._listeners[name].stop_accepting()
 
-    def drain_connections(self, names: Collection[str]) -> None:
+    def ask_to_leave(self, names: Collection[str]) -> None:
         """Ask downstreams of these listeners to leave, old ones and new ones, and go on accepting."""
         for name in names:
             if name in self._listeners:
-                self._listeners[name].drain_connections()
+                self._listeners[name].ask_to_leave()
 
     def fail_health_checks(self, failed: bool) -> None:
         """Ask all downstreams to leave while the proxy is to be seen as unhealthy; let them stay again."""
         for listener in self._listeners.values():
             if failed:
-                listener.drain_connections()
+                listener.ask_to_leave()
             else:
                 listener.resume()
 
     async def drain(self, seconds: float) -> None:
-        """Accept no more and wait until no connection is left, at most `seconds`."""
+        """Accept no more and wait until no connection is left, at most `seconds`.
+
+        A request may be on its way on a connection that looks idle. So idle ones are closed only after a while.
+        """
+        for listener in self._listeners.values():
+            listener.stop_accepting()
+            listener.ask_to_leave()
+        await self._wait_for_no_connection(min(IDLE_GRACE, seconds))
         for listener in self._listeners.values():
             listener.drain()
+        await self._wait_for_no_connection(seconds - IDLE_GRACE)
+
+    async def _wait_for_no_connection(self, seconds: float) -> None:
         end = clock.monotonic() + seconds
         while self.connections_active and clock.monotonic() < end:
             await asyncio.sleep(_LOOK_AGAIN)

@@ -86,13 +86,13 @@ class DataPlane:
     def fail_health_checks(self, failed: bool) -> None:
         self._listeners.fail_health_checks(failed)
 
-    def drain_connections(self, names: list[str]) -> None:
-        self._listeners.drain_connections(names)
+    def ask_to_leave(self, names: list[str]) -> None:
+        self._listeners.ask_to_leave(names)
 
     async def drain_listeners(self, names: list[str], seconds: float) -> None:
         """Ask downstreams to leave for so many seconds, then accept no more."""
         if seconds:
-            self._listeners.drain_connections(names)
+            self._listeners.ask_to_leave(names)
             await asyncio.sleep(seconds)
         self._listeners.stop_accepting(names)
 

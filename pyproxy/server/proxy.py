@@ -116,10 +116,10 @@ class Proxy:
         for worker in self._workers:
             worker.tell({"op": "drain_listeners", "names": sorted(names), "seconds": seconds})
 
-    def drain_connections(self, names: Collection[str]) -> None:
+    def ask_to_leave(self, names: Collection[str]) -> None:
         """Ask the downstreams of these listeners to leave, and go on accepting."""
         for worker in self._workers:
-            worker.tell({"op": "drain_connections", "names": sorted(names)})
+            worker.tell({"op": "ask_to_leave", "names": sorted(names)})
 
     def close(self) -> None:
         self._link.close()

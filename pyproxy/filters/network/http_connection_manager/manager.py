@@ -112,6 +112,12 @@ class HttpConnectionManager:
     def connections(self) -> int:
         return len(self._connections)
 
+    def ask_to_leave(self) -> None:
+        """Each connection ends with the response to the request that it is in, or else to its next one."""
+        self._draining = True
+        for connection in self._connections:
+            connection.close_after_response()
+
     def drain(self) -> None:
         """Take no further requests on any connection; those in progress finish."""
         self._draining = True
