@@ -51,8 +51,7 @@ class Names:
         return _MILLISECONDS.sub("<fraction>", value)
 
     def head(self, value: str) -> str:
-        value = _SERVICE_TIME.sub(r"\1<ms>", self.text(value))
-        return _DATE.sub(_recent_date, value)
+        return self.text(_DATE.sub(_recent_date, _SERVICE_TIME.sub(r"\1<ms>", value)))
 
     def log_field(self, key: str, value: object) -> str:
         if key.endswith("duration") and isinstance(value, int):

@@ -194,7 +194,6 @@ OVERFLOWS = [
         id="overflow-pending",
         clusters=[breaker("one-connection", max_connections=1, max_pending_requests=0)],
         routes=[route(cluster="one-connection")],
-        behind=get("/slow"),
         send=[get("/")],
         upstream=[SLOW, OK],
         status=503,

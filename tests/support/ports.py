@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+import fcntl
+import random
 import socket
+import tempfile
+from pathlib import Path
+from typing import IO
 
 LOOPBACK = "127.0.0.1"
+LOCKS = Path(tempfile.gettempdir()) / "pyproxy-test-ports"
+CANDIDATES = range(12_000, 32_000)
+_held: list[IO[str]] = []
 
 
 def free_ports(count: int) -> list[int]:
-    """Hold all sockets open until every port is known, so that no port is handed out twice."""
-    held: list[socket.socket] = []
+    """Ports that nobody else gets while this process lives.
+
+    A listener with SO_REUSEPORT would share a port that was handed out twice and silently take half of the
+    connections. So a port is locked by a file, across processes, and lies below those that the kernel hands out.
+    """
+    LOCKS.mkdir(exist_ok=True)
+    found: list[int] = []
+    for port in random.sample(CANDIDATES, len(CANDIDATES)):
+        if len(found) == count:
+            return found
+        if _lock(port):
+            found.append(port)
+    raise OSError("no free ports")
+
+
+def _lock(port: int) -> bool:
+    file = (LOCKS / str(port)).open("w")
     try:
-        for _ in range(count):
-            sock = socket.socket()
-            held.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((LOOPBACK, 0))
-        return [sock.getsockname()[1] for sock in held]
-    finally:
-        for sock in held:
-            sock.close()
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with socket.socket() as probe:
+            probe.bind((LOOPBACK, port))
+    except OSError:
+        file.close()
+        return False
+    _held.append(file)
+    return True
 
 
 class FullListener:
