@@ -30,6 +30,7 @@ FLUSH_BYTES = 64 * 1024
 QUEUE_BYTES = 1024 * 1024
 _FIRST_RETRY_SECONDS = 0.01
 _LAST_RETRY_SECONDS = 1.0
+_LAST_TRIES = 50
 _COMPLAINT_SECONDS = 60.0
 _STANDARD = {SinkKind.STDOUT: "/dev/stdout", SinkKind.STDERR: "/dev/stderr"}
 
@@ -50,6 +51,11 @@ class LogFile:
         self._timer: asyncio.TimerHandle | None = None
         self._retry = _FIRST_RETRY_SECONDS
         self._next_complaint = 0.0
+
+    @property
+    def waiting(self) -> bool:
+        """The sink has not taken everything."""
+        return bool(self._queue)
 
     def append(self, line: str) -> None:
         lines = self._lines
@@ -178,11 +184,11 @@ class AccessLogs:
         self,
         loop: asyncio.AbstractEventLoop,
         stats: StatsStore | None = None,
-        flush_interval: float = FLUSH_SECONDS,
+        flush_seconds: float = FLUSH_SECONDS,
     ) -> None:
         self._loop = loop
         self._stats = FilesystemStats(stats if stats is not None else StatsStore())
-        self._interval = flush_interval
+        self._interval = flush_seconds
         self._files: dict[str, LogFile] = {}
 
     def open(self, config: AccessLogConfig, values: RuntimeValues) -> AccessLog:
@@ -213,8 +219,13 @@ class AccessLogs:
         for file in self._files.values():
             file.reopen()
 
-    def close(self) -> None:
-        """Write what can be written and close everything."""
+    async def close(self) -> None:
+        """Write what can be written and close everything. A sink that is full gets a moment to make room."""
+        for _ in range(_LAST_TRIES):
+            self.flush()
+            if not any(file.waiting for file in self._files.values()):
+                break
+            await asyncio.sleep(_FIRST_RETRY_SECONDS)
         for file in self._files.values():
             file.close()
         self._files.clear()

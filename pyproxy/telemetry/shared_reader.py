@@ -29,13 +29,15 @@ _PAUSE = 0.0001
 
 @dataclass(slots=True)
 class StatsSnapshot:
-    """All statistics at one moment, by full name."""
+    """All statistics at one moment, by full name. `intervals`: histograms of the last interval only."""
 
     counters: dict[str, int] = field(default_factory=dict)
     gauges: dict[str, int] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     histograms: dict[str, dict[int, int]] = field(default_factory=dict)
-    used_gauges: set[str] = field(default_factory=set)
+    intervals: dict[str, dict[int, int]] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    """Counters that ever counted and gauges that were ever set."""
 
 
 class Inherited(NamedTuple):
@@ -117,10 +119,12 @@ class AreaReader:
                 bins[entry.number] = bins.get(entry.number, 0) + value
             elif entry.kind is Kind.COUNTER or entry.kind is Kind.MIRRORED_COUNTER:
                 _merge(snapshot.counters, entry, value)
+                if value:
+                    snapshot.used.add(entry.full_name)
             elif alive:
                 _merge(snapshot.gauges, entry, value)
                 if entry.used:
-                    snapshot.used_gauges.add(entry.full_name)
+                    snapshot.used.add(entry.full_name)
 
     def inherited(self) -> Iterator[Inherited]:
         """What a successor of the writer goes on from: counters and histograms, but no mirrors and no gauges."""

@@ -1,0 +1,95 @@
+"""`/stats/prometheus`: the Prometheus text format 0.0.4 with Envoy's metric and label names.
+
+Written here and not with prometheus_client's exposition, which would add HELP lines, `_total` suffixes and `.0` to
+every number: dashboards made for Envoy ask for the names that Envoy has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from pyproxy.telemetry.histogram import (
+    BUCKETS,
+    QUANTILES,
+    Bins,
+    approximate_sum,
+    cumulative_counts,
+    quantiles,
+    total,
+)
+from pyproxy.telemetry.shared_reader import StatsSnapshot
+from pyproxy.telemetry.stat_tags import TagExtractor, TaggedName
+from pyproxy.telemetry.stats_query import Buckets, StatsQuery, StatType
+from pyproxy.telemetry.stats_text import NOTHING, select, select_histograms, shortest
+
+Row = tuple[str, TaggedName]
+
+
+def render_prometheus(snapshot: StatsSnapshot, query: StatsQuery, tags: TagExtractor) -> str:
+    """Counters, gauges, texts if asked for, histograms: each kind with its metrics in order."""
+    lines: list[str] = []
+    if query.includes(StatType.COUNTERS):
+        rows = [(name, tags(name)) for name in select(snapshot.counters, snapshot, query)]
+        _families(lines, "counter", rows, lambda name, tagged: _number(tagged, snapshot.counters[name]))
+    if query.includes(StatType.GAUGES):
+        rows = [(name, tags(name)) for name in select(snapshot.gauges, snapshot, query)]
+        _families(lines, "gauge", rows, lambda name, tagged: _number(tagged, snapshot.gauges[name]))
+    if query.text_readouts and query.includes(StatType.TEXT_READOUTS):
+        rows = [(name, tags(name)) for name in filter(query.selects, snapshot.texts)]
+        _families(lines, "gauge", rows, lambda name, tagged: _text(tagged, snapshot.texts[name]))
+    histograms: dict[str, Bins] = dict(select_histograms(snapshot, query))
+    rows = [(name, tags(name)) for name in histograms]
+    if query.buckets is Buckets.SUMMARY:
+        intervals = snapshot.intervals
+        _families(lines, "summary", rows, lambda name, tagged: _summary(tagged, intervals.get(name, NOTHING)))
+    else:
+        _families(lines, "histogram", rows, lambda name, tagged: _histogram(tagged, histograms[name]))
+    return "".join(lines)
+
+
+def _families(lines: list[str], kind: str, rows: Iterable[Row], render: Callable[[str, TaggedName], str]) -> None:
+    """What has one metric name stands together. Names sort word by word: `cluster.` is before `cluster_manager.`."""
+    last = None
+    for name, tagged in sorted(rows, key=lambda row: (row[1].order, row[0].split("."))):
+        if tagged.order != last:
+            lines.append(f"# TYPE {tagged.metric} {kind}\n")
+            last = tagged.order
+        lines.append(render(name, tagged))
+
+
+def _number(tagged: TaggedName, value: int) -> str:
+    return f"{tagged.metric}{{{tagged.labels}}} {value}\n"
+
+
+def _text(tagged: TaggedName, value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'{tagged.metric}{{{_and(tagged.labels)}text_value="{escaped}"}} 1\n'
+
+
+def _histogram(tagged: TaggedName, bins: Bins) -> str:
+    metric, labels = tagged.metric, tagged.labels
+    prefix = f'{metric}_bucket{{{_and(labels)}le="'
+    count = total(bins)
+    lines = [
+        f'{prefix}{bound:.32g}"}} {below}\n' for bound, below in zip(BUCKETS, cumulative_counts(bins), strict=True)
+    ]
+    lines.append(f'{prefix}+Inf"}} {count}\n')
+    lines.append(f"{metric}_sum{{{labels}}} {approximate_sum(bins):.32g}\n")
+    lines.append(f"{metric}_count{{{labels}}} {count}\n")
+    return "".join(lines)
+
+
+def _summary(tagged: TaggedName, bins: Bins) -> str:
+    """Quantiles of the last interval."""
+    metric, labels = tagged.metric, tagged.labels
+    lines = [
+        f'{metric}{{{_and(labels)}quantile="{shortest(wanted)}"}} {value:.32g}\n'
+        for wanted, value in zip(QUANTILES, quantiles(bins), strict=True)
+    ]
+    lines.append(f"{metric}_sum{{{labels}}} {approximate_sum(bins):.32g}\n")
+    lines.append(f"{metric}_count{{{labels}}} {total(bins)}\n")
+    return "".join(lines)
+
+
+def _and(labels: str) -> str:
+    return f"{labels}," if labels else ""
