@@ -1,8 +1,9 @@
 """JSON text -> plain Python values, and, where a place is asked for, a tree of nodes that know their lines.
 
 The standard library's parser is fast but knows no places, and Envoy's (protobuf's) takes more than JSON: commas before
-a closing bracket, single quotes, keys without quotes. So the fast parser goes first; the scanner here reads what it
-refuses, and is the one that gives places. Its nodes are PyYAML's, so that both kinds of text have one kind of tree.
+a closing bracket, single quotes, keys without quotes, line breaks in strings. So the fast parser goes first; the
+scanner here reads what it refuses, and is the one that gives places. Its nodes are PyYAML's, so that both kinds of text
+have one kind of tree.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pyproxy.config.invalid import Fault, InvalidConfig, Place
 from pyproxy.config.yaml_tree import MAX_DEPTH, Plainer
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"|\'(?:[^\'\\\x00-\x1f]|\\.)*\'')
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'')
 _BARE_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 _LITERAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?![\w.])|(?:true|false|null)(?!\w)")
 _TO_DOUBLE = re.compile(r'\\.|"')
@@ -138,12 +139,12 @@ class _Scanner:
     def _string(self) -> str:
         match = _STRING.match(self._text, self._at)
         if match is None:
-            self._fail("a string without an end, or with a line break inside", "a closing quote")
+            self._fail("a string without an end", "a closing quote")
         raw = match.group()
         if raw[0] == "'":
             raw = '"' + _TO_DOUBLE.sub(_requoted, raw[1:-1]) + '"'
         try:
-            decoded: str = json.loads(raw)
+            decoded: str = json.loads(raw, strict=False)
         except ValueError as error:
             self._fail(f"a string that cannot be read: {error}", "a JSON string")
         self._at = match.end()

@@ -138,6 +138,8 @@ def _needed(one: FieldDescriptor, rules: Any) -> str | None:
     A scalar that is left out has its default value, which is tested; a oneof member that is left out is not.
     """
     kind = rules.WhichOneof("type")
+    if one.containing_oneof is not None:
+        return None
     if rules.HasField("message") and rules.message.required:
         return "it to be set"
     if kind in ("any", "duration") and getattr(rules, kind).required:
