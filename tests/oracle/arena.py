@@ -26,6 +26,8 @@ LOG_PATIENCE = 2.0
 # A few flush intervals, after which a line that was not written will not be.
 LOG_QUIET = 0.06
 QUIET = 0.003
+# Workers may hand their counts over a few times a second only.
+STATS_QUIET = 1.0
 
 
 class Arena:
@@ -66,6 +68,14 @@ class Arena:
             files[STDOUT] = "\n".join(line for line in lines_out if line.startswith(STDOUT_LINE))
         seen = [("up", one) for one in self._up.seen()] + [("other", one) for one in self._other.seen()]
         return observe(Played(exchange, seen, lines, files), self._names)
+
+    def stats(self) -> dict[str, str]:
+        """The counters and gauges that were used, by name."""
+        assert self._proxy is not None
+        time.sleep(STATS_QUIET)
+        _, text = self._proxy.admin("/stats?usedonly")
+        lines = self._names.text(text.decode()).splitlines()
+        return dict(line.split(": ", 1) for line in lines if ": " in line)
 
     def stop(self) -> None:
         if self._proxy is not None:

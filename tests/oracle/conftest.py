@@ -40,6 +40,11 @@ class Pair:
         if ours is not None:
             _check_ours(case, theirs, ours)
 
+    def stats(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Counters and gauges of Envoy and of pyproxy, with the same names for ports."""
+        assert self._pyproxy is not None
+        return self._envoy.stats(), self._pyproxy.stats()
+
     def stop(self) -> None:
         self._both.shutdown()
         self._envoy.stop()

@@ -135,6 +135,24 @@ CASES = [
         status=503,
     ),
     Case(id="local-reply-after-body", routes=[route(cluster="refused")], send=[post("/", b"hello")], status=503),
+    Case(
+        id="no-delay-before-close",
+        hcm={"delayed_close_timeout": "0s"},
+        send=[b"GET / HTTP/1.1\r\nbad name: 1\r\n\r\n"],
+        status=400,
+    ),
+    Case(
+        id="error-keeps-connection",
+        hcm={"stream_error_on_invalid_http_message": True},
+        send=[b"GET / HTTP/1.1\r\n\r\n"],
+        status=400,
+    ),
+    Case(
+        id="bad-head-with-stream-errors",
+        hcm={"stream_error_on_invalid_http_message": True},
+        send=[b"GET / HTTP/1.1\r\nHost: a\r\nbad name: 1\r\n\r\n"],
+        status=400,
+    ),
 ]
 
 

@@ -402,6 +402,18 @@ REQUEST_HEADERS = [
     Case(id="request-long-target", send=[get("/" + "a" * 8000)], status=200),
 ]
 
+SMALL_BUFFERS = [
+    Case(
+        id="small-buffers",
+        listener={"per_connection_buffer_limit_bytes": 1024},
+        clusters=[cluster("small", per_connection_buffer_limit_bytes=1024)],
+        routes=[route(cluster="small")],
+        send=in_turn(post("/", BIG), chunked("/", BIG), get("/")),
+        upstream=[reply("200 OK", BIG)],
+        status=(200, 200, 200),
+    ),
+]
+
 HEADER_CASE = [
     Case(
         id="case-proper-words",
@@ -435,7 +447,7 @@ HEADER_CASE = [
     ),
 ]
 
-CASES = REQUEST_BODIES + RESPONSE_BODIES + REQUEST_HEADERS + HEADER_CASE
+CASES = REQUEST_BODIES + RESPONSE_BODIES + REQUEST_HEADERS + SMALL_BUFFERS + HEADER_CASE
 
 
 @pytest.mark.oracle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.oracle.case import Case, Json, get, in_turn, route
+from tests.oracle.case import Case, Json, add_header, get, in_turn, route
 from tests.oracle.conftest import Pair
 from tests.oracle.normalise import SENT_ID
 from tests.support.upstream import reply
@@ -204,6 +204,25 @@ NAMES = [
         send=in_turn(get("/a", *FORGED), get("/"), get("/e")),
         upstream=[reply("200 OK", b"ok", "x-envoy-upstream-service-time: 3")],
         status=(200, 200, 503),
+    ),
+    Case(
+        id="scheme-overwritten",
+        hcm={"scheme_header_transformation": {"scheme_to_overwrite": "https"}},
+        routes=[{**route(), "request_headers_to_add": [add_header("x-scheme", "%REQ(:scheme)%")]}],
+        send=in_turn(get("/"), get("http://$HOST/"), get("/", "x-forwarded-proto: http")),
+        status=(200, 200, 200),
+    ),
+    Case(
+        id="scheme-of-forwarded-proto",
+        routes=[{**route(), "request_headers_to_add": [add_header("x-scheme", "%REQ(:scheme)%")]}],
+        send=in_turn(get("/", "x-forwarded-proto: https"), get("https://$HOST/")),
+        status=(200, 200),
+    ),
+    Case(
+        id="forwarded-port-appended",
+        hcm={"append_x_forwarded_port": True, "use_remote_address": True},
+        send=in_turn(get("/"), get("/", "x-forwarded-port: 9")),
+        status=(200, 200),
     ),
     Case(
         id="attempt-counts",

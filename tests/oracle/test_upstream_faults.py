@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.oracle.case import FULL, Case, Differs, Json, chunked, cluster, get, in_turn, post, request, route
+from tests.oracle.case import (
+    FULL,
+    OTHER,
+    UP,
+    Case,
+    Differs,
+    Json,
+    address,
+    chunked,
+    cluster,
+    get,
+    in_turn,
+    post,
+    request,
+    route,
+)
 from tests.oracle.conftest import Pair
 from tests.support.downstream import AwaitReply
 from tests.support.upstream import OK, Answer, AwaitBody, Close, Pause, Reset, Send, raw, reply
@@ -179,6 +196,38 @@ AFTER = [
     ),
 ]
 
+
+def two_hosts(name: str, *weights: int, **fields: Any) -> Json:
+    """A cluster with both upstreams as hosts."""
+    made = cluster(name, **fields)
+    hosts = [{"endpoint": {"address": address(port)}} for port in (UP, OTHER)]
+    for host, weight in zip(hosts, weights, strict=False):
+        host["load_balancing_weight"] = weight  # type: ignore[assignment]
+    made["load_assignment"]["endpoints"][0]["lb_endpoints"] = hosts
+    return made
+
+
+# Which of the hosts is first is chance.
+CHOICE = ("log.*.upstream*", "log.*.stream_id")
+BALANCING = [
+    Case(
+        id="round-robin",
+        clusters=[two_hosts("turns")],
+        routes=[route(cluster="turns")],
+        send=in_turn(*[get("/")] * 6),
+        status=(200,) * 6,
+        ignore=CHOICE,
+    ),
+    Case(
+        id="round-robin-weights",
+        clusters=[two_hosts("weighted-turns", 3, 1)],
+        routes=[route(cluster="weighted-turns")],
+        send=in_turn(*[get("/")] * 8),
+        status=(200,) * 8,
+        ignore=CHOICE,
+    ),
+]
+
 OVERFLOWS = [
     Case(
         id="overflow-requests",
@@ -263,7 +312,7 @@ OVERFLOWS = [
     ),
 ]
 
-CASES = CONNECTS + BEFORE + REPLIES + LENIENT + AFTER + OVERFLOWS
+CASES = CONNECTS + BEFORE + REPLIES + LENIENT + AFTER + BALANCING + OVERFLOWS
 
 
 @pytest.mark.oracle
