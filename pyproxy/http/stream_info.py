@@ -29,6 +29,10 @@ class ConnectionInfo:
     listener_metadata: Mapping[str, Any] | None = None
     termination_details: str = ""
     transport_failure_reason: str = ""
+    close_type: str = "Normal"
+    """Envoy's detected close type: `Normal`, `RemoteReset`, `LocalReset`."""
+    local_close_reason: str = ""
+    filter_chain_metadata: Mapping[str, Any] | None = None
 
 
 class UpstreamInfo:
@@ -50,12 +54,15 @@ class UpstreamInfo:
     request_sent_last: float = 0.0
     response_first: float = 0.0
     """When the response headers came."""
+    response_body_first: float = 0.0
     response_last: float = 0.0
     wire_sent: int = 0
     wire_received: int = 0
     header_sent: int = 0
     header_received: int = 0
     transport_failure_reason: str = ""
+    close_type: str = "Normal"
+    local_close_reason: str = ""
     tls: Any = None
 
 
@@ -88,6 +95,9 @@ class StreamInfo:
     header_sent: int = 0
     attempts: int = 0
     hosts_attempted: tuple[str, ...] = ()
+    """Addresses of the hosts to which a connection was had, in order."""
+    host_names_attempted: tuple[str, ...] = ()
+    connection_ids_attempted: tuple[int, ...] = ()
     connection: ConnectionInfo
     upstream: UpstreamInfo = NO_UPSTREAM
     route_name: str = ""
@@ -103,6 +113,10 @@ class StreamInfo:
     dynamic_metadata: dict[str, Any] | None = None
     filter_state: dict[str, Any] | None = None
     route_metadata: Mapping[str, Any] | None = None
+    virtual_host_metadata: Mapping[str, Any] | None = None
+    random_value: int = -1
+    """64 random bits for the choices of routing, drawn at the first of them; -1 until then. Routing a request again
+    chooses the same."""
     trace_id: str = ""
     span_id: str = ""
 

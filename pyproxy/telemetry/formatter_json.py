@@ -1,0 +1,162 @@
+"""JSON lines from a parsed `json_format`.
+
+Keys come in the order of their bytes, as Envoy writes them. An operator that is a whole value keeps its type: numbers
+stay numbers, metadata stays structured, unset is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from json import encoder
+from typing import Final
+
+from pyproxy.config.format import Format, JsonArray, JsonFormat, JsonObject, JsonValue
+from pyproxy.http.message import Request, Response
+from pyproxy.telemetry.formatter_expression import Expression, Scope
+from pyproxy.telemetry.formatter_metadata import to_json, to_text
+from pyproxy.telemetry.formatter_operators import find_expression
+from pyproxy.telemetry.formatter_source import Formatter, Style, build_function, code_of, joined
+
+_quote: Callable[[str], str] = encoder.encode_basestring
+
+Piece = Callable[[Request, Response | None], object]
+"""Gives the JSON of one value, or None where it is left out."""
+
+
+def build_json(fmt: JsonFormat) -> Formatter:
+    """A function that gives one object and a newline."""
+    return _build_sparse(fmt.root) if fmt.omit_empty else _build_full(fmt.root)
+
+
+def json_text(value: bytes) -> str:
+    """Bytes as text for a JSON string. What is not UTF-8 is taken for Latin-1, as Envoy does."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+class _Writer:
+    """Writes the code of formats. `alone` is what an unset operator is by itself, `among` what it is in other text."""
+
+    def __init__(self, alone: str | None, among: str) -> None:
+        self.scope = Scope()
+        bind = self.scope.bind
+        self._quote = bind(_quote)
+        self._alone = Style(bind(alone), f"{self._quote}({{}})", f"{bind(to_json)}({{}})")
+        self._among = Style(bind(among), "{}", f"{bind(to_text)}({{}})")
+
+    def find(self, fmt: Format) -> list[str | Expression]:
+        bind = self.scope.bind
+        return [bind(part) if isinstance(part, str) else find_expression(part, self.scope) for part in fmt.parts]
+
+    def code(self, found: list[str | Expression], decode: str) -> str:
+        if len(found) == 1 and isinstance(found[0], Expression):
+            return code_of(found[0], self._alone, decode)
+        inner = [one if isinstance(one, str) else code_of(one, self._among, decode) for one in found]
+        return f"{self._quote}({joined(inner, quote=_INNER)})"
+
+
+_INNER: Final = "'"
+"""Quotes of an f-string inside an f-string."""
+
+
+def _sorted(items: tuple[tuple[str, JsonValue], ...]) -> list[tuple[str, JsonValue]]:
+    return sorted(items, key=lambda item: item[0].encode())
+
+
+def _constant(value: JsonValue) -> str | None:
+    """The JSON of a value that no request changes; None for others."""
+    if isinstance(value, JsonObject | JsonArray):
+        return None
+    if not isinstance(value, Format):
+        return to_json(value)
+    literals = [part for part in value.parts if isinstance(part, str)]
+    return _quote("".join(literals)) if len(literals) == len(value.parts) else None
+
+
+# With every key: the shape is known, so a line is one f-string.
+
+
+def _build_full(root: JsonObject) -> Formatter:
+    writer = _Writer("null", "-")
+    pieces: list[str | list[str | Expression]] = []
+    _collect(root, writer, pieces)
+    pieces.append("\n")
+    bound = [writer.scope.bind(piece) if isinstance(piece, str) else piece for piece in pieces]
+
+    def write(decode: str) -> str:
+        return joined([piece if isinstance(piece, str) else writer.code(piece, decode) for piece in bound])
+
+    return build_function(writer.scope, write, json_text)
+
+
+def _collect(value: JsonValue, writer: _Writer, pieces: list[str | list[str | Expression]]) -> None:
+    """Literal JSON and expressions, in order."""
+    constant = _constant(value)
+    if constant is not None:
+        pieces.append(constant)
+    elif isinstance(value, Format):
+        pieces.append(writer.find(value))
+    elif isinstance(value, JsonObject):
+        pieces.append("{")
+        for number, (key, item) in enumerate(_sorted(value.items)):
+            pieces.append(f"{',' if number else ''}{_quote(key)}:")
+            _collect(item, writer, pieces)
+        pieces.append("}")
+    elif isinstance(value, JsonArray):
+        pieces.append("[")
+        for number, item in enumerate(value.items):
+            if number:
+                pieces.append(",")
+            _collect(item, writer, pieces)
+        pieces.append("]")
+
+
+# Without what is unset: the shape changes, so a line is put together piece by piece.
+
+
+def _build_sparse(root: JsonObject) -> Formatter:
+    piece = _object_piece(root)
+
+    def line(request: Request, response: Response | None) -> str:
+        return f"{piece(request, response) or '{}'}\n"
+
+    return line
+
+
+def _piece(value: JsonValue) -> Piece:
+    if isinstance(value, JsonObject):
+        return _object_piece(value)
+    if isinstance(value, JsonArray):
+        return _array_piece(value)
+    constant = None if value is None else _constant(value)
+    if not isinstance(value, Format) or constant is not None:
+        return lambda request, response: constant
+    writer = _Writer(None, "")
+    found = writer.find(value)
+    return build_function(writer.scope, lambda decode: writer.code(found, decode), json_text)
+
+
+def _object_piece(value: JsonObject) -> Piece:
+    members = [(f"{_quote(key)}:", _piece(item)) for key, item in _sorted(value.items)]
+
+    def members_set(request: Request, response: Response | None) -> str | None:
+        parts = []
+        for key, piece in members:
+            found = piece(request, response)
+            if found is not None:
+                parts.append(f"{key}{found}")
+        return f"{{{','.join(parts)}}}" if parts else None
+
+    return members_set
+
+
+def _array_piece(value: JsonArray) -> Piece:
+    pieces = [_piece(item) for item in value.items]
+
+    def items_set(request: Request, response: Response | None) -> str:
+        found = [piece(request, response) for piece in pieces]
+        return f"[{','.join([str(one) for one in found if one is not None])}]"
+
+    return items_set

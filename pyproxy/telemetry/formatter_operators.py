@@ -1,0 +1,176 @@
+"""Every command operator by name: the table of contents of formats.
+
+Envoy: "Access log command operators". Operators of things that do not exist here yet (TLS, TCP) have no value; the
+parser in `config.format` rejects names that Envoy does not have.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from pyproxy.config.format import Operator
+from pyproxy.http.message import Request, Response
+from pyproxy.telemetry import formatter_addresses as addresses
+from pyproxy.telemetry import formatter_grpc as grpc
+from pyproxy.telemetry import formatter_headers as headers
+from pyproxy.telemetry import formatter_metadata as metadata
+from pyproxy.telemetry import formatter_time as times
+from pyproxy.telemetry.formatter_expression import (
+    Expression,
+    Kind,
+    Scope,
+    Unset,
+    call,
+    constant,
+    nothing,
+    number,
+    text,
+)
+
+
+def find_expression(operator: Operator, scope: Scope) -> Expression:
+    """The expression of an operator."""
+    name = operator.name
+    write = _WRITERS.get(name)
+    if write is not None:
+        return write(operator, scope)
+    if name in _NUMBERS:
+        return number(_NUMBERS[name])
+    if name in _TEXTS:
+        return text(_TEXTS[name]).cut(operator.length)
+    return addresses.address(operator, scope) or nothing()
+
+
+def _flags(operator: Operator, scope: Scope) -> Expression:
+    # `-` even where unset operators are left out, as in Envoy.
+    which = 1 if operator.name.endswith("_LONG") else 0
+
+    def flags(request: Request, response: Response | None) -> str:
+        return ",".join([flag.value[which] for flag in request.info.flags])
+
+    none = scope.bind("-")
+    return Expression(Kind.TEXT, f"{scope.bind(flags)}(request, response) if info.flags else {none}")
+
+
+def _response_code_details(operator: Operator, scope: Scope) -> Expression:
+    if operator.argument == "ALLOW_WHITESPACES":
+        return text("info.details")
+    return text(f"info.details.replace({scope.bind(' ')}, {scope.bind('_')})")
+
+
+def _environment(operator: Operator, scope: Scope) -> Expression:
+    value = os.environ.get(operator.argument or "", "-")
+    return constant(scope, value).cut(operator.length)
+
+
+def _hostname(operator: Operator, scope: Scope) -> Expression:
+    return constant(scope, os.uname().nodename or "-")
+
+
+def _unique_id(operator: Operator, scope: Scope) -> Expression:
+    return call(scope, lambda request, response: str(uuid.uuid4()), Kind.TEXT, Unset.NEVER)
+
+
+def _local_reply_body(operator: Operator, scope: Scope) -> Expression:
+    return Expression(Kind.BYTES, "info.local_reply_body")
+
+
+def _close_type(operator: Operator, scope: Scope) -> Expression:
+    return text(f"upstream.close_type if upstream.host_address else {scope.bind('')}")
+
+
+_TEXTS: Final[dict[str, str]] = {
+    **addresses.UPSTREAM_TEXTS,
+    "PROTOCOL": "info.protocol",
+    "UPSTREAM_PROTOCOL": "upstream.protocol",
+    "ROUTE_NAME": "info.route_name",
+    "VIRTUAL_CLUSTER_NAME": "info.virtual_cluster",
+    "UPSTREAM_CLUSTER": "upstream.cluster",
+    "UPSTREAM_CLUSTER_RAW": "upstream.cluster",
+    "UPSTREAM_TRANSPORT_FAILURE_REASON": "upstream.transport_failure_reason",
+    "UPSTREAM_LOCAL_CLOSE_REASON": "upstream.local_close_reason",
+    "DOWNSTREAM_TRANSPORT_FAILURE_REASON": "connection.transport_failure_reason",
+    "DOWNSTREAM_DETECTED_CLOSE_TYPE": "connection.close_type",
+    "DOWNSTREAM_LOCAL_CLOSE_REASON": "connection.local_close_reason",
+    "CONNECTION_TERMINATION_DETAILS": "connection.termination_details",
+    "FILTER_CHAIN_NAME": "connection.filter_chain_name",
+    "STREAM_ID": "info.stream_id",
+    "TRACE_ID": "info.trace_id",
+    "SPAN_ID": "info.span_id",
+}
+
+_NUMBERS: Final[dict[str, str]] = {
+    "RESPONSE_CODE": "info.status",
+    "BYTES_RECEIVED": "info.bytes_received",
+    "BYTES_SENT": "info.bytes_sent",
+    "BYTES_RETRANSMITTED": "0",
+    "PACKETS_RETRANSMITTED": "0",
+    "DOWNSTREAM_WIRE_BYTES_RECEIVED": "info.wire_received",
+    "DOWNSTREAM_WIRE_BYTES_SENT": "info.wire_sent",
+    "DOWNSTREAM_HEADER_BYTES_RECEIVED": "info.header_received",
+    "DOWNSTREAM_HEADER_BYTES_SENT": "info.header_sent",
+    "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": "info.header_received",
+    "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT": "info.header_sent",
+    "UPSTREAM_WIRE_BYTES_RECEIVED": "upstream.wire_received",
+    "UPSTREAM_WIRE_BYTES_SENT": "upstream.wire_sent",
+    "UPSTREAM_HEADER_BYTES_RECEIVED": "upstream.header_received",
+    "UPSTREAM_HEADER_BYTES_SENT": "upstream.header_sent",
+    "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": "upstream.header_received",
+    "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT": "upstream.header_sent",
+    "UPSTREAM_REQUEST_ATTEMPT_COUNT": "info.attempts",
+    "CONNECTION_ID": "connection.connection_id",
+    "UPSTREAM_CONNECTION_ID": "upstream.connection_id",
+}
+
+_WRITERS: Final[dict[str, Callable[[Operator, Scope], Expression]]] = {
+    "START_TIME": times.start_time,
+    "START_TIME_LOCAL": times.start_time_local,
+    "EMIT_TIME": times.emit_time,
+    "EMIT_TIME_LOCAL": times.emit_time_local,
+    "DURATION": times.duration,
+    "COMMON_DURATION": times.common_duration,
+    "REQUEST_DURATION": lambda _, __: times.between("DS_RX_BEG", "DS_RX_END"),
+    "REQUEST_TX_DURATION": lambda _, __: times.between("DS_RX_BEG", "US_TX_END"),
+    "RESPONSE_DURATION": lambda _, __: times.between("DS_RX_BEG", "US_RX_BEG"),
+    "RESPONSE_TX_DURATION": lambda _, __: times.between("US_RX_BEG", "DS_TX_END"),
+    "UPSTREAM_CONNECTION_POOL_READY_DURATION": times.pool_ready,
+    "REQ": headers.request_header,
+    "REQUEST_HEADER": headers.request_header,
+    "RESP": headers.response_header,
+    "RESPONSE_HEADER": headers.response_header,
+    "TRAILER": headers.response_trailer,
+    "RESPONSE_TRAILER": headers.response_trailer,
+    "REQUEST_HEADERS_BYTES": headers.request_headers_bytes,
+    "RESPONSE_HEADERS_BYTES": headers.response_headers_bytes,
+    "RESPONSE_TRAILERS_BYTES": headers.response_trailers_bytes,
+    "PATH": headers.path,
+    "QUERY_PARAM": headers.query_param,
+    "QUERY_PARAMS": headers.query_params,
+    "REQUESTED_SERVER_NAME": headers.requested_server_name,
+    "RESPONSE_FLAGS": _flags,
+    "RESPONSE_FLAGS_LONG": _flags,
+    "RESPONSE_CODE_DETAILS": _response_code_details,
+    "GRPC_STATUS": grpc.grpc_status,
+    "GRPC_STATUS_NUMBER": grpc.grpc_status_number,
+    "METADATA": metadata.metadata,
+    "DYNAMIC_METADATA": metadata.dynamic_metadata,
+    "CLUSTER_METADATA": metadata.cluster_metadata,
+    "UPSTREAM_METADATA": metadata.upstream_metadata,
+    "FILTER_STATE": metadata.filter_state,
+    "UPSTREAM_HOST_NAME_WITHOUT_PORT": addresses.host_name_without_port,
+    "UPSTREAM_HOSTS_ATTEMPTED": addresses.hosts_attempted,
+    "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT": addresses.hosts_attempted,
+    "UPSTREAM_HOST_NAMES_ATTEMPTED": addresses.hosts_attempted,
+    "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT": addresses.hosts_attempted,
+    "UPSTREAM_CONNECTION_IDS_ATTEMPTED": addresses.connection_ids_attempted,
+    "UPSTREAM_DETECTED_CLOSE_TYPE": _close_type,
+    "LOCAL_REPLY_BODY": _local_reply_body,
+    "ENVIRONMENT": _environment,
+    "HOSTNAME": _hostname,
+    "UNIQUE_ID": _unique_id,
+    "ACCESS_LOG_TYPE": lambda _, scope: constant(scope, "DownstreamEnd"),
+    "CUSTOM_FLAGS": lambda _, scope: constant(scope, ""),
+}

@@ -1,0 +1,153 @@
+"""Dates and durations in formats: START_TIME and its kin, DURATION and its kin, COMMON_DURATION.
+
+Date formats are strftime's, with Envoy's fractions (`%3f`) and the extensions of absl::FormatTime (`%E3S`, `%Ez`).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pyproxy import clock
+from pyproxy.config.format import Operator
+from pyproxy.telemetry.formatter_expression import Expression, Kind, Scope, Unset, nothing, number
+
+_UTC_DEFAULT: Final = "%Y-%m-%dT%H:%M:%E3SZ"
+_LOCAL_DEFAULT: Final = "%Y-%m-%dT%H:%M:%E3S%z"
+
+# %%, %s, fractions, and what differs between absl and strftime.
+_SPECIAL = re.compile(r"%(?:E([0-9]+|\*)S|E([0-9]+|\*)f|([1-9])?f|(s)|(Ez|:z)|(E\*z|::z)|(E4Y|EY)|.)", re.DOTALL)
+_MICROSECOND_DIGITS: Final = 6
+_MILLISECONDS: Final = tuple([f"{value:03d}" for value in range(1000)])
+
+DateText = Callable[[float], str]
+
+
+def build_date(pattern: str, *, local: bool = False) -> DateText:
+    """A function from wall-clock seconds to text. All but the fractions is made once a second."""
+    pieces, fractions = _split(pattern, local)
+    broken_down = time.localtime if local else time.gmtime
+    second = -1
+    literals: list[str] = []
+    before = after = ""
+    milliseconds = fractions == [3]
+
+    def date(wall: float) -> str:
+        nonlocal second, literals, before, after
+        now = int(wall)
+        if now != second:
+            moment = broken_down(now)
+            literals = [_strftime(piece, now, moment) for piece in pieces]
+            before, after = literals[0], literals[-1]
+            second = now
+        if milliseconds:
+            return f"{before}{_MILLISECONDS[int((wall - now) * 1000)]}{after}"
+        if not fractions:
+            return before
+        digits = f"{int((wall - now) * 1_000_000):06d}000"
+        parts = [before]
+        for fraction, literal in zip(fractions, literals[1:], strict=True):
+            parts += (digits[:fraction], literal)
+        return "".join(parts)
+
+    return date
+
+
+def _split(pattern: str, local: bool) -> tuple[list[str], list[int]]:
+    """strftime formats, and between each two of them the number of digits of a fraction."""
+    pieces, fractions, last = [""], [], 0
+    for match in _SPECIAL.finditer(pattern):
+        pieces[-1] += pattern[last : match.start()]
+        last = match.end()
+        seconds, subseconds, digits, epoch, colon, colons, year = match.groups()
+        if seconds is not None or subseconds is not None:
+            asked = seconds if seconds is not None else subseconds
+            count = _MICROSECOND_DIGITS if asked == "*" else int(asked)
+            if seconds is not None:
+                pieces[-1] += "%S." if count else "%S"
+            if count:
+                fractions.append(min(count, 9))
+                pieces.append("")
+        elif match[0].endswith("f") and len(match[0]) < 4:
+            fractions.append(int(digits) if digits else 9)
+            pieces.append("")
+        elif epoch:
+            pieces[-1] += "\0"  # the second since the epoch; strftime's would be in local time
+        elif not local and (colon or colons):
+            pieces[-1] += "+00:00" if colon else "+00:00:00"
+        elif not local and match[0] == "%Z":
+            pieces[-1] += "UTC"
+        else:
+            pieces[-1] += "%:z" if colon or colons else "%Y" if year else match[0]
+    pieces[-1] += pattern[last:]
+    return pieces, fractions
+
+
+def _strftime(piece: str, second: int, moment: time.struct_time) -> str:
+    if "%:z" in piece:
+        zone = time.strftime("%z", moment)
+        piece = piece.replace("%:z", f"{zone[:3]}:{zone[3:]}")
+    return time.strftime(piece, moment).replace("\0", str(second)) if piece else ""
+
+
+def start_time(operator: Operator, scope: Scope) -> Expression:
+    return _date(scope, build_date(operator.argument or _UTC_DEFAULT), "info.start_wall")
+
+
+def start_time_local(operator: Operator, scope: Scope) -> Expression:
+    return _date(scope, build_date(operator.argument or _LOCAL_DEFAULT, local=True), "info.start_wall")
+
+
+def emit_time(operator: Operator, scope: Scope) -> Expression:
+    return _date(scope, build_date(operator.argument or _UTC_DEFAULT), f"{scope.bind(clock.wall)}()")
+
+
+def emit_time_local(operator: Operator, scope: Scope) -> Expression:
+    return _date(scope, build_date(operator.argument or _LOCAL_DEFAULT, local=True), f"{scope.bind(clock.wall)}()")
+
+
+def _date(scope: Scope, date: DateText, moment: str) -> Expression:
+    return Expression(Kind.TEXT, f"{scope.bind(date)}({moment})")
+
+
+_POINTS: Final[dict[str, str]] = {
+    "DS_RX_BEG": "info.start",
+    "DS_RX_END": "info.request_end",
+    "US_CX_BEG": "upstream.connect_start",
+    "US_CX_END": "upstream.connect_end",
+    "US_TX_BEG": "upstream.request_sent_first",
+    "US_TX_END": "upstream.request_sent_last",
+    "US_RX_BEG": "upstream.response_first",
+    "US_RX_BODY_BEG": "upstream.response_body_first",
+    "US_RX_END": "upstream.response_last",
+    "DS_TX_BEG": "info.response_start",
+    "DS_TX_END": "info.end",
+}
+_UNITS: Final = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
+def between(begin: str, end: str, unit: str = "ms") -> Expression:
+    """The time between two points; no value where one of them was not passed, or the second before the first."""
+    first, last = _POINTS.get(begin), _POINTS.get(end)
+    if first is None or last is None:
+        return nothing()
+    code = f"int(({last} - {first}) * {_UNITS[unit]}) if 0.0 < {first} <= {last} else None"
+    return Expression(Kind.NUMBER, code, Unset.NONE)
+
+
+def common_duration(operator: Operator, scope: Scope) -> Expression:
+    begin, _, rest = (operator.argument or "").partition(":")
+    end, _, unit = rest.partition(":")
+    return between(begin, end, unit or "ms")
+
+
+def duration(operator: Operator, scope: Scope) -> Expression:
+    """Until the end of the response; until now where it has not ended."""
+    return number(f"int(((info.end or {scope.bind(clock.monotonic)}()) - info.start) * 1000)")
+
+
+def pool_ready(operator: Operator, scope: Scope) -> Expression:
+    ready, start = "upstream.pool_ready", "info.start"
+    return Expression(Kind.NUMBER, f"int(({ready} - {start}) * 1000) if {ready} >= {start} else None", Unset.NONE)
