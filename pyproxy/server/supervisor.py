@@ -272,3 +272,10 @@ class Supervisor:
         if self._report_owed:
             moments.append(clock.monotonic() + 0.5)
         return max(0, math.ceil((min(moments) - clock.monotonic()) * 1000)) if moments else None
+
+
+def start_manager(seat: ManagerSeat) -> int:
+    """The manager's imports (aiohttp, renderers) are made in its own process: no other has use for them."""
+    from pyproxy.server.manager import run_manager
+
+    return run_manager(seat)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyproxy.server.frames import FRAME_LIMIT, Assembler, Envelope, Kind, encode
@@ -18,7 +18,8 @@ ENVELOPES = st.builds(
 )
 
 
-@given(st.lists(ENVELOPES))
+@settings(max_examples=40, deadline=None)
+@given(st.lists(ENVELOPES, max_size=8))
 def test_messages_come_out_as_they_went_in(envelopes: list[Envelope]) -> None:
     assembler = Assembler()
     frames = [frame for envelope in envelopes for frame in encode(envelope)]

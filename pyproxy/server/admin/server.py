@@ -16,8 +16,8 @@ from aiohttp import web
 
 from pyproxy.server.admin.catalogue import ENDPOINTS, help_text
 from pyproxy.server.admin.endpoint import Question, Reply
-from pyproxy.server.manager_stats import ManagerStats
 from pyproxy.server.admin.origin import is_local_name, is_loopback
+from pyproxy.server.manager_stats import ManagerStats
 from pyproxy.server.proxy import Proxy
 from pyproxy.server.sockets import address_of
 

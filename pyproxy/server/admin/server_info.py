@@ -13,7 +13,8 @@ from pyproxy.server.proxy import HOT_RESTART_VERSION, Proxy
 
 
 async def show_server_info(question: Question) -> Reply:
-    """`state` is asked of the workers, as in `/ready`. `build` is ours: which engines are loaded."""
+    """`state` is asked of the workers, as in `/ready`. `build` (which engines are loaded) and
+    `worker_restarts` are ours."""
     proxy = question.proxy
     state = await proxy.state()
     uptime = f"{int(proxy.uptime)}s"
@@ -27,6 +28,7 @@ async def show_server_info(question: Question) -> Reply:
             "command_line_options": command_line(proxy.blueprint.options, proxy.blueprint.workers),
             "node": node_json(node_of(proxy)),
             "build": build_info(),
+            "worker_restarts": proxy.restarts,
         }
     )
 

@@ -1,0 +1,118 @@
+"""A proxy without a data path, to test the life of its processes: `python -m tests.server.stand_in <how> <flags>`.
+
+Each worker answers a connection with its pid and keeps it until its peer leaves. `how` says how the workers behave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+from pyproxy.config.address import AddressConfig
+from pyproxy.config.bootstrap import AdminConfig, BootstrapConfig
+from pyproxy.config.invalid import Report
+from pyproxy.config.listener import ListenerConfig
+from pyproxy.server.blueprint import WorkerSeat
+from pyproxy.server.flags import Options
+from pyproxy.server.launch import prepare, start_log
+from pyproxy.server.supervisor import Supervisor, start_manager
+from pyproxy.server.worker import CannotStart, MakePlane, run_worker
+
+LOOPBACK = "127.0.0.1"
+BOOTSTRAP = BootstrapConfig(
+    admin=AdminConfig(AddressConfig(LOOPBACK)),
+    listeners=(
+        ListenerConfig("web", (AddressConfig(LOOPBACK),)),
+        ListenerConfig("inside", (AddressConfig(LOOPBACK),), traffic_direction="INBOUND", reuse_port=False),
+    ),
+)
+
+
+class Greeter(asyncio.Protocol):
+    """Says its pid."""
+
+    def __init__(self, plane: StandInPlane) -> None:
+        self.plane = plane
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.plane.open.add(self)
+        transport.write(f"{os.getpid()}\n".encode())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.plane.open.discard(self)
+
+
+class StandInPlane:
+    """Implements `server.worker.Plane`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seat: WorkerSeat) -> None:
+        self.loop = loop
+        self.seat = seat
+        self.open: set[Greeter] = set()
+        self.servers: dict[str, asyncio.AbstractServer] = {}
+        self.told: list[str] = []
+
+    async def start(self) -> None:
+        for (name, _), sock in self.seat.blueprint.sockets.of_worker(self.seat.index).items():
+            self.servers[name] = await self.loop.create_server(lambda: Greeter(self), sock=sock)
+
+    def status(self) -> dict[str, Any]:
+        return {"connections": len(self.open)}
+
+    def clusters(self) -> list[dict[str, Any]]:
+        return []
+
+    def tick(self, interval: float) -> None:
+        pass
+
+    def reopen_logs(self) -> None:
+        print("reopened", os.getpid(), flush=True)
+
+    def fail_health_checks(self, failed: bool) -> None:
+        print("health failed" if failed else "health ok", os.getpid(), flush=True)
+
+    def ask_to_leave(self, names: list[str]) -> None:
+        print("ask to leave", *names, os.getpid(), flush=True)
+
+    async def drain_listeners(self, names: list[str], seconds: float) -> None:
+        for name in names:
+            self.servers.pop(name).close()
+
+    async def drain(self, seconds: float) -> None:
+        for server in self.servers.values():
+            server.close()
+        while self.open:
+            await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        for greeter in self.open:
+            assert greeter.transport is not None
+            greeter.transport.abort()
+
+
+class Unbuildable(StandInPlane):
+    async def start(self) -> None:
+        raise CannotStart("the access log cannot be opened")
+
+
+class DiesAtOnce(StandInPlane):
+    async def start(self) -> None:
+        os._exit(9)
+
+
+HOW: dict[str, MakePlane] = {"well": StandInPlane, "unbuildable": Unbuildable, "dies": DiesAtOnce}
+
+
+def main() -> int:
+    make_plane = HOW[sys.argv[1]]
+    options = Options.parse(sys.argv[2:])
+    blueprint = prepare(options, None, BOOTSTRAP, Report(), start_log(options))
+    return Supervisor(blueprint, lambda seat: run_worker(seat, make_plane), start_manager).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
