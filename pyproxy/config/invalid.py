@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 Path = tuple[str | int, ...]
 
+_NAME = re.compile(r"[@\w-]+")
+
 
 def render_path(path: Path) -> str:
-    """`("static_resources", "listeners", 0, "name")` as `static_resources.listeners[0].name`."""
+    """`("static_resources", "listeners", 0, "name")` as `static_resources.listeners[0].name`.
+
+    Keys of maps that do not look like names stand in brackets: `typed_per_filter_config["envoy.filters.http.cors"]`.
+    """
     text = ""
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
+        elif not _NAME.fullmatch(step):
+            text += f'["{step}"]'
         else:
             text += f".{step}" if text else step
     return text or "(the whole document)"

@@ -44,6 +44,7 @@ class Positions:
 
     def __init__(self, sources: Iterable[Source]) -> None:
         self._sources = tuple(sources)
+        self._items: dict[int, list[tuple[Node, Node]]] = {}
 
     def of(self, path: Path) -> Place:
         """Where the path is; the nearest enclosing place where there is none (a field that is missing)."""
@@ -52,12 +53,30 @@ class Positions:
         if not here:
             return Place(self._sources[0].file if self._sources else "")
         for step in path:
-            inner = [place for place in _step_in(here, step) if place is not None]
+            inner = [place for place in self._step_in(here, step) if place is not None]
             if not inner:
                 break
             here = inner
         source, _, shown = here[-1]
         return Place(source.file, shown.start_mark.line + 1, shown.start_mark.column + 1)
+
+    def _step_in(self, here: list[_At], step: str | int) -> Iterator[_At | None]:
+        before = 0
+        for source, node, shown in here:
+            if isinstance(step, str):
+                yield _by_key(source, node, step)
+                continue
+            items = self._items_of(node, shown)
+            if before <= step < before + len(items):
+                yield (source, *items[step - before])
+            before += len(items)
+
+    def _items_of(self, node: Node, shown: Node) -> list[tuple[Node, Node]]:
+        """Kept, because a report asks for every element of a long list. The trees live as long as this does."""
+        items = self._items.get(id(node))
+        if items is None:
+            items = self._items[id(node)] = list(_items(node, shown))
+        return items
 
     def render(self, fault: Fault) -> str:
         """`file:line:column: path: reason; expected ...; did you mean ...?`"""
@@ -66,18 +85,6 @@ class Positions:
 
 _At = tuple[Source, Node, Node]
 """Whose tree, the node, and the node whose mark is shown for it (its key, if it has one)."""
-
-
-def _step_in(here: list[_At], step: str | int) -> Iterator[_At | None]:
-    before = 0
-    for source, node, shown in here:
-        if isinstance(step, str):
-            yield _by_key(source, node, step)
-            continue
-        items = list(_items(node, shown))
-        if before <= step < before + len(items):
-            yield (source, *items[step - before])
-        before += len(items)
 
 
 def _by_key(source: Source, node: Node, step: str) -> _At | None:
