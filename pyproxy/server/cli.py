@@ -67,9 +67,9 @@ def _envoy(words: list[str]) -> int:
         _write_early(options.early)
         return EXIT_OK
     if options.mode == "serve":
-        from pyproxy.server import supervisor
+        from pyproxy.server import launch
 
-        return supervisor.run(options)
+        return launch.run(options)
     return _validate(options)
 
 

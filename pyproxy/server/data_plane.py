@@ -106,7 +106,7 @@ class DataPlane:
 
     async def close(self) -> None:
         self._clusters.close()
-        self._access_logs.close()
+        await self._access_logs.close()
 
 
 def _watchdog(stats: StatsStore, index: int) -> Watchdog:

@@ -1,27 +1,59 @@
-"""From a compiled configuration to a proxy that is ready to be forked: sockets, shared memory, channels."""
+"""From the command line to a proxy that is ready to be forked: log, configuration, sockets, shared memory, channels."""
 
 from __future__ import annotations
 
 import logging
 import socket
+import sys
 from pathlib import Path
-from typing import Any
 
 from pyproxy.config.bootstrap import BootstrapConfig
-from pyproxy.config.invalid import Report
 from pyproxy.server.app_log import AppLog
 from pyproxy.server.blueprint import Blueprint, Pairs, StatsAreas
 from pyproxy.server.concurrency import worker_count
+from pyproxy.server.configuration import Configuration, ConfigurationError, read_configuration
+from pyproxy.server.data_plane import DataPlane
 from pyproxy.server.flags import Options
+from pyproxy.server.process import EXIT_CRASHED
 from pyproxy.server.sockets import CannotListen, address_of, bind, explain, open_listeners
+from pyproxy.server.start_report import report_blueprint, report_build
+from pyproxy.server.supervisor import Supervisor, start_manager
+from pyproxy.server.worker import run_worker
 
 log = logging.getLogger("pyproxy.server.launch")
+config_log = logging.getLogger("pyproxy.config.launch")
 
 _ADMIN_BACKLOG = 128
 
 
-def prepare(options: Options, message: Any, bootstrap: BootstrapConfig, report: Report, app_log: AppLog) -> Blueprint:
+def run(options: Options) -> int:
+    """Start the proxy that the command line describes, and return its exit code when it has ended."""
+    try:
+        app_log = start_log(options)
+    except OSError as error:
+        sys.stderr.write(f"pyproxy: the log file {options.log_path} cannot be opened: {error.strerror}\n")
+        return EXIT_CRASHED
+    report_build(options)
+    try:
+        blueprint = prepare(options, read_configuration(options), app_log)
+    except ConfigurationError as error:
+        for line in error.lines():
+            config_log.critical("%s", line)
+    except CannotListen as error:
+        for reason in error.reasons:
+            log.critical("%s", reason)
+    except OSError as error:
+        log.critical("%s cannot be written: %s", options.admin_address_path, error.strerror)
+    else:
+        report_blueprint(blueprint)
+        return Supervisor(blueprint, lambda seat: run_worker(seat, DataPlane), start_manager).run()
+    log.critical("exiting")
+    return EXIT_CRASHED
+
+
+def prepare(options: Options, configuration: Configuration, app_log: AppLog) -> Blueprint:
     """Open everything that can fail. Raises CannotListen, and OSError for the file of `--admin-address-path`."""
+    bootstrap = configuration.bootstrap
     workers = worker_count(options.concurrency)
     sockets = open_listeners(bootstrap.listeners, workers)
     try:
@@ -33,9 +65,9 @@ def prepare(options: Options, message: Any, bootstrap: BootstrapConfig, report: 
         Path(options.admin_address_path).write_text(str(address_of(admin)), "utf-8")
     return Blueprint(
         options=options,
-        message=message,
+        message=configuration.message,
         bootstrap=bootstrap,
-        report=report,
+        report=configuration.report,
         app_log=app_log,
         sockets=sockets,
         pairs=Pairs.make(workers),

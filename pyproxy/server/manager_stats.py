@@ -12,6 +12,8 @@ from pyproxy.telemetry.listener_stats import ListenerManagerStats
 from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.server_stats import RuntimeStats, ServerStats, WatchdogStats
 from pyproxy.telemetry.shared_reader import StatsReader, StatsSnapshot
+from pyproxy.telemetry.stat_tags import TagExtractor
+from pyproxy.telemetry.stats_view import StatsView
 
 _ACTIVE_CONNECTIONS = re.compile(r"listener\.[^.]+(?:\.[0-9]+)*_[0-9]+\.downstream_cx_active")
 NO_CERTIFICATE = 4294967295
@@ -25,7 +27,9 @@ class ManagerStats:
         areas = proxy.blueprint.stats_areas
         self._proxy = proxy
         self._store = StatsStore(areas.manager)
-        self._reader = StatsReader((*areas.workers, areas.manager))
+        self._view = StatsView(StatsReader((*areas.workers, areas.manager)))
+        self._interval_left = proxy.blueprint.bootstrap.stats.flush_interval
+        self.tags = TagExtractor(proxy.blueprint.bootstrap.stats.tags)
         self._server = ServerStats(self._store)
         self._runtime = RuntimeStats(self._store)
         self._listeners = ListenerManagerStats(self._store)
@@ -40,12 +44,16 @@ class ManagerStats:
         """Publish; call every `interval` seconds."""
         self._watchdog.tick(interval)
         self._refresh()
+        self._interval_left -= interval
+        if self._interval_left <= 0:
+            self._interval_left = self._proxy.blueprint.bootstrap.stats.flush_interval
+            self._view.tick()
 
     def snapshot(self, *, unused: bool) -> StatsSnapshot:
         """All statistics now. `unused`: also those that could be but never were."""
         self._measure_memory()
         self._refresh()
-        snapshot = self._reader.snapshot(unused=unused)
+        snapshot = self._view.snapshot(unused=unused)
         snapshot.gauges["server.total_connections"] = sum(
             value for name, value in snapshot.gauges.items() if _ACTIVE_CONNECTIONS.fullmatch(name)
         )
@@ -53,7 +61,7 @@ class ManagerStats:
 
     def reset_counters(self) -> None:
         """Show counters from zero again; what the workers hold is left alone."""
-        raise NotImplementedError
+        self._view.reset_counters()
 
     def _state_when_started(self) -> None:
         """What does not change while the proxy lives."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.server.admin.endpoint import Endpoint, Question, Reply, as_json
 from pyproxy.server.build_info import ENVOY_VERSION, build_info, version_text
 from pyproxy.server.flags import Options
-from pyproxy.server.proxy import HOT_RESTART_VERSION, Proxy
+from pyproxy.server.proxy import HOT_RESTART_VERSION
 
 
 async def show_server_info(question: Question) -> Reply:
@@ -26,22 +25,10 @@ async def show_server_info(question: Question) -> Reply:
             "uptime_all_epochs": uptime,
             "hot_restart_version": HOT_RESTART_VERSION,
             "command_line_options": command_line(proxy.blueprint.options, proxy.blueprint.workers),
-            "node": node_json(node_of(proxy)),
+            "node": node_json(proxy.blueprint.bootstrap.node),
             "build": build_info(),
             "worker_restarts": proxy.restarts,
         }
-    )
-
-
-def node_of(proxy: Proxy) -> NodeConfig:
-    """The node of the bootstrap, with what the command line says about it."""
-    options = proxy.blueprint.options
-    node = proxy.blueprint.bootstrap.node
-    return replace(
-        node,
-        id=options.service_node or node.id,
-        cluster=options.service_cluster or node.cluster,
-        zone=options.service_zone or node.zone,
     )
 
 

@@ -1,7 +1,63 @@
-"""`/stats`, `/stats/prometheus`."""
+"""`/stats`, `/stats/prometheus`: the statistics of all processes, merged, in Envoy's formats."""
 
 from __future__ import annotations
 
-from pyproxy.server.admin.endpoint import Endpoint
+from pyproxy.server.admin.endpoint import JSON, TEXT, Endpoint, Parameter, Question, Reply, bad_request
+from pyproxy.telemetry.prometheus import render_prometheus
+from pyproxy.telemetry.stats_query import BadStatsQuery, Buckets, StatsFormat, StatsQuery, StatType
+from pyproxy.telemetry.stats_text import render_json, render_text
 
-ENDPOINTS: tuple[Endpoint, ...] = ()
+
+async def show_stats(question: Question) -> Reply:
+    return _show(question, prometheus=False)
+
+
+async def show_prometheus(question: Question) -> Reply:
+    return _show(question, prometheus=True)
+
+
+def _show(question: Question, *, prometheus: bool) -> Reply:
+    try:
+        query = StatsQuery.parse(question.query, prometheus=prometheus)
+    except BadStatsQuery as error:
+        return bad_request(str(error))
+    snapshot = question.stats.snapshot(unused=not query.used_only)
+    match query.format:
+        case StatsFormat.TEXT:
+            return Reply(render_text(snapshot, query))
+        case StatsFormat.JSON:
+            return Reply(render_json(snapshot, query), JSON)
+        case StatsFormat.PROMETHEUS:
+            return Reply(render_prometheus(snapshot, query, question.stats.tags), TEXT)
+
+
+_COMMON = (
+    Parameter("usedonly", "Only include stats that have been written by system since restart"),
+    Parameter("filter", "Regular expression (Google re2) for filtering stats"),
+    Parameter("invert_filter", "Invert the filter regex"),
+)
+_TEXT_BUCKETS = tuple(mode.value for mode in Buckets if mode not in (Buckets.DEFAULT, Buckets.NATIVE))
+
+ENDPOINTS = (
+    Endpoint(
+        "/stats",
+        "print server stats",
+        show_stats,
+        (
+            *_COMMON,
+            Parameter("format", "Format to use", tuple(form.value for form in StatsFormat)),
+            Parameter("type", "Stat types to include.", tuple(kind.value for kind in StatType)),
+            Parameter("histogram_buckets", "Histogram bucket display mode", _TEXT_BUCKETS),
+        ),
+    ),
+    Endpoint(
+        "/stats/prometheus",
+        "print server stats in prometheus format",
+        show_prometheus,
+        (
+            *_COMMON,
+            Parameter("text_readouts", "Render text_readouts as gauges with value 1"),
+            Parameter("histogram_buckets", "Histogram bucket display mode", ("cumulative", "summary")),
+        ),
+    ),
+)
