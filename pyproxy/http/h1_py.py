@@ -26,7 +26,7 @@ METHODS = frozenset(
     b" UNLOCK UNSUBSCRIBE".split()
 )
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) (?:HTTP/([0-9]\.[0-9]))")
-_VERSIONLESS = re.compile(rb"[A-Z\-]+ [\x21-\x7e]+")
+_VERSIONLESS = re.compile(rb"[A-Z\-]+ /[\x21-\x7e]*")
 _PARTIAL_REQUEST_LINE = re.compile(
     rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]*"
     rb"|[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e]*\r?"
@@ -37,7 +37,6 @@ _PARTIAL_STATUS_LINE = re.compile(
     rb"H|HT|HTT|HTTP|HTTP/|HTTP/1|HTTP/1\.|HTTP/1\.[01](?: [0-9]{0,3})?"
     rb"|HTTP/1\.[01] [0-9]{3}(?: [\t\x20-\x7e\x80-\xff]*)?\r?"
 )
-_TOKENS = re.compile(rb"[^\s,]+")
 
 
 _TO_THE_END = 1 << 62
@@ -50,6 +49,10 @@ class _Decoder:
     _bad_status: int
     _too_large_status: int
     _partial_start: re.Pattern[bytes]
+
+    def _start_line(self, line: bytes) -> tuple[bytes, ...]:
+        """The parts of a start line. Raises CodecError."""
+        raise NotImplementedError
 
     def __init__(self, options: CodecOptions) -> None:
         self._options = options
@@ -79,7 +82,8 @@ class _Decoder:
         return events
 
     def _head_lines(self) -> FieldLines:
-        return FieldLines(self._options, self._partial_start, status=self._too_large_status, kind="headers")
+        start = (self._partial_start, self._start_line)
+        return FieldLines(self._options, start, status=self._too_large_status, kind="headers")
 
     def _read_head(self, data: bytes, at: int) -> int:
         lines = self._lines
@@ -152,7 +156,10 @@ class _Decoder:
         self._engine = None
         self._over = self._last
         if self._chunks is not None:
-            trailers = h1_rules.check_trailers(_lower(self._chunks.trailers.fields), self._options)
+            fields = _lower(self._chunks.trailers.fields)
+            if any(name in (b"content-length", b"transfer-encoding") for name, _ in fields):
+                raise CodecError(self._bad_status, "http1.codec_error", "framing in the trailers")
+            trailers = h1_rules.check_trailers(fields, self._options)
         head = self._head
         if head is None or trailers:
             self._flush()
@@ -186,7 +193,8 @@ class H1RequestDecoder(_Decoder):
 
     def _on_head(self, lines: FieldLines) -> None:
         head = RequestHead()
-        head.method, head.target, head.version = self._request_line(lines.start)
+        head.method, head.target, version = self._start_line(lines.start)
+        head.version = f"HTTP/{version.decode()}"
         head.headers = headers = Headers(_lower(lines.fields))
         head.size = lines.size
         tokens = _connection_tokens(headers)
@@ -201,7 +209,7 @@ class H1RequestDecoder(_Decoder):
         self._last = self._tunnel or not head.keep_alive
         self._begin(head, engine, chunked=head.chunked, length=head.content_length or 0)
 
-    def _request_line(self, line: bytes) -> tuple[bytes, bytes, str]:
+    def _start_line(self, line: bytes) -> tuple[bytes, ...]:
         match = _REQUEST_LINE.fullmatch(line)
         if match is None:
             if _VERSIONLESS.fullmatch(line):
@@ -212,7 +220,7 @@ class H1RequestDecoder(_Decoder):
             raise CodecError(400, "http1.codec_error", "an unknown method")
         if version not in (b"1.1", b"1.0"):
             raise CodecError(426, "low_version", f"HTTP/{version.decode()} is not supported")
-        return method, target, f"HTTP/{version.decode()}"
+        return method, target, version
 
     def _after_the_last(self, data: bytes) -> None:
         """Behind CONNECT it is the tunnel's; otherwise RFC 9112 9.6 says to ignore it."""
@@ -258,13 +266,17 @@ class H1ResponseDecoder(_Decoder):
             raise CodecError(502, "http1.codec_error", "a response that nobody asked for")
         return super()._read_head(data, at)
 
-    def _on_head(self, lines: FieldLines) -> None:
-        match = _STATUS_LINE.fullmatch(lines.start)
+    def _start_line(self, line: bytes) -> tuple[bytes, ...]:
+        match = _STATUS_LINE.fullmatch(line)
         if match is None:
             raise CodecError(502, "http1.codec_error", "a malformed status line")
+        return match.groups()
+
+    def _on_head(self, lines: FieldLines) -> None:
+        version, code = self._start_line(lines.start)
         head = ResponseHead()
-        head.version = f"HTTP/{match[1].decode()}"
-        head.status = status = int(match[2])
+        head.version = f"HTTP/{version.decode()}"
+        head.status = status = int(code)
         head.headers = headers = Headers(_lower(lines.fields))
         head.size = lines.size
         h1_rules.check_response(head, headers, head.version, self._options)
@@ -299,7 +311,7 @@ def _lower(fields: list[Pair]) -> list[Pair]:
 def _connection_tokens(headers: Headers) -> set[bytes]:
     """The options of Connection, and of Proxy-Connection, which Envoy honours too."""
     values = headers.get_all(b"connection") + headers.get_all(b"proxy-connection")
-    return {token.lower() for value in values for token in _TOKENS.findall(value)}
+    return {token.strip(b" \t").lower() for value in values for token in value.split(b",")}
 
 
 def _keeps_alive(tokens: set[bytes], version: str) -> bool:

@@ -8,6 +8,7 @@ far as they go, so that garbage is refused when it comes and not when a limit is
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NoReturn
 
 from pyproxy.http.codec import CodecError, CodecOptions
@@ -20,7 +21,7 @@ _QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff
 _FIELD = re.compile(rb"(%b+):[ \t]*(%b*?)[ \t]*" % (_TOKEN, _VALUE))
 _PARTIAL_FIELD = re.compile(rb"%b*|%b+:%b*\r?|\r" % (_TOKEN, _TOKEN, _VALUE))
 _FOLD = re.compile(rb"[ \t]+(%b*?)[ \t]*\r?" % _VALUE)
-_EXTENSION = rb";%b*(?:=(?:%b|%b*))?" % (_TOKEN, _QUOTED, _TOKEN)
+_EXTENSION = rb";%b+(?:=(?:%b|%b+))?" % (_TOKEN, _QUOTED, _TOKEN)
 # 16 digits are 64 bits; no count of leading zeros can make a number look smaller than it is.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)" % _EXTENSION)
 _PARTIAL_CHUNK_LINE = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\xff]*)?\r?)?")
@@ -31,24 +32,27 @@ _LONGEST_SIZE = 17
 MAX_EMPTY_LINES = 64
 """Empty lines that are passed over before a request line (RFC 9112 2.2)."""
 
-Partial = re.Pattern[bytes]
+CheckLine = Callable[[bytes], object]
 
 
 class FieldLines:
-    """A start line and header fields, or trailer fields if `partial_start` is None; over at the empty line.
+    """A start line and header fields, or trailer fields if `start` is None; over at the empty line.
 
+    `start` gives the pattern that a start line fits in as far as it has come, and what checks the whole line.
     `status` and `kind` say how to complain: (431, "headers"), (502, "headers"), (431, "trailers").
     """
 
-    def __init__(self, options: CodecOptions, partial_start: Partial | None, *, status: int, kind: str) -> None:
+    def __init__(
+        self, options: CodecOptions, start: tuple[re.Pattern[bytes], CheckLine] | None, *, status: int, kind: str
+    ) -> None:
         self.start = b""
         self.fields: list[Pair] = []
         self.size = 0
         self.complete = False
         self._line = bytearray()
         self._options = options
-        self._partial_start = partial_start
-        self._needs_start = partial_start is not None
+        self._start = start
+        self._needs_start = start is not None
         self._empty_lines = 0
         self._status = status
         self._kind = kind
@@ -82,6 +86,8 @@ class FieldLines:
     def _take(self, line: bytes) -> None:
         if self._needs_start:
             if line:
+                assert self._start is not None
+                self._start[1](line)
                 self.start = line
                 self._needs_start = False
             else:
@@ -118,8 +124,8 @@ class FieldLines:
 
     def _check_partial(self, line: bytes) -> None:
         if self._needs_start:
-            assert self._partial_start is not None
-            if line != b"\r" and not self._partial_start.fullmatch(line):
+            assert self._start is not None
+            if line != b"\r" and not self._start[0].fullmatch(line):
                 self._refuse("a malformed start line")
         elif line[:1] and line[:1] in b" \t":
             if not self._options.lenient or not self.fields or not _FOLD.fullmatch(line):
