@@ -14,7 +14,6 @@ from typing import Any
 
 from pyproxy import clock
 from pyproxy.config.bootstrap import BootstrapConfig
-from pyproxy.config.invalid import Report
 from pyproxy.server.app_log import AppLog
 from pyproxy.server.channel import make_pair
 from pyproxy.server.crew import CrewReport
@@ -80,6 +79,20 @@ class StatsAreas:
         return cls(tuple(StatsArea(f"worker-{index}") for index in range(workers)), StatsArea("manager"))
 
 
+@dataclass(frozen=True, slots=True)
+class UnhonouredField:
+    """A field of the configuration that is known and not honoured. `place` is `file:line:column`."""
+
+    place: str
+    path: str
+    field: str
+    severe: bool
+
+    @property
+    def effect(self) -> str:
+        return "severe" if self.severe else "harmless"
+
+
 @dataclass(slots=True)
 class Blueprint:
     """The whole proxy, ready to be forked."""
@@ -88,7 +101,7 @@ class Blueprint:
     message: Any
     """The bootstrap as protobuf, for `/config_dump`; None where the proxy was built from values alone."""
     bootstrap: BootstrapConfig
-    report: Report
+    unhonoured: tuple[UnhonouredField, ...]
     app_log: AppLog
     sockets: ListenSockets
     pairs: Pairs

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from pyproxy.config.bootstrap import BootstrapConfig
+from pyproxy.config.invalid import render_path
 from pyproxy.server.app_log import AppLog
-from pyproxy.server.blueprint import Blueprint, Pairs, StatsAreas
+from pyproxy.server.blueprint import Blueprint, Pairs, StatsAreas, UnhonouredField
 from pyproxy.server.concurrency import worker_count
 from pyproxy.server.configuration import Configuration, ConfigurationError, read_configuration
 from pyproxy.server.data_plane import DataPlane
@@ -67,7 +68,7 @@ def prepare(options: Options, configuration: Configuration, app_log: AppLog) -> 
         options=options,
         message=configuration.message,
         bootstrap=bootstrap,
-        report=configuration.report,
+        unhonoured=_unhonoured(configuration),
         app_log=app_log,
         sockets=sockets,
         pairs=Pairs.make(workers),
@@ -85,6 +86,14 @@ def start_log(options: Options) -> AppLog:
         pattern=options.log_format,
         escape=options.log_format_escaped,
     )
+
+
+def _unhonoured(configuration: Configuration) -> tuple[UnhonouredField, ...]:
+    """With their places as text: where everything stands in the file is a tree as large as the file."""
+    fields = configuration.report.unhonoured
+    place_of = configuration.positions.of
+    found = (UnhonouredField(str(place_of(f.path)), render_path(f.path), f.field, f.severe) for f in fields)
+    return tuple(sorted(found, key=lambda field: not field.severe))
 
 
 def _open_admin(bootstrap: BootstrapConfig) -> socket.socket | None:

@@ -6,9 +6,8 @@ import logging
 import os
 from collections import Counter
 
-from pyproxy.config.invalid import Unhonoured, render_path
 from pyproxy.server.admin.origin import is_loopback
-from pyproxy.server.blueprint import Blueprint
+from pyproxy.server.blueprint import Blueprint, UnhonouredField
 from pyproxy.server.build_info import ENVOY_VERSION, build_info
 from pyproxy.server.flags import Options
 from pyproxy.server.sockets import address_of
@@ -48,10 +47,11 @@ def report_blueprint(blueprint: Blueprint) -> None:
             admin_log.warning(
                 "the admin listens on %s, not only on loopback: whoever can reach it can stop this proxy", address
             )
-    _report_unhonoured(blueprint.report.unhonoured, blueprint.options.config_path)
+    _report_unhonoured(blueprint.unhonoured, blueprint.options.config_path)
 
 
-def _report_unhonoured(fields: list[Unhonoured], path: str) -> None:
+def _report_unhonoured(fields: tuple[UnhonouredField, ...], path: str) -> None:
+    """One line for each kind of field, with its first place."""
     if not fields:
         return
     severe = sum(field.severe for field in fields)
@@ -62,14 +62,10 @@ def _report_unhonoured(fields: list[Unhonoured], path: str) -> None:
         severe,
         path,
     )
-    places = Counter((field.field, field.severe) for field in fields)
-    first = {field.field: field.path for field in reversed(fields)}
-    for (name, is_severe), count in places.items():
-        config_log.log(
-            logging.WARNING if is_severe else logging.INFO,
-            "not honoured (%s): %s, %d times, first at %s",
-            "severe" if is_severe else "harmless",
-            name,
-            count,
-            render_path(first[name]),
-        )
+    counts = Counter(field.field for field in fields)
+    first = {field.field: field for field in reversed(fields)}
+    for name, count in counts.items():
+        field = first[name]
+        level = logging.WARNING if field.severe else logging.INFO
+        more = f" and {count - 1} more" if count > 1 else ""
+        config_log.log(level, "not honoured (%s): %s at %s%s", field.effect, field.path, field.place, more)

@@ -12,9 +12,12 @@ from typing import Any
 
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.bootstrap import AdminConfig, BootstrapConfig
+from pyproxy.config.descriptors import message_class
 from pyproxy.config.invalid import Report
 from pyproxy.config.listener import ListenerConfig
+from pyproxy.config.positions import Positions
 from pyproxy.server.blueprint import WorkerSeat
+from pyproxy.server.configuration import Configuration
 from pyproxy.server.flags import Options
 from pyproxy.server.launch import prepare, start_log
 from pyproxy.server.supervisor import Supervisor, start_manager
@@ -110,7 +113,10 @@ HOW: dict[str, MakePlane] = {"well": StandInPlane, "unbuildable": Unbuildable, "
 def main() -> int:
     make_plane = HOW[sys.argv[1]]
     options = Options.parse(sys.argv[2:])
-    blueprint = prepare(options, None, BOOTSTRAP, Report(), start_log(options))
+    configuration = Configuration(
+        message_class("envoy.config.bootstrap.v3.Bootstrap")(), BOOTSTRAP, Report(), Positions(())
+    )
+    blueprint = prepare(options, configuration, start_log(options))
     return Supervisor(blueprint, lambda seat: run_worker(seat, make_plane), start_manager).run()
 
 

@@ -6,7 +6,6 @@ inside such a field is replaced. What is inside an Any is looked at too.
 
 from __future__ import annotations
 
-import base64
 import functools
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +16,7 @@ from google.protobuf.message import Message
 from pyproxy.config import any_message, descriptors
 
 _TEXT = "[redacted]"
+_EXACT = 1e15
 _ANY = "google.protobuf.Any"
 _TYPED_STRUCTS = ("xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct")
 
@@ -29,7 +29,21 @@ def as_dict(message: Message) -> dict[str, Any]:
     plain: dict[str, Any] = json_format.MessageToDict(
         copy, preserving_proto_field_name=True, descriptor_pool=descriptors.pool()
     )
-    return plain
+    whole: dict[str, Any] = _whole_numbers(plain)
+    return whole
+
+
+def _whole_numbers(value: Any) -> Any:
+    """A number of a Struct is a double; protobuf's own printers leave out the point where it is whole."""
+    match value:
+        case dict():
+            return {key: _whole_numbers(item) for key, item in value.items()}
+        case list():
+            return [_whole_numbers(item) for item in value]
+        case float() if value.is_integer() and abs(value) < _EXACT:
+            return int(value)
+        case _:
+            return value
 
 
 def _redact(message: Message, *, all_of_it: bool = False) -> None:
@@ -118,7 +132,3 @@ def _is_sensitive(full_name: str) -> bool:
         return False
     known: Any = descriptors.message_class("google.protobuf.FieldOptions").FromString(options)
     return bool(known.Extensions[pool.FindExtensionByName("udpa.annotations.sensitive")])
-
-
-REDACTED_BYTES = base64.b64encode(_TEXT.encode()).decode()
-"""How blotted bytes look in JSON."""
