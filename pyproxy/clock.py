@@ -15,6 +15,28 @@ monotonic: Monotonic = time.monotonic
 wall: Callable[[], float] = time.time
 rng = random.Random()
 
+now: float = time.monotonic()
+"""`monotonic` as it was when the loop callback that is running began: read it where a fresh reading would only cost.
+
+Whatever enters from the loop (bytes, timers, finished connects) calls `tick` first.
+"""
+
+wall_offset: float = time.time() - now
+"""What to add to a monotonic time to get a date. Renewed by `sync`, several times a second."""
+
+
+def tick() -> float:
+    """A loop callback begins: renew `now`."""
+    global now
+    now = monotonic()
+    return now
+
+
+def sync() -> None:
+    """Follow changes of the wall clock."""
+    global wall_offset
+    wall_offset = wall() - monotonic()
+
 
 def reseed() -> None:
     """Give a forked worker its own random sequence."""

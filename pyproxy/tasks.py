@@ -55,7 +55,7 @@ class Deadlines:
         armed = self._armed
         if item in armed:
             del armed[item]
-        armed[item] = clock.monotonic() + self.seconds
+        armed[item] = clock.now + self.seconds
         if self._timer is None:
             self._timer = self._loop.call_later(self.seconds, self._fire)
 
@@ -81,13 +81,14 @@ class Deadlines:
         return len(self._armed) + len(self._early)
 
     def _come_back(self, item: Expiring) -> None:
+        clock.tick()
         del self._early[item]
         item.on_deadline(self)
 
     def _fire(self) -> None:
         self._timer = None
         # The loop's clock has a resolution of one millisecond: it may call a little early.
-        now = clock.monotonic() + 0.0005
+        now = clock.tick() + 0.0005
         while self._armed:
             item, at = next(iter(self._armed.items()))
             if at > now:

@@ -39,6 +39,7 @@ class ConnectionPool:
         "_loop",
         "_open",
         "_pending",
+        "_worn_out",
         "cluster",
         "high",
         "host",
@@ -69,6 +70,8 @@ class ConnectionPool:
         self.high: ConnectionPool | None = None
         """The connections for requests of high priority, which have limits of their own."""
         self.options = options = cluster.config.http
+        limited = options.max_requests_per_connection or options.max_connection_duration
+        self._worn_out = self._is_worn_out if limited else None
         self._codec = CodecOptions(
             keep_trailers=options.enable_trailers,
             limits=CodecLimits(headers_kb=options.max_response_headers_kb, header_count=options.max_response_headers),
@@ -118,6 +121,7 @@ class ConnectionPool:
         try:
             await self._dial(connection)
         except (OSError, asyncio.CancelledError) as error:
+            clock.tick()
             self.limits.release_connection()
             host.cx_connect_fail += 1
             stats.upstream_cx_connect_fail.value += 1
@@ -127,6 +131,7 @@ class ConnectionPool:
             return
         finally:
             timer.cancel()
+        clock.tick()
         stats.upstream_cx_http1_total.value += 1
         stats.upstream_cx_active.value += 1
         stats.upstream_cx_connect_ms.record(int((clock.monotonic() - started) * 1000))
@@ -151,7 +156,7 @@ class ConnectionPool:
         failure = _connect_failure(error)
         for attempt in pending:
             self.limits.release_pending()
-            attempt.info.transport_failure_reason = _reason(error)
+            attempt.transport_failure_reason = _reason(error)
             attempt.connection_failed(failure)
         self._cork.pull()
 
@@ -166,25 +171,29 @@ class ConnectionPool:
         elif self._draining:
             connection.close()
         else:
-            connection.idle_since = clock.monotonic()
+            connection.idle_since = clock.now
             self._idle.append(connection)
 
     def give_back(self, connection: H1Upstream) -> None:
         """The response is complete and the connection can carry another request."""
-        options = self.options
-        if options.max_requests_per_connection and connection.requests >= options.max_requests_per_connection:
-            self.cluster.stats.upstream_cx_max_requests.value += 1
+        if self._worn_out is not None and self._worn_out(connection):
             connection.close()
-            return
-        if options.max_connection_duration and clock.monotonic() - connection.created > options.max_connection_duration:
-            self.cluster.stats.upstream_cx_max_duration_reached.value += 1
-            connection.close()
-            return
-        if self._pending or self._draining:
+        elif self._pending or self._draining:
             self._lend(connection)
-            return
-        connection.idle_since = clock.monotonic()
-        self._idle.append(connection)
+        else:
+            connection.idle_since = clock.now
+            self._idle.append(connection)
+
+    def _is_worn_out(self, connection: H1Upstream) -> bool:
+        """Whether the connection has reached what it may carry or how long it may live."""
+        options, stats = self.options, self.cluster.stats
+        if options.max_requests_per_connection and connection.requests >= options.max_requests_per_connection:
+            stats.upstream_cx_max_requests.value += 1
+            return True
+        if options.max_connection_duration and clock.now - connection.created > options.max_connection_duration:
+            stats.upstream_cx_max_duration_reached.value += 1
+            return True
+        return False
 
     def forget(self, attempt: Try) -> None:
         """A try that waited here is over."""

@@ -6,7 +6,8 @@ connection feeds the rest of the response to the response body without the route
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
 from pyproxy import clock
 from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
@@ -24,27 +25,37 @@ if TYPE_CHECKING:
     from pyproxy.clusters.conn_pool import ConnectionPool
 
 SMALL = 4096
+_CHUNKED = (b"transfer-encoding", b"chunked")
 _BEFORE = b"upstream connect error or disconnect/reset before headers. reset reason: "
 
 
-class Try(Waiter):
-    """One attempt to get a response from one host. `await` gives the Response (its body may still be coming)."""
+class Try(Waiter, UpstreamInfo):
+    """One attempt to get a response from one host. `await` gives the Response (its body may still be coming).
 
-    __slots__ = ("connection", "error", "info", "pool", "request", "response", "timeout", "timeout_after_request")
+    It is its own record for telemetry: `request.info.upstream` is the last try.
+    """
 
-    def __init__(self, request: Request, info: UpstreamInfo, pool: ConnectionPool) -> None:
-        super().__init__()
+    connection: H1Upstream | None = None
+    response: Response | None = None
+    error: ProxyError | None = None
+    timeout: Deadlines | None = None
+    timeout_after_request: Deadlines | None = None
+    """Starts when the request has been sent in full."""
+
+    def __init__(self, request: Request, pool: ConnectionPool) -> None:
+        self.drive = None
+        self.over = False
         self.request = request
-        self.info = info
         self.pool = pool
-        self.connection: H1Upstream | None = None
-        self.response: Response | None = None
-        self.error: ProxyError | None = None
-        self.timeout: Deadlines | None = None
-        self.timeout_after_request: Deadlines | None = None
-        """Starts when the request has been sent in full."""
+        host = pool.host
+        self.host_address = host.address
+        self.host_name = host.hostname
+        self.host_metadata = host.metadata
+        self.cluster = pool.cluster.name
 
-    def result(self) -> Response:
+    def __await__(self) -> Generator[Any, None, Response]:
+        if not self.over:
+            yield self
         if self.error is not None:
             raise self.error
         assert self.response is not None
@@ -86,13 +97,13 @@ class Try(Waiter):
             return
         self.error = error
         response = self.response
-        self.over()
+        self.settle()
         if response is None:
             self.wake()
         elif response.body is not None and not response.body.ended:
             response.body.abort(error)
 
-    def over(self) -> None:
+    def settle(self) -> None:
         """The last byte of the response came, or none will. Gives back what the try held and counts it; called once."""
         timeout, self.timeout = self.timeout, None
         if timeout is not None:
@@ -103,7 +114,7 @@ class Try(Waiter):
         pool.limits.requests -= 1
         response = self.response
         if response is not None:
-            pool.cluster.count_response(host, response.status, self.info)
+            pool.cluster.count_response(host, response.status, self)
         elif self.error is not None:
             pool.cluster.count_failure(host, self.error)
 
@@ -138,7 +149,7 @@ class H1Upstream(Connection):
         self._closing = False
         self.pool = pool
         self.connection_id = connection_id
-        self.created = clock.monotonic()
+        self.created = clock.now
         self.idle_since = 0.0
         self.local_address: Peer = ("", 0)
         self.requests = 0
@@ -150,29 +161,29 @@ class H1Upstream(Connection):
 
     def start(self, attempt: Try) -> None:
         """Send a request. The body follows by itself."""
-        request, info = attempt.request, attempt.info
+        request = attempt.request
         self._try = attempt
         attempt.connection = self
         self.requests += 1
-        info.local = self.local_address
-        info.connection_id = self.connection_id
-        info.protocol = "HTTP/1.1"
+        attempt.local = self.local_address
+        attempt.connection_id = self.connection_id
+        attempt.protocol = "HTTP/1.1"
         body = request.body
         pairs = request.headers.pairs
-        self._chunked = False
-        if body is not None and b"content-length" not in request.headers.index:
-            self._chunked = True
-            pairs = [*pairs, (b"transfer-encoding", b"chunked")]
+        if body is not None:
+            self._chunked = b"content-length" not in request.headers.index
+            if self._chunked:
+                pairs = [*pairs, _CHUNKED]
         if self._proper_case:
             pairs = h1_encode.title_case(pairs)
         head = h1_encode.request_head(request.method, request.path, request.authority, pairs)
-        info.header_sent = info.wire_sent = len(head)
-        info.pool_ready = info.request_sent_first = clock.monotonic()
+        attempt.header_sent = attempt.wire_sent = len(head)
+        attempt.pool_ready = attempt.request_sent_first = clock.now
         self._decoder.expect(request.method)
         self.write(head)
         if body is None:
             self._request_ended = True
-            info.request_sent_last = info.pool_ready
+            attempt.request_sent_last = clock.now
         else:
             self._request_ended = False
             body.pipe_to(self)
@@ -181,7 +192,7 @@ class H1Upstream(Connection):
         size = len(chunk)
         attempt = self._try
         if attempt is not None:
-            attempt.info.wire_sent += size
+            attempt.wire_sent += size
         if not self._chunked:
             self.write(chunk)
         elif size <= SMALL:
@@ -196,7 +207,7 @@ class H1Upstream(Connection):
         self._request_ended = True
         attempt = self._try
         if attempt is not None:
-            attempt.info.request_sent_last = clock.monotonic()
+            attempt.request_sent_last = clock.now
             if attempt.timeout_after_request is not None:
                 attempt.arm(attempt.timeout_after_request)
 
@@ -223,7 +234,7 @@ class H1Upstream(Connection):
             self._closing = True  # an upstream that talks unasked cannot be trusted with another request
             self.abort()
             return
-        attempt.info.wire_received += len(data)
+        attempt.wire_received += len(data)
         for event in self._decoder.receive(data):
             if type(event) is ResponseHead:
                 if event.status >= 200:
@@ -239,25 +250,23 @@ class H1Upstream(Connection):
                 return
 
     def _on_head(self, head: ResponseHead, attempt: Try) -> None:
-        info = attempt.info
-        info.response_first = clock.monotonic()
-        info.header_received = head.size
-        headers = head.headers
+        attempt.response_first = clock.now
+        attempt.header_received = head.size
         if not head.keep_alive:
             self._closing = True
         if head.ended:
             body = Body.complete(head.body) if head.body or head.chunked else None
-            attempt.response = Response(head.status, headers, body)
-            info.response_last = info.response_first
+            attempt.response = Response(head.status, head.headers, body)
+            attempt.response_last = clock.now
             self._done(attempt)
         else:
             self._body = body = Body(self)
-            attempt.response = Response(head.status, headers, body)
+            attempt.response = Response(head.status, head.headers, body)
         attempt.wake()
 
     def _on_end(self, trailers: Trailers | None, attempt: Try) -> None:
         body, self._body = self._body, None
-        attempt.info.response_last = clock.monotonic()
+        attempt.response_last = clock.now
         self._done(attempt)
         if body is not None:
             body.end(trailers)
@@ -274,7 +283,7 @@ class H1Upstream(Connection):
             self.close()
         else:
             self.pool.give_back(self)
-        attempt.over()
+        attempt.settle()
 
     def _protocol_error(self, error: CodecError, attempt: Try) -> None:
         self._try = None
@@ -286,7 +295,7 @@ class H1Upstream(Connection):
     def on_deadline(self, deadlines: Deadlines) -> None:
         """The idle clock: it is not restarted by each request, so look how long it has really been."""
         if self._try is None:
-            left = self.idle_since + deadlines.seconds - clock.monotonic()
+            left = self.idle_since + deadlines.seconds - clock.now
             if left <= 0.001:
                 self.close()
                 return
@@ -325,7 +334,7 @@ class H1Upstream(Connection):
         attempt.connection = None
         if not self._request_ended and attempt.request.body is not None and attempt.response is None:
             attempt.request.body.hold()
-        reused = self.requests > 1 and attempt.info.wire_received == 0
+        reused = self.requests > 1 and attempt.wire_received == 0
         attempt.connection_failed(_broken(after_headers=body is not None, reused=reused))
 
     def __repr__(self) -> str:

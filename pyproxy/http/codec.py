@@ -75,67 +75,42 @@ class RequestHead:
     `target` is the path and query, or `*`, or for CONNECT the authority. `host` is what Host (or the absolute
     URI) said; None where there was none. `headers` has no Host. Framing headers (content-length,
     transfer-encoding) stay in `headers`; `content_length` and `chunked` say what they mean.
+
+    What most requests have in common are class attributes, so that making one is cheap.
     """
 
-    __slots__ = (
-        "body",
-        "chunked",
-        "content_length",
-        "ended",
-        "expect_continue",
-        "headers",
-        "host",
-        "keep_alive",
-        "method",
-        "scheme",
-        "size",
-        "target",
-        "upgrade",
-        "version",
-    )
     method: bytes
     target: bytes
-    host: bytes | None
-    scheme: bytes | None
+    host: bytes | None = None
+    scheme: bytes | None = None
     """From an absolute URI; None where the target was not one."""
-    version: str
+    version: str = "HTTP/1.1"
     """`HTTP/1.1` or `HTTP/1.0`."""
     headers: Headers
-    content_length: int | None
-    chunked: bool
-    keep_alive: bool
-    upgrade: bool
-    expect_continue: bool
-    size: int
+    content_length: int | None = None
+    chunked: bool = False
+    keep_alive: bool = True
+    upgrade: bool = False
+    expect_continue: bool = False
+    size: int = 0
     """Bytes of the head as received."""
-    body: bytes
-    ended: bool
+    body: bytes = b""
+    ended: bool = False
 
 
 class ResponseHead:
     """The head of a response. Informational responses (1xx but 101) are heads of their own, always `ended`."""
 
-    __slots__ = (
-        "body",
-        "chunked",
-        "content_length",
-        "ended",
-        "headers",
-        "keep_alive",
-        "size",
-        "status",
-        "version",
-    )
     status: int
-    version: str
+    version: str = "HTTP/1.1"
     headers: Headers
-    content_length: int | None
-    chunked: bool
-    keep_alive: bool
+    content_length: int | None = None
+    chunked: bool = False
+    keep_alive: bool = True
     """The connection can carry another message after this one (RFC 9112 9.3)."""
-    size: int
-    body: bytes
-    ended: bool
+    size: int = 0
+    body: bytes = b""
+    ended: bool = False
 
 
 class End:
@@ -169,4 +144,4 @@ class ResponseDecoder(Protocol):
     def receive(self, data: bytes) -> list[ResponseEvent]: ...
 
     def receive_eof(self) -> list[ResponseEvent]:
-        """The upstream closed: ends a body that is delimited by the close, or is a CodecError in the middle of a message."""
+        """The upstream closed. This ends a body that is delimited by the close; in the middle of a message it is an error."""

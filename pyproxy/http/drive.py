@@ -10,39 +10,30 @@ from __future__ import annotations
 from collections.abc import Coroutine, Generator
 from typing import Any
 
+from pyproxy import clock
+
 
 class Waiter:
-    """Something to await that is over when somebody calls `wake`. Subclasses say what `result` gives or raises."""
+    """Something to await that is over when somebody calls `wake`. Subclasses give or raise something after that."""
 
-    __slots__ = ("_drive", "_over")
+    __slots__ = ("drive", "over")
 
     def __init__(self) -> None:
-        self._drive: Drive | None = None
-        self._over = False
-
-    def result(self) -> Any:
-        """What awaiting gives; may raise."""
-        return None
+        self.drive: Drive | None = None
+        """Whose coroutine waits."""
+        self.over = False
 
     def wake(self) -> None:
         """It is over. Steps the coroutine that waits, if there is one."""
-        self._over = True
-        drive = self._drive
+        self.over = True
+        drive = self.drive
         if drive is not None:
-            self._drive = None
+            self.drive = None
             drive.step()
 
-    def attach(self, drive: Drive) -> None:
-        self._drive = drive
-
-    def detach(self) -> None:
-        """The coroutine no longer waits here: it was thrown out."""
-        self._drive = None
-
     def __await__(self) -> Generator[Any, None, Any]:
-        if not self._over:
+        if not self.over:
             yield self
-        return self.result()
 
 
 class Drive:
@@ -74,7 +65,12 @@ class Drive:
             self._coroutine = None
             self.on_raise(error)
         else:
-            self._wait(waiting)
+            self._waiting_for = waiting
+            if isinstance(waiting, Waiter):
+                waiting.drive = self
+            else:  # an asyncio future, and this is what Task does with it
+                waiting._asyncio_future_blocking = False
+                waiting.add_done_callback(self._future_done)
 
     def throw(self, error: Exception) -> None:
         """Stop the coroutine where it waits: its `finally` blocks run, nothing is reported."""
@@ -82,7 +78,7 @@ class Drive:
         if coroutine is None:
             return
         if isinstance(self._waiting_for, Waiter):
-            self._waiting_for.detach()
+            self._waiting_for.drive = None
         self._waiting_for = None
         try:
             coroutine.throw(error)
@@ -96,14 +92,7 @@ class Drive:
     def on_raise(self, error: Exception) -> None:
         raise NotImplementedError
 
-    def _wait(self, waiting: Any) -> None:
-        self._waiting_for = waiting
-        if isinstance(waiting, Waiter):
-            waiting.attach(self)
-        else:  # an asyncio future: this is what Task does with it
-            waiting._asyncio_future_blocking = False
-            waiting.add_done_callback(self._future_done)
-
     def _future_done(self, future: object) -> None:
         if future is self._waiting_for:
+            clock.tick()
             self.step()

@@ -1,7 +1,11 @@
 """HTTP/1.1 decoders on llhttp (httptools): the fast engine. `http.h1_py` is the pure twin on h11.
 
-llhttp checks most of RFC 9112; what it lets pass and we do not is checked here (`http.h1_rules`). The methods
-named `on_*` are httptools' callbacks: they must not raise, so they write down what is wrong in `_fault`.
+A message whose head is here as a whole, is made of plain lines (`http.h1_lines`) and has a length or no body is
+read without llhttp: a call back for each field costs more than a look into a table. Everything else, and
+everything that looks odd, goes to llhttp, which checks most of RFC 9112; what it lets pass and we do not is
+checked by `http.h1_rules`, for both ways alike.
+
+The methods named `on_*` are httptools' callbacks: they must not raise, so they write down what is wrong in `_fault`.
 """
 
 from __future__ import annotations
@@ -20,9 +24,32 @@ from pyproxy.http.codec import (
     ResponseEvent,
     ResponseHead,
 )
+from pyproxy.http.h1_lines import FieldLines, NotPlain, RequestLines, StatusLines
 from pyproxy.http.message import Headers, Pair
 
 ENGINE = "httptools"
+
+# What every connection of this process has learnt; bounded, and made of lines that peers send all the time.
+_FIELD = FieldLines().__getitem__
+_REQUEST_LINE = RequestLines().__getitem__
+_STATUS_LINE = StatusLines().__getitem__
+
+_PERSISTENT = {b"keep-alive": True, b"Keep-Alive": True, b"close": False, b"Close": False}
+_NOT_PLAIN = frozenset((b"transfer-encoding", b"upgrade", b"expect"))
+_BODILESS = frozenset((204, 304))
+
+
+_ONCE = frozenset((b"host", b"content-length", b"connection"))
+
+
+def _repeats_fairly(pairs: list[Pair]) -> bool:
+    """Whether what stands more than once may do so; else llhttp and the rules say what is wrong."""
+    seen: set[bytes] = set()
+    for name, _ in pairs:
+        if name in seen and name in _ONCE:
+            return False
+        seen.add(name)
+    return b"host" not in seen
 
 
 class _Decoder:
@@ -42,6 +69,7 @@ class _Decoder:
         "_pairs",
         "_parser",
         "_raw",
+        "_remaining",
         "_wire",
     )
 
@@ -56,6 +84,7 @@ class _Decoder:
         self._in_head = True
         self._raw = b""  # the bytes that hold the head which is being read, and perhaps some before it
         self._body: list[bytes] = []
+        self._remaining = 0  # bytes to come of a body whose head was plain
         self._wire = self._body_bytes = self._chunks = 0
 
     def on_message_begin(self) -> None:
@@ -104,6 +133,37 @@ class _Decoder:
             self._events[at:at] = self._body
         self._body.clear()
 
+    def _plain_body(self, data: bytes, events: list[Any]) -> bytes:
+        """Take from `data` what belongs to the body of a plain message; gives the rest."""
+        remaining = self._remaining
+        size = len(data)
+        if size < remaining:
+            self._remaining = remaining - size
+            events.append(data)
+            return b""
+        self._remaining = 0
+        events.append(data if size == remaining else data[:remaining])
+        events.append(End())
+        return data[remaining:]
+
+    def _plain_rest(self, head: Any, data: bytes, start: int, events: list[Any]) -> bytes:
+        """Take the body of a plain message, or what is here of it; gives what is behind."""
+        events.append(head)
+        length = head.content_length
+        if not length:
+            head.ended = True
+            return data[start:]
+        have = len(data) - start
+        if have >= length:
+            head.ended = True
+            head.body = data[start : start + length]
+            return data[start + length :]
+        head.ended = False
+        if have:
+            events.append(data[start:])
+        self._remaining = length - have
+        return b""
+
     def _unfinished(self, size: int) -> None:
         """After a call that left a message unfinished: the bounds that need the number of bytes."""
         if self._head is not None:
@@ -133,7 +193,64 @@ class H1RequestDecoder(_Decoder):
         self._closing = False
 
     def receive(self, data: bytes) -> list[RequestEvent]:
-        self._events = events = []
+        events: list[RequestEvent] = []
+        if not self._begun and self._fault is None and not self._options.lenient:
+            if self._remaining:
+                data = self._plain_body(data, events)
+            while data:
+                rest = self._plain(data, events)
+                if rest is None:
+                    break
+                data = rest
+            if not data or self._closing:
+                return events
+        return self._by_llhttp(data, events)
+
+    def _plain(self, data: bytes, events: list[RequestEvent]) -> bytes | None:
+        """Read one message the short way; gives what is behind it, or None where llhttp has to do it."""
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or end + 4 > self._limit:
+            return None
+        lines = iter(data[:end].split(b"\r\n"))
+        try:
+            method, target = _REQUEST_LINE(next(lines))
+            headers = Headers(list(map(_FIELD, lines)))
+        except NotPlain:
+            return None
+        pairs, index = headers.pairs, headers.index
+        if not index.keys().isdisjoint(_NOT_PLAIN) or len(pairs) > self._options.limits.header_count:
+            return None
+        head = RequestHead()
+        head.method = method
+        head.target = target
+        head.headers = headers
+        head.size = end + 4
+        if b"connection" in index:
+            persistent = _PERSISTENT.get(index[b"connection"])
+            if persistent is None:
+                return None
+            if not persistent:
+                head.keep_alive = False
+                self._closing = True
+        length = index.get(b"content-length")
+        if length is not None:
+            if not length.isdigit() or (length[0] == 0x30 and len(length) > 1) or len(length) > 18:
+                return None
+            head.content_length = int(length)
+        host = index.pop(b"host", None)
+        if host is not None:
+            head.host = host
+            pairs.remove((b"host", host))
+        if len(index) != len(pairs) and not _repeats_fairly(pairs):
+            return None
+        if length is None:
+            events.append(head)
+            head.ended = True
+            return data[end + 4 :]
+        return self._plain_rest(head, data, end + 4, events)
+
+    def _by_llhttp(self, data: bytes, events: list[RequestEvent]) -> list[RequestEvent]:
+        self._events = events
         if self._in_head:
             self._raw = self._raw + data if self._raw else data
         try:
@@ -189,8 +306,6 @@ class H1RequestDecoder(_Decoder):
         head.keep_alive = parser.should_keep_alive()
         head.upgrade = parser.should_upgrade()
         head.size = len(self._raw)
-        head.body = b""
-        head.ended = False
         self._closing = not head.keep_alive
         try:
             h1_rules.check_request(head, headers, version, self._raw, self._options)
@@ -223,7 +338,61 @@ class H1ResponseDecoder(_Decoder):
         self._expected.append(method)
 
     def receive(self, data: bytes) -> list[ResponseEvent]:
-        self._events = events = []
+        events: list[ResponseEvent] = []
+        if not self._begun and self._fault is None and not self._options.lenient:
+            if self._remaining:
+                data = self._plain_body(data, events)
+            if data:
+                rest = self._plain(data, events)
+                if rest is not None:
+                    data = rest
+            if not data:
+                return events
+        return self._by_llhttp(data, events)
+
+    def _plain(self, data: bytes, events: list[ResponseEvent]) -> bytes | None:
+        """Read one response the short way; gives what is behind it, or None where llhttp has to do it."""
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or end + 4 > self._limit or not self._expected:
+            return None
+        lines = iter(data[:end].split(b"\r\n"))
+        try:
+            status = _STATUS_LINE(next(lines))
+            headers = Headers(list(map(_FIELD, lines)))
+        except NotPlain:
+            return None
+        pairs, index = headers.pairs, headers.index
+        bodiless = status in _BODILESS or self._expected[0] == b"HEAD"
+        length = index.get(b"content-length")
+        if (
+            not index.keys().isdisjoint(_NOT_PLAIN)
+            or len(pairs) > self._options.limits.header_count
+            or (length is None and not bodiless)
+            or (len(index) != len(pairs) and not _repeats_fairly(pairs))
+        ):
+            return None
+        head = ResponseHead()
+        head.status = status
+        head.headers = headers
+        head.size = end + 4
+        if b"connection" in index:
+            persistent = _PERSISTENT.get(index[b"connection"])
+            if persistent is None:
+                return None
+            head.keep_alive = persistent
+        if length is not None:
+            if not length.isdigit() or (length[0] == 0x30 and len(length) > 1) or len(length) > 18:
+                return None
+            head.content_length = int(length)
+        del self._expected[0]
+        if bodiless:
+            head.ended = True
+            events.append(head)
+            return data[end + 4 :]
+        return self._plain_rest(head, data, end + 4, events)
+
+    def _by_llhttp(self, data: bytes, events: list[ResponseEvent]) -> list[ResponseEvent]:
+        self._events = events
         if self._in_head:
             self._raw = self._raw + data if self._raw else data
         try:
@@ -255,7 +424,7 @@ class H1ResponseDecoder(_Decoder):
             self._in_head = True
             self._begun = False
             return [End()]
-        if self._begun:
+        if self._begun or self._remaining:
             return [CodecError(502, "http1.codec_error", "the connection was closed in the middle of a message")]
         return []
 
@@ -267,8 +436,6 @@ class H1ResponseDecoder(_Decoder):
         self._pairs = []
         head.keep_alive = self._parser.should_keep_alive()
         head.size = len(self._raw)
-        head.body = b""
-        head.ended = False
         informational = 100 <= status < 200
         method = b"" if informational or not self._expected else self._expected.pop(0)
         try:

@@ -20,6 +20,8 @@ from pyproxy.tasks import Deadlines
 SMALL = 4096
 """Up to this many bytes copying a chunk into its frame is cheaper than a longer writev."""
 
+_CLOSE = (b"connection", b"close")
+_KEEP_ALIVE = (b"connection", b"keep-alive")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODILESS = frozenset((204, 304))
 
@@ -89,7 +91,7 @@ class H1Downstream(Connection):
     # The life of the connection
 
     def on_open(self) -> None:
-        self.last_active = clock.monotonic()
+        self.last_active = clock.now
         self._acceptor.on_open(self)
         options = self._options
         if options.idle is not None:
@@ -101,6 +103,9 @@ class H1Downstream(Connection):
         if self._closing:
             return
         events = self._decoder.receive(data)
+        if len(events) == 1 and self.handler is None and type(events[0]) is RequestHead:
+            self._begin(events[0])
+            return
         if not events:
             self._head_incomplete()
             return
@@ -140,7 +145,7 @@ class H1Downstream(Connection):
     def on_writable(self, writable: bool) -> None:
         body = self._response_body
         if body is not None:
-            self.last_active = clock.monotonic()
+            self.last_active = clock.now
             if writable:
                 body.release()
             else:
@@ -161,7 +166,7 @@ class H1Downstream(Connection):
             self.handler.on_downstream_reset(_stream_idle())
 
     def _idle_for(self, deadlines: Deadlines) -> bool:
-        left = self.last_active + deadlines.seconds - clock.monotonic()
+        left = self.last_active + deadlines.seconds - clock.now
         if left <= 0.001:
             return True
         deadlines.arm_early(self, left)
@@ -200,12 +205,12 @@ class H1Downstream(Connection):
         elif isinstance(event, End):
             self._body = None
             self._request_ended = True
-            self.last_active = clock.monotonic()
+            self.last_active = clock.now
             body.end(event.trailers)
             if self.handler is not None:
                 self.handler.on_request_end()
         else:
-            self.last_active = clock.monotonic()
+            self.last_active = clock.now
             body.feed(event)
 
     def _broken(self, error: CodecError) -> None:
@@ -253,26 +258,39 @@ class H1Downstream(Connection):
         if not self._request_ended:
             self._keep_alive = False  # what is left of the request must never be read as the next one
         if not self._keep_alive:
-            pairs.append((b"connection", b"close"))
+            pairs.append(_CLOSE)
         elif self._version == "HTTP/1.0":
-            pairs.append((b"connection", b"keep-alive"))
+            pairs.append(_KEEP_ALIVE)
         bodiless = self._head_method == b"HEAD" or status in _BODILESS
         self._chunked = False
-        if not bodiless and b"content-length" not in headers.index:
+        if b"content-length" not in headers.index and not bodiless:
             self._frame(headers, body)
         if self._options.proper_case:
             pairs = h1_encode.title_case(pairs)
         head = h1_encode.response_head(status, pairs)
-        info.header_sent = info.wire_sent = len(head)
-        self._stream_info = info
-        self.write(head)
+        info.header_sent = len(head)
         if body is None:
+            info.wire_sent = len(head)
+            self.write(head)
             self._sent()
             return
+        whole = None if self._chunked else body.take()
         if bodiless:
             body.detach()
+            whole = b""
+        if whole is not None:
+            info.bytes_sent = len(whole)
+            info.wire_sent = len(head) + len(whole)
+            if len(whole) <= SMALL:
+                self.write(head + whole)
+            else:
+                self.write(head)
+                self.write(whole)
             self._sent()
             return
+        info.wire_sent = len(head)
+        self._stream_info = info
+        self.write(head)
         self._response_body = body
         if self.write_blocked:
             body.hold()
@@ -334,7 +352,7 @@ class H1Downstream(Connection):
         self._response_body = None
         self._stream_info = None
         handler, self.handler = self.handler, None
-        self.last_active = clock.monotonic()
+        self.last_active = clock.now
         if handler is not None:
             handler.on_sent()
         if not self._keep_alive:

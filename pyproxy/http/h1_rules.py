@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from pyproxy.http.codec import CodecError, CodecOptions, RequestHead, ResponseHead
+from pyproxy.http.h1_lines import AUTHORITY
 from pyproxy.http.message import Headers, Pair
 
 # RFC 9112 3.2.1 origin-form, and what may follow it; the engines have checked the characters.
 _ABSOLUTE = re.compile(rb"(?i)(https?)://([^/?#]*)([^#]*)\Z")
-_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?\Z")
 _VERSION = re.compile(rb"[^\r\n]* HTTP/(\d\.\d)\r?\n")
 _LOW_VERSIONS = (b"0.9", b"1.0")
 
@@ -39,15 +39,12 @@ def check_request(head: RequestHead, headers: Headers, version: str, raw: bytes,
     head.host = host = index.pop(b"host", None)
     if host is not None:
         _take_host(headers)
-        if not host.isalnum() and not _AUTHORITY.match(host):
+        if not AUTHORITY.match(host):
             raise CodecError(400, "http1.invalid_authority", "Host is not a valid authority")
     head.expect_continue = b"expect" in index and index[b"expect"].lower() == b"100-continue"
-    head.scheme = None
     target = head.target
     if target[:1] != b"/":
         _take_target(head, options)
-    elif b"#" in target:
-        raise CodecError(400, "http1.invalid_url", "a fragment in the request target")
 
 
 def _take_host(headers: Headers) -> None:
@@ -65,7 +62,7 @@ def _take_target(head: RequestHead, options: CodecOptions) -> None:
     """Absolute-form, asterisk-form and authority-form (RFC 9112 3.2.2 to 3.2.4)."""
     target = head.target
     if head.method == b"CONNECT":
-        if not _AUTHORITY.match(target):
+        if not AUTHORITY.match(target):
             raise CodecError(400, "http1.invalid_url", "CONNECT needs host:port")
         head.host = target
         return
@@ -74,7 +71,7 @@ def _take_target(head: RequestHead, options: CodecOptions) -> None:
             return
         raise CodecError(400, "http1.invalid_url", "only OPTIONS may ask for *")
     absolute = _ABSOLUTE.match(target) if options.allow_absolute_url else None
-    if absolute is None or not absolute[2] or not _AUTHORITY.match(absolute[2]):
+    if absolute is None or not absolute[2] or not AUTHORITY.match(absolute[2]):
         raise CodecError(400, "http1.invalid_url", "the request target is neither a path nor an http URL")
     head.scheme = absolute[1].lower()
     head.host = absolute[2]
@@ -84,8 +81,6 @@ def _take_target(head: RequestHead, options: CodecOptions) -> None:
 def _check_framing(head: RequestHead | ResponseHead, headers: Headers, bad_coding_status: int) -> None:
     """Content-Length and Transfer-Encoding (RFC 9112 6.1 to 6.3)."""
     index = headers.index
-    head.chunked = False
-    head.content_length = None
     coding = index.get(b"transfer-encoding")
     if coding is not None:
         if coding.lower() != b"chunked" or len(headers.get_all(b"transfer-encoding")) > 1:

@@ -77,6 +77,7 @@ class StreamInfo:
     """`HTTP/1.0`, `HTTP/1.1` or `HTTP/2`; empty where the request could not be read."""
     start: float
     start_wall: float
+    """`start` as seconds since the epoch."""
     request_end: float = 0.0
     response_start: float = 0.0
     """When the first byte of the response was handed to the downstream connection."""

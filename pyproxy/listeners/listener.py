@@ -9,7 +9,7 @@ from typing import Any
 from pyproxy.config.listener import FilterChainConfig, ListenerConfig
 from pyproxy.network.connection import Connection
 from pyproxy.runtime import Runtime
-from pyproxy.telemetry.stat_blocks import ListenerStats
+from pyproxy.telemetry.listener_stats import ListenerStats
 
 
 class Listener:

@@ -10,6 +10,7 @@ import asyncio
 import socket
 from typing import Any
 
+from pyproxy import clock
 from pyproxy.network.cork import Cork
 
 Peer = tuple[str, int]
@@ -67,7 +68,10 @@ class Connection(asyncio.Protocol):
         self._out.append(data)
         if not self._dirty:
             self._dirty = True
-            self._cork.add(self)
+            cork = self._cork
+            cork.dirty.append(self)
+            if not cork.inside:
+                cork.schedule()
 
     def flush(self) -> None:
         """Hand what is queued to the kernel. Called by the cork."""
@@ -123,10 +127,12 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        clock.tick()
         self.transport = transport
         self.on_open()
 
     def data_received(self, data: bytes) -> None:
+        clock.tick()
         cork = self._cork
         cork.inside = True
         try:
@@ -135,6 +141,7 @@ class Connection(asyncio.Protocol):
             cork.pull()
 
     def eof_received(self) -> bool:
+        clock.tick()
         cork = self._cork
         cork.inside = True
         try:
@@ -143,6 +150,7 @@ class Connection(asyncio.Protocol):
             cork.pull()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        clock.tick()
         self.closed = True
         self._out.clear()
         cork = self._cork

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pyproxy import clock
+
 if TYPE_CHECKING:
     from pyproxy.network.connection import Connection
 
@@ -16,22 +18,25 @@ if TYPE_CHECKING:
 class Cork:
     """The connections that have something to write."""
 
-    __slots__ = ("_dirty", "_loop", "inside")
+    __slots__ = ("_loop", "dirty", "inside")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._dirty: list[Connection] = []
+        self.dirty: list[Connection] = []
         self.inside = False
         """A callback is running that will call `pull` at its end."""
 
-    def add(self, connection: Connection) -> None:
-        self._dirty.append(connection)
-        if not self.inside and len(self._dirty) == 1:
-            self._loop.call_soon(self.pull)
+    def schedule(self) -> None:
+        """Something was written outside of such a callback."""
+        self._loop.call_soon(self._pull_later)
+
+    def _pull_later(self) -> None:
+        clock.tick()
+        self.pull()
 
     def pull(self) -> None:
         """Write what was collected. A flush may write more (a buffer that emptied), so until there is none."""
-        dirty = self._dirty
+        dirty = self.dirty
         while dirty:
             dirty.pop().flush()
         self.inside = False

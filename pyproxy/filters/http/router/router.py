@@ -11,10 +11,11 @@ from pyproxy.clusters.host import Host
 from pyproxy.clusters.upstream import Try
 from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
 from pyproxy.filters.http.router.config import RouterConfig
-from pyproxy.http.message import Request, Response
+from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.stream_info import UpstreamInfo
 from pyproxy.routes.route import Route
 from pyproxy.runtime import Runtime
+from pyproxy.tasks import Deadlines
 
 # What a client may say to the router; consumed here, never forwarded (Envoy: router filter, HTTP headers).
 _TIMEOUT = b"x-envoy-upstream-rq-timeout-ms"
@@ -30,6 +31,7 @@ _CONSUMED = frozenset(
         b"x-envoy-retriable-header-names",
         b"x-envoy-retriable-status-codes",
         b"x-envoy-upstream-alt-stat-name",
+        _EXPECTED,
     )
 )
 _SERVICE_TIME = b"x-envoy-upstream-service-time"
@@ -40,10 +42,10 @@ _MAX_TIMEOUT_MS = 24 * 3600 * 1000
 class Router:
     """One router of one filter chain; shared by all its requests."""
 
-    __slots__ = ("_clusters", "_config", "_deadlines", "_runtime")
+    __slots__ = ("_clusters", "_deadlines", "_runtime", "_tell_time")
 
     def __init__(self, config: RouterConfig, runtime: Runtime) -> None:
-        self._config = config
+        self._tell_time = not config.suppress_envoy_headers
         self._runtime = runtime
         self._clusters = runtime.clusters
         self._deadlines = runtime.deadlines
@@ -75,15 +77,9 @@ class Router:
             finally:
                 if attempt.response is None and attempt.error is None:  # thrown out: nobody wants the response
                     attempt.fail(_abandoned())
-            info = attempt.info
-            response_headers = response.headers
-            if not self._config.suppress_envoy_headers:
-                waited = info.response_first - (info.request_sent_last or info.request_sent_first)
-                value = b"%d" % max(0, int(waited * 1000))
-                if _SERVICE_TIME in response_headers.index:
-                    response_headers.set(_SERVICE_TIME, value)
-                else:
-                    response_headers.add(_SERVICE_TIME, value)
+            if self._tell_time:
+                waited = attempt.response_first - (attempt.request_sent_last or attempt.request_sent_first)
+                _set_service_time(response.headers, int(waited * 1000))
             if target.mutate_response is not None:
                 target.mutate_response(request, response)
             request.info.details = "via_upstream"
@@ -97,17 +93,14 @@ class Router:
             route.mutate_response(request, response)
         return response
 
-    def _try(self, request: Request, route: Route, cluster: Cluster, timeout: float, tries: int) -> Try:
+    def _try(self, request: Request, route: Route, cluster: Cluster, timeout: Deadlines | None, tries: int) -> Try:
         """Begin one try: a breaker slot, a host, a connection. Raises ProxyError where one of them is not to be had."""
-        info = request.info
-        info.attempts = tries
-        upstream = UpstreamInfo()
-        upstream.cluster = cluster.name
-        info.upstream = upstream
         limits = cluster.limits[1 if route.priority_high else 0]
         host = cluster.choose(request)
         if host is None:
             cluster.stats.upstream_cx_none_healthy.value += 1
+            request.info.upstream = upstream = UpstreamInfo()
+            upstream.cluster = cluster.name
             raise ProxyError(
                 ResponseFlag.NO_HEALTHY_UPSTREAM, Source.LOCAL, 503, "no_healthy_upstream", body=b"no healthy upstream"
             )
@@ -117,18 +110,27 @@ class Router:
         limits.requests += 1
         host.rq_total += 1
         host.rq_active += 1
-        upstream.host_address = host.address
-        upstream.host_name = host.hostname
-        upstream.host_metadata = host.metadata
         pool = host.pool
         if pool is None or route.priority_high:
             pool = self._pool(cluster, host, high=route.priority_high)
-        attempt = Try(request, upstream, pool)
+        attempt = Try(request, pool)
+        info = request.info
+        info.attempts = tries
+        info.upstream = attempt
         if route.rewrite_host is not None:
             route.rewrite_host(request, host)
-        if timeout:
-            self._limit(attempt, timeout)
-        pool.submit(attempt)
+        if timeout is not None:
+            # The clock runs from the moment when the whole request is here (Envoy: route timeout).
+            body = request.body
+            if body is None or body.ended:
+                attempt.timeout = timeout
+                timeout.arm(attempt)
+            else:
+                attempt.timeout_after_request = timeout
+        try:
+            pool.submit(attempt)
+        except ProxyError as error:
+            attempt.connection_failed(error)
         return attempt
 
     def _pool(self, cluster: Cluster, host: Host, *, high: bool) -> ConnectionPool:
@@ -152,35 +154,25 @@ class Router:
             self._deadlines.of(idle) if idle else None,
         )
 
-    def _timeout(self, request: Request, route: Route) -> float:
-        """The route timeout in seconds, what the request says of it, and the header that tells the upstream."""
+    def _timeout(self, request: Request, route: Route) -> Deadlines | None:
+        """The route timeout, or what the request says of it; tells the upstream in a header."""
         headers = request.headers
         index = headers.index
-        timeout: float = route.timeout
-        expected: bytes = route.timeout_ms
+        seconds: float = route.timeout
+        expected = route.timeout_header
         if not index.keys().isdisjoint(_CONSUMED):
             asked = index.get(_TIMEOUT)
             if asked is not None and asked.isdigit():
                 milliseconds = min(int(asked), _MAX_TIMEOUT_MS)
-                timeout, expected = milliseconds / 1000, b"%d" % milliseconds
+                seconds, expected = milliseconds / 1000, (_EXPECTED, b"%d" % milliseconds)
             for name in _CONSUMED & index.keys():
                 headers.remove(name)
-        if self._config.suppress_envoy_headers or not timeout:
-            return timeout
-        if _EXPECTED in index:
-            headers.set(_EXPECTED, expected)
-        else:
-            headers.add(_EXPECTED, expected)
-        return timeout
-
-    def _limit(self, attempt: Try, timeout: float) -> None:
-        """The clock runs from the moment when the whole request is here (Envoy: route timeout)."""
-        deadlines = self._deadlines.of(timeout)
-        body = attempt.request.body
-        if body is None or body.ended:
-            attempt.arm(deadlines)
-        else:
-            attempt.timeout_after_request = deadlines
+        if not seconds:
+            return None
+        if self._tell_time:
+            headers.pairs.append(expected)
+            index[_EXPECTED] = expected[1]
+        return self._deadlines.of(seconds)
 
     def _may_repeat(self, request: Request, error: ProxyError, tries: int) -> bool:
         """A request that was sent on a connection which the upstream was just closing may go again, once, if it is
@@ -191,6 +183,19 @@ class Router:
             and request.body is None
             and request.method in _IDEMPOTENT
         )
+
+
+_SERVICE_TIMES = tuple((_SERVICE_TIME, b"%d" % milliseconds) for milliseconds in range(1000))
+
+
+def _set_service_time(headers: Headers, milliseconds: int) -> None:
+    """How long the upstream took, in place of what it may have said itself."""
+    pair = _SERVICE_TIMES[milliseconds] if 0 <= milliseconds < 1000 else (_SERVICE_TIME, b"%d" % max(0, milliseconds))
+    if _SERVICE_TIME in headers.index:
+        headers.set(*pair)
+    else:
+        headers.pairs.append(pair)
+        headers.index[_SERVICE_TIME] = pair[1]
 
 
 def _overflow() -> ProxyError:

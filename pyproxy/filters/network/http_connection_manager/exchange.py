@@ -42,10 +42,11 @@ class Exchange(Drive):
     def __init__(
         self, manager: HttpConnectionManager, stream: DownstreamStream, head: RequestHead, body: Body | None
     ) -> None:
-        Drive.__init__(self)
+        self._coroutine = None
+        self._waiting_for = None
         self.manager = manager
         self.stream = stream
-        info = StreamInfo(clock.monotonic(), clock.wall(), stream.info)
+        info = StreamInfo(clock.now, clock.now + clock.wall_offset, stream.info)
         info.protocol = head.version
         info.header_received = info.wire_received = head.size
         if body is None or body.ended:
@@ -70,12 +71,10 @@ class Exchange(Drive):
                 self.stream.close_after_response()
             self.reply_locally(error)
             return
-        self.run(manager.chain(request))
+        self._coroutine = manager.chain(request)
+        self.step()
 
     # The chain's end
-
-    def on_return(self, value: Response) -> None:
-        self._respond(value)
 
     def on_raise(self, error: Exception) -> None:
         if not isinstance(error, ProxyError):
@@ -89,23 +88,23 @@ class Exchange(Drive):
             info.add_flag(error.flag)
         info.details = error.details
         if error.status:
-            self._respond(self.manager.local_reply(self.request, error))
+            self.on_return(self.manager.local_reply(self.request, error))
         else:
             self.reset(error)
 
-    def _respond(self, response: Response) -> None:
+    def on_return(self, response: Response) -> None:
         request = self.request
         info = request.info
         self.response = response
         self.manager.finalize_response(request, response)
         info.status = response.status
-        info.response_start = clock.monotonic()
+        info.response_start = clock.now
         self.stream.send_response(response.status, response.headers, response.body, info)
 
     # What the stream reports
 
     def on_request_end(self) -> None:
-        self.request.info.request_end = clock.monotonic()
+        self.request.info.request_end = clock.now
         if self.timers is not None:
             self.timers.request_ended()
 

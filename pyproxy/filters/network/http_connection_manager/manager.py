@@ -26,7 +26,7 @@ from pyproxy.http.request_id import RequestIds
 from pyproxy.http.stream import DownstreamStream
 from pyproxy.routes.table import RouteTable
 from pyproxy.runtime import Runtime
-from pyproxy.telemetry.stat_blocks import HcmStats
+from pyproxy.telemetry.listener_stats import HcmStats
 from pyproxy.tasks import Deadlines
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -60,10 +60,10 @@ class HttpConnectionManager:
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
         self._options = self._connection_options()
-        self._statuses: dict[int, int] = {}
-        self._bytes_received = 0
-        self._bytes_sent = 0
-        runtime.stats.on_flush(self._expand)
+        self._requests = self.stats.scope.tally(
+            self.stats.downstream_rq_total, self.stats.downstream_rq_http1_total, self.stats.rq_total
+        )
+        self.stats.each_flush(self._update_gauges)
 
     def _connection_options(self) -> H1DownstreamOptions:
         timeouts = self.config.timeouts
@@ -131,6 +131,7 @@ class HttpConnectionManager:
     # Requests
 
     def on_request(self, stream: DownstreamStream, head: RequestHead, body: Body | None) -> Exchange:
+        self._requests.value += 1
         return Exchange(self, stream, head, body)
 
     def on_codec_error(self, stream: DownstreamStream, error: CodecError) -> Exchange:
@@ -190,29 +191,18 @@ class HttpConnectionManager:
         """A request is over: numbers and logs."""
         request = exchange.request
         info = request.info
-        info.end = clock.monotonic()
-        statuses = self._statuses
-        statuses[info.status] = statuses.get(info.status, 0) + 1
-        self._bytes_received += info.wire_received
-        self._bytes_sent += info.wire_sent
-        self.stats.downstream_rq_time.record(int((info.end - info.start) * 1000))
+        info.end = clock.now
+        stats = self.stats
+        if info.status:
+            stats.responses[info.status].value += 1
+        else:
+            stats.downstream_rq_rx_reset.value += 1
+        stats.downstream_cx_rx_bytes_total.value += info.wire_received
+        stats.downstream_cx_tx_bytes_total.value += info.wire_sent
+        stats.downstream_rq_time.record(int((info.end - info.start) * 1000))
         for log in self._access_logs:
             log.log(request, exchange.response)
 
-    def _expand(self) -> None:
-        """Turn what was counted per status into Envoy's counters; called before each flush of the statistics."""
-        stats = self.stats
-        for status, count in self._statuses.items():
-            stats.downstream_rq_completed.value += count
-            block = stats.by_class(status)
-            if block is not None:
-                block.value += count
-            else:
-                stats.downstream_rq_rx_reset.value += count
-            stats.downstream_rq_total.value += count
-            stats.downstream_rq_http1_total.value += count
-        self._statuses.clear()
-        stats.downstream_cx_rx_bytes_total.value += self._bytes_received
-        stats.downstream_cx_tx_bytes_total.value += self._bytes_sent
-        self._bytes_received = self._bytes_sent = 0
-        stats.downstream_rq_active.value = sum(1 for c in self._connections if c.handler is not None)
+    def _update_gauges(self) -> None:
+        """Just before statistics are flushed."""
+        self.stats.downstream_rq_active.value = sum(1 for c in self._connections if c.handler is not None)

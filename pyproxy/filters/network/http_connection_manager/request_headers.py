@@ -52,6 +52,8 @@ _EDGE_ONLY = (
 )
 _XFF = b"x-forwarded-for"
 _XFP = b"x-forwarded-proto"
+_XFP_HTTP = (_XFP, b"http")
+_XFP_HTTPS = (_XFP, b"https")
 _XFCC = b"x-forwarded-client-cert"
 _REQUEST_ID = b"x-request-id"
 _SPECIAL = frozenset(
@@ -117,14 +119,18 @@ class RequestPreparation:
             if b"#" in request.path:
                 raise _refused(400, "path_normalization_failed")
             if _XFP not in index:
-                headers.add(_XFP, b"https" if secure else b"http")
+                pair = _XFP_HTTPS if secure else _XFP_HTTP
+                headers.pairs.append(pair)
+                index[_XFP] = pair[1]
         else:
             self._in_full(request, secure)
         proto = index[_XFP]
         if not request.scheme:
             request.scheme = proto if proto in (b"http", b"https") else b"http"
         if self._generate_id and _REQUEST_ID not in index:
-            headers.add(_REQUEST_ID, self._ids.next())
+            request_id = self._ids.next()
+            headers.pairs.append((_REQUEST_ID, request_id))
+            index[_REQUEST_ID] = request_id
         if not request.authority:
             raise _refused(400, "missing_host_header")
 

@@ -32,11 +32,21 @@ class DateHeader:
 class ResponseFinalization:
     """Finishes responses as one connection manager is configured to. Shared by all its responses."""
 
-    __slots__ = ("_always_id", "_date", "_overwrite_server", "_pass_server", "_plain", "_server", "_via")
+    __slots__ = (
+        "_always_id",
+        "_date",
+        "_overwrite_server",
+        "_pass_server",
+        "_plain",
+        "_server",
+        "_server_pair",
+        "_via",
+    )
 
     def __init__(self, config: HttpConnectionManagerConfig) -> None:
         self._date = DateHeader()
         self._server = config.server_name
+        self._server_pair = (_SERVER, config.server_name)
         self._overwrite_server = config.server_header is ServerHeader.OVERWRITE
         self._pass_server = config.server_header is ServerHeader.PASS_THROUGH
         self._always_id = config.request_id.always_set_in_response
@@ -45,16 +55,24 @@ class ResponseFinalization:
 
     def __call__(self, request: Request, response: Response) -> None:
         headers = response.headers
-        index = headers.index
+        pairs, index = headers.pairs, headers.index
         if not index.keys().isdisjoint(_HOP_BY_HOP):
             _remove_hop_by_hop(headers)
         if _DATE not in index:
-            headers.add(_DATE, self._date.at(request.info.start_wall))
-        if _SERVER not in index:
+            date = self._date.at(request.info.start_wall)
+            pairs.append((_DATE, date))
+            index[_DATE] = date
+        theirs = index.get(_SERVER)
+        if theirs is None:
             if not self._pass_server:
-                headers.add(_SERVER, self._server)
+                pairs.append(self._server_pair)
+                index[_SERVER] = self._server
         elif self._overwrite_server:
-            headers.set(_SERVER, self._server)
+            if len(index) == len(pairs):
+                pairs[pairs.index((_SERVER, theirs))] = self._server_pair
+                index[_SERVER] = self._server
+            else:
+                headers.set(_SERVER, self._server)
         if not self._plain:
             self._extras(request, headers)
 
@@ -69,7 +87,10 @@ class ResponseFinalization:
 
 
 def _remove_hop_by_hop(headers: Headers) -> None:
-    pairs = headers.pairs
-    pairs[:] = [pair for pair in pairs if pair[0] not in _HOP_BY_HOP]
-    for name in _HOP_BY_HOP & headers.index.keys():
-        del headers.index[name]
+    pairs, index = headers.pairs, headers.index
+    for name in _HOP_BY_HOP:
+        value = index.pop(name, None)
+        if value is not None:
+            pairs.remove((name, value))
+            if len(index) != len(pairs):  # perhaps this name more than once
+                pairs[:] = [pair for pair in pairs if pair[0] != name]

@@ -1,0 +1,99 @@
+"""Start lines and field lines that were read before: most of what peers send is what they sent a moment ago.
+
+A line that was checked once need not be checked again. Each table maps whole lines to what they mean; a line that
+is not in it is read by a strict pattern (RFC 9112 3, 4, 5), and remembered unless it is long, secret or unique.
+A line that the pattern does not take is `NotPlain`: llhttp decides what to make of it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pyproxy.http.message import Pair
+
+
+class NotPlain(Exception):
+    """A line that the fast way leaves to the full parser."""
+
+
+_MOST_LINES = 2048
+"""Lines that one table remembers. When it is full it begins again: a flood of new lines costs only its own misses."""
+
+_LONGEST_LINE = 200
+
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_REQUEST_LINE = re.compile(rb"(GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) (/[!\x24-\x7e]*) HTTP/1\.1")
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
+
+AUTHORITY = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?\Z")
+"""RFC 3986 3.2 without user information."""
+
+_FORGET = frozenset(
+    (
+        b"authorization",
+        b"proxy-authorization",
+        b"cookie",
+        b"set-cookie",
+        b"x-request-id",
+        b"traceparent",
+        b"tracestate",
+        b"baggage",
+        b"x-b3-traceid",
+        b"x-b3-spanid",
+        b"x-b3-parentspanid",
+        b"b3",
+        b"etag",
+        b"if-none-match",
+        b"x-envoy-upstream-service-time",
+    )
+)
+"""Secrets do not stay in memory; what is different each time would only fill the table."""
+
+
+class FieldLines(dict[bytes, Pair]):
+    """Field line -> (name, value). A Host that is not an authority is not plain."""
+
+    def __missing__(self, line: bytes) -> Pair:
+        found = _FIELD.fullmatch(line)
+        if found is None:
+            raise NotPlain
+        name = found[1].lower()
+        value = found[2].rstrip(b" \t")
+        if name == b"host" and not AUTHORITY.match(value):
+            raise NotPlain
+        pair = (name, value)
+        if len(line) <= _LONGEST_LINE and name not in _FORGET:
+            if len(self) >= _MOST_LINES:
+                self.clear()
+            self[line] = pair
+        return pair
+
+
+class RequestLines(dict[bytes, Pair]):
+    """Request line -> (method, target). Queries are not remembered: they may be secret and are seldom the same."""
+
+    def __missing__(self, line: bytes) -> Pair:
+        found = _REQUEST_LINE.fullmatch(line)
+        if found is None:
+            raise NotPlain
+        pair = (found[1], found[2])
+        if len(line) <= _LONGEST_LINE and b"?" not in line:
+            if len(self) >= _MOST_LINES:
+                self.clear()
+            self[line] = pair
+        return pair
+
+
+class StatusLines(dict[bytes, int]):
+    """Status line -> status."""
+
+    def __missing__(self, line: bytes) -> int:
+        found = _STATUS_LINE.fullmatch(line)
+        if found is None:
+            raise NotPlain
+        status = int(found[1])
+        if len(line) <= _LONGEST_LINE:
+            if len(self) >= _MOST_LINES:
+                self.clear()
+            self[line] = status
+        return status
