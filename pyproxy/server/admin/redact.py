@@ -29,17 +29,17 @@ def as_dict(message: Message) -> dict[str, Any]:
     plain: dict[str, Any] = json_format.MessageToDict(
         copy, preserving_proto_field_name=True, descriptor_pool=descriptors.pool()
     )
-    whole: dict[str, Any] = _whole_numbers(plain)
+    whole: dict[str, Any] = whole_numbers(plain)
     return whole
 
 
-def _whole_numbers(value: Any) -> Any:
+def whole_numbers(value: Any) -> Any:
     """A number of a Struct is a double; protobuf's own printers leave out the point where it is whole."""
     match value:
         case dict():
-            return {key: _whole_numbers(item) for key, item in value.items()}
+            return {key: whole_numbers(item) for key, item in value.items()}
         case list():
-            return [_whole_numbers(item) for item in value]
+            return [whole_numbers(item) for item in value]
         case float() if value.is_integer() and abs(value) < _EXACT:
             return int(value)
         case _:

@@ -9,6 +9,7 @@ from typing import Any
 from pyproxy.config import any_message
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.server.admin.endpoint import Endpoint, Question, Reply, as_json
+from pyproxy.server.admin.redact import whole_numbers
 
 
 async def show_runtime(question: Question) -> Reply:
@@ -37,9 +38,7 @@ def _text(value: Any) -> str:
     """As Envoy writes a `google.protobuf.Value`: `3`, `0.5`, `true`, the text itself."""
     if isinstance(value, str):
         return value
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return json.dumps(value)
+    return json.dumps(whole_numbers(value))
 
 
 ENDPOINTS = (Endpoint("/runtime", "print runtime values", show_runtime),)
