@@ -141,9 +141,9 @@ def _needed(one: FieldDescriptor, rules: Any) -> str | None:
     if one.containing_oneof is not None:
         return None
     if rules.HasField("message") and rules.message.required:
-        return "it to be set"
+        return ""
     if kind in ("any", "duration") and getattr(rules, kind).required:
-        return "it to be set"
+        return ""
     if kind == "repeated":
         return f"at least {rules.repeated.min_items}" if rules.repeated.min_items else None
     if kind == "map":
@@ -167,7 +167,7 @@ def _field_check(one: FieldDescriptor, rules: Any) -> Check | None:
 
 def _refuse(value: Any, path: Path, run: Run) -> None:
     run.faults.append(
-        Fault(path, "is a field that Envoy no longer takes", "its successor; see Envoy's API documentation")
+        Fault(path, "is a field that Envoy no longer takes", "its successor")
     )
 
 

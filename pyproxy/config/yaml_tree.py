@@ -19,7 +19,7 @@ from pyproxy.config.invalid import Fault, InvalidConfig, Path, Place
 
 MAX_DEPTH = 100
 """How deep protobuf nests messages; deeper documents are mistakes, such as an alias inside its own anchor."""
-MAX_NODES = 20_000_000
+MAX_NODES = 5_000_000
 """Aliases can make a small text a huge document."""
 
 _PLAIN = "plain"
