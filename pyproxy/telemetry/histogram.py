@@ -24,16 +24,17 @@ BUCKETS = (
 # fmt: on
 """Envoy's default buckets (envoy.config.metrics.v3.HistogramBucketSettings)."""
 
-_SINGLE = 100
+FEW = 100
+"""Values below it are their own bins."""
 _PER_DECADE = 90
 
 
 def bin_of(value: int) -> int:
     """The number of the bin that a value falls into; what is negative counts as 0."""
-    if value < _SINGLE:
+    if value < FEW:
         return max(0, value)
     digits = str(min(value, MOST))
-    return _SINGLE + _PER_DECADE * (len(digits) - 3) + int(digits[:2]) - 10
+    return FEW + _PER_DECADE * (len(digits) - 3) + int(digits[:2]) - 10
 
 
 def lower_bound(number: int) -> float:
@@ -107,7 +108,7 @@ def _parts(number: int) -> tuple[int, int]:
     """(mantissa, exponent): the bin begins at mantissa / 10 * 10 ** exponent."""
     if number < 10:
         return number * 10, 0
-    if number < _SINGLE:
+    if number < FEW:
         return number, 1
-    decade, place = divmod(number - _SINGLE, _PER_DECADE)
+    decade, place = divmod(number - FEW, _PER_DECADE)
     return place + 10, decade + 2

@@ -19,7 +19,7 @@ import mmap
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from pyproxy.telemetry.shared_layout import Kind, pack
@@ -102,8 +102,9 @@ class StatsArea:
         self.words[ALIVE] = 0
 
     def forget(self, half: int) -> None:
-        """Give the pages of a half back to the system."""
-        self.memory.madvise(mmap.MADV_REMOVE, self._halves[half], self._half_size)
+        """Give the pages of a half back to the system, if it is one that can take them."""
+        with suppress(OSError):
+            self.memory.madvise(mmap.MADV_REMOVE, self._halves[half], self._half_size)
 
     def __repr__(self) -> str:
         return f"<StatsArea {self.label}>"

@@ -10,7 +10,7 @@ import collections
 from collections.abc import Callable
 from typing import ClassVar
 
-from pyproxy.telemetry.histogram import bin_of
+from pyproxy.telemetry.histogram import FEW, bin_of
 from pyproxy.telemetry.shared_layout import Kind
 
 
@@ -100,9 +100,11 @@ class Histogram:
         if self.pending:
             samples = collections.Counter(self.pending)
             self.pending.clear()
-            for target in (self, *self.parents):
-                for value, count in samples.items():
-                    target.add(bin_of(value), count)
+            for value, count in samples.items():
+                number = value if 0 <= value < FEW else bin_of(value)
+                self.add(number, count)
+                for parent in self.parents:
+                    parent.add(number, count)
 
     def add(self, number: int, count: int) -> None:
         held = self.bins.get(number)
