@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import socket
 import sys
 from pathlib import Path
@@ -35,6 +36,7 @@ def run(options: Options) -> int:
         sys.stderr.write(f"pyproxy: the log file {options.log_path} cannot be opened: {error.strerror}\n")
         return EXIT_CRASHED
     report_build(options)
+    raise_file_limit()
     try:
         blueprint = prepare(options, read_configuration(options), app_log)
     except ConfigurationError as error:
@@ -86,6 +88,14 @@ def start_log(options: Options) -> AppLog:
         pattern=options.log_format,
         escape=options.log_format_escaped,
     )
+
+
+def raise_file_limit() -> None:
+    """Two descriptors a request: the usual soft limit of 1024 is for programs that use `select`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        log.debug("limit of open files raised from %d to %d", soft, hard)
 
 
 def _unhonoured(configuration: Configuration) -> tuple[UnhonouredField, ...]:

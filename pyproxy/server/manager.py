@@ -13,10 +13,12 @@ import signal
 
 import uvloop
 
+from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.server.admin.access_log import AdminAccessLog
 from pyproxy.server.admin.server import AdminServer
 from pyproxy.server.blueprint import ManagerSeat
 from pyproxy.server.manager_stats import ManagerStats
-from pyproxy.server.process import EXIT_OK
+from pyproxy.server.process import EXIT_CANNOT_START, EXIT_OK
 from pyproxy.server.proxy import Proxy
 from pyproxy.tasks import call_every
 
@@ -34,13 +36,13 @@ class Manager:
         self._stop = loop.create_future()
         self._proxy = Proxy(loop, seat)
         self._stats = ManagerStats(self._proxy)
-        self._admin = AdminServer(self._proxy, self._stats)
+        self._admin = AdminServer(self._proxy, self._stats, self._admin_log())
 
     async def run(self) -> int:
         """From the first moment to the exit code. SIGTERM is for the supervisor to decide about."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._loop.add_signal_handler(signal.SIGQUIT, self._stop_now)
-        self._loop.add_signal_handler(signal.SIGUSR1, self._seat.blueprint.app_log.reopen)
+        self._loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
         stop_ticking = call_every(self._loop, FLUSH_INTERVAL, lambda: self._stats.tick(FLUSH_INTERVAL))
         socket = self._seat.blueprint.admin_socket
         if socket is not None:
@@ -55,6 +57,17 @@ class Manager:
         self._proxy.close()
         return EXIT_OK
 
+    def _admin_log(self) -> AdminAccessLog:
+        blueprint = self._seat.blueprint
+        admin = blueprint.bootstrap.admin
+        configs = admin.access_logs if admin is not None else ()
+        values = RuntimeValues(blueprint.bootstrap.runtime_layers)
+        return AdminAccessLog(self._loop, configs, self._stats.store, blueprint.log_flush_seconds, values)
+
+    def _reopen_logs(self) -> None:
+        self._seat.blueprint.app_log.reopen()
+        self._admin.reopen_logs()
+
     def _stop_now(self) -> None:
         if not self._stop.done():
             self._stop.set_result(None)
@@ -67,4 +80,9 @@ def run_manager(seat: ManagerSeat) -> int:
 
 
 async def _run(loop: asyncio.AbstractEventLoop, seat: ManagerSeat) -> int:
-    return await Manager(loop, seat).run()
+    try:
+        manager = Manager(loop, seat)
+    except OSError as error:
+        log.critical("%s: %s", error.filename or "the manager", error.strerror or error)
+        return EXIT_CANNOT_START
+    return await manager.run()

@@ -26,14 +26,14 @@ class ManagerStats:
     def __init__(self, proxy: Proxy) -> None:
         areas = proxy.blueprint.stats_areas
         self._proxy = proxy
-        self._store = StatsStore(areas.manager)
+        self.store = StatsStore(areas.manager)
         self._view = StatsView(StatsReader((*areas.workers, areas.manager)))
         self._interval_left = proxy.blueprint.bootstrap.stats.flush_interval
         self.tags = TagExtractor(proxy.blueprint.bootstrap.stats.tags)
-        self._server = ServerStats(self._store)
-        self._runtime = RuntimeStats(self._store)
-        self._listeners = ListenerManagerStats(self._store)
-        own, total = WatchdogStats(self._store, "main_thread"), self._store.scope("main_thread")
+        self._server = ServerStats(self.store)
+        self._runtime = RuntimeStats(self.store)
+        self._listeners = ListenerManagerStats(self.store)
+        own, total = WatchdogStats(self.store, "main_thread"), self.store.scope("main_thread")
         self._watchdog = Watchdog(
             (own.watchdog_miss, total.counter("watchdog_miss")),
             (own.watchdog_mega_miss, total.counter("watchdog_mega_miss")),
@@ -102,4 +102,4 @@ class ManagerStats:
             self._listeners.workers_started.value = 1
             if not self._server.initialization_time_ms.counts():
                 self._server.initialization_time_ms.record(int(proxy.uptime * 1000))
-        self._store.flush()
+        self.store.flush()

@@ -72,7 +72,8 @@ class Worker:
         self._loop.add_signal_handler(signal.SIGQUIT, self._stop_now)
         self._loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
         try:
-            await self._plane.start()
+            if not await self._start():
+                return EXIT_OK
         except CannotStart as error:
             log.critical("%s", error)
             return EXIT_CANNOT_START
@@ -100,6 +101,16 @@ class Worker:
             self._channel.tell({"event": "state", "state": state.name, "pid": os.getpid()})
         except ChannelError as error:
             log.warning("the manager does not hear from worker %d: %s", self._seat.index, error)
+
+    async def _start(self) -> bool:
+        """False where the worker was told to stop before it had begun to serve."""
+        starting = spawn(self._plane.start(), "start")
+        await asyncio.wait((starting, self._stop), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            return False
+        await starting
+        return True
 
     async def _drain(self, seconds: float) -> None:
         """Until nothing is open any more, the time is over, or someone is in a hurry."""

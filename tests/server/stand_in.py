@@ -107,7 +107,12 @@ class DiesAtOnce(StandInPlane):
         os._exit(9)
 
 
-HOW: dict[str, MakePlane] = {"well": StandInPlane, "unbuildable": Unbuildable, "dies": DiesAtOnce}
+class NeverReady(StandInPlane):
+    async def start(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+HOW: dict[str, MakePlane] = {"well": StandInPlane, "unbuildable": Unbuildable, "dies": DiesAtOnce, "waits": NeverReady}
 
 
 def main() -> int:

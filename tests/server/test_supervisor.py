@@ -267,6 +267,15 @@ def test_workers_that_keep_dying_are_started_again_more_and_more_slowly(start: C
     assert proxy.process.wait(PATIENCE) == 0
 
 
+def test_workers_that_wait_for_something_are_not_ready_and_can_be_stopped(start: Callable[..., Running]) -> None:
+    proxy = start("waits", "--concurrency", "1")
+    eventually(lambda: "started: " in proxy.said())
+    eventually(lambda: proxy.admin("/ready") == (503, "INITIALIZING"))
+    assert json.loads(proxy.admin("/init_dump")[1])["unready_targets_dumps"][0]["name"] == "worker 0"
+    os.kill(proxy.pid, signal.SIGTERM)
+    assert proxy.process.wait(PATIENCE) == 0
+
+
 def refused(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()

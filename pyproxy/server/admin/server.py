@@ -14,6 +14,8 @@ from typing import Any
 
 from aiohttp import web
 
+from pyproxy import clock
+from pyproxy.server.admin.access_log import AdminAccessLog
 from pyproxy.server.admin.catalogue import ENDPOINTS, help_text
 from pyproxy.server.admin.endpoint import Question, Reply
 from pyproxy.server.admin.origin import is_local_name, is_loopback
@@ -31,7 +33,8 @@ _FORM = "application/x-www-form-urlencoded"
 class AdminServer:
     """Answers on one socket until closed."""
 
-    def __init__(self, proxy: Proxy, stats: ManagerStats) -> None:
+    def __init__(self, proxy: Proxy, stats: ManagerStats, access_log: AdminAccessLog) -> None:
+        self._access_log = access_log
         self._proxy = proxy
         self._stats = stats
         self._runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=_CLOSE_SECONDS)
@@ -49,13 +52,19 @@ class AdminServer:
         else:
             self._server = await loop.create_server(factory, sock=sock)
 
+    def reopen_logs(self) -> None:
+        self._access_log.reopen()
+
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
         await self._runner.cleanup()
+        await self._access_log.close()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        started = clock.monotonic()
         reply = await self._reply(request)
+        self._access_log.log(request, reply, started)
         response = web.Response(
             body=reply.body.encode("utf-8", "backslashreplace"),
             status=reply.status,
