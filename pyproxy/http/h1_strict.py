@@ -30,7 +30,7 @@ _LONGEST_SIZE = 17
 """Digits and CR."""
 
 MAX_EMPTY_LINES = 64
-"""Empty lines that are passed over before a request line (RFC 9112 2.2)."""
+"""Empty lines that are passed over before a start line (RFC 9112 2.2)."""
 
 CheckLine = Callable[[bytes], object]
 
@@ -111,7 +111,7 @@ class FieldLines:
     def _skip_empty(self) -> None:
         self._empty_lines += 1
         self.size = 0
-        if self._empty_lines > MAX_EMPTY_LINES or self._status != 431:
+        if self._empty_lines > MAX_EMPTY_LINES:
             self._refuse("empty lines before a message")
 
     def _unfold(self, line: bytes) -> None:
@@ -123,11 +123,13 @@ class FieldLines:
         self.fields[-1] = (name, (value + b" " + more[1]).strip(b" \t"))
 
     def _check_partial(self, line: bytes) -> None:
+        if not line:
+            return
         if self._needs_start:
             assert self._start is not None
             if line != b"\r" and not self._start[0].fullmatch(line):
                 self._refuse("a malformed start line")
-        elif line[:1] and line[:1] in b" \t":
+        elif line[:1] in b" \t":
             if not self._options.lenient or not self.fields or not _FOLD.fullmatch(line):
                 self._refuse("a folded field line")
         elif not _PARTIAL_FIELD.fullmatch(line):
