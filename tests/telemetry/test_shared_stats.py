@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pyproxy.telemetry.metrics import MirroredCounter, MirroredGauge, StatsStore
-from pyproxy.telemetry.shared_reader import StatsReader
+from pyproxy.telemetry.shared_reader import AreaReader, StatsReader
 from pyproxy.telemetry.shared_stats import AREA_BYTES, EPOCH, SEQUENCE, StatsArea
 from tests.telemetry.forked import fork, join, running
 
@@ -90,7 +90,36 @@ TestWorkers = Workers.TestCase
 TestWorkers.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 
 
-def test_a_reader_beside_a_writer_sees_whole_flushes_and_nothing_go_backwards() -> None:
+def test_a_reader_beside_a_writer_never_sees_half_a_flush() -> None:
+    area = StatsArea("wide", 16 * 1024 * 1024)
+
+    def write() -> None:
+        store = StatsStore(area)
+        first = store.counter("first")
+        # Far from each other, so that there is a while between the writing of one and of the other.
+        for number in range(20_000):
+            store.counter(f"between.{number}")
+        last = store.counter("last")
+        for _ in range(1_000_000):
+            first.value += 1
+            last.value += 1
+            store.flush()
+
+    reader = AreaReader(area)
+    seen = [0]
+    with running(write):
+        deadline = time.monotonic() + 60
+        while seen[-1] < 200 and time.monotonic() < deadline:
+            reader.refresh()
+            counts = {one.name: one.value for one in reader.inherited() if one.name in ("first", "last")}
+            if counts:
+                assert counts["first"] == counts["last"]
+                seen.append(counts["first"])
+    assert seen == sorted(seen)
+    assert seen[-1] >= 200
+
+
+def test_a_reader_beside_a_writer_that_begins_anew_sees_nothing_go_backwards() -> None:
     area = StatsArea("busy", SMALL)
 
     def write() -> None:
@@ -106,7 +135,7 @@ def test_a_reader_beside_a_writer_sees_whole_flushes_and_nothing_go_backwards() 
             # A thousand times as often as in service, yet with room for a reader in between.
             time.sleep(0.0003)
 
-    reader = read(area)
+    reader = StatsReader((area,))
     seen = [0]
     with running(write):
         deadline = time.monotonic() + 60
