@@ -104,7 +104,7 @@ class Worker:
 
     async def _start(self) -> bool:
         """False where the worker was told to stop before it had begun to serve."""
-        starting = spawn(self._plane.start(), "start")
+        starting = self._loop.create_task(self._plane.start(), name="start")
         await asyncio.wait((starting, self._stop), return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             starting.cancel()

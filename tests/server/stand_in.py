@@ -24,8 +24,9 @@ from pyproxy.server.supervisor import Supervisor, start_manager
 from pyproxy.server.worker import CannotStart, MakePlane, run_worker
 
 LOOPBACK = "127.0.0.1"
+ADMIN_PIPE = os.environ.get("STAND_IN_ADMIN", "")
 BOOTSTRAP = BootstrapConfig(
-    admin=AdminConfig(AddressConfig(LOOPBACK)),
+    admin=AdminConfig(AddressConfig(pipe=ADMIN_PIPE) if ADMIN_PIPE else AddressConfig(LOOPBACK)),
     listeners=(
         ListenerConfig("web", (AddressConfig(LOOPBACK),)),
         ListenerConfig("inside", (AddressConfig(LOOPBACK),), traffic_direction="INBOUND", reuse_port=False),

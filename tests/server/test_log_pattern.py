@@ -33,8 +33,6 @@ def record(
         ("%e", "123"),
         ("%f", "123456"),
         ("%E", "1700000000"),
-        ("%P", str(os.getpid())),
-        ("%t", str(threading.get_native_id())),
         ("%s:%#", "test_log_pattern.py:12"),
         ("%!", "caller"),
         ("[%8l]", "[    info]"),
@@ -47,6 +45,10 @@ def record(
 )  # fmt: skip
 def test_directives(pattern: str, rendered: str) -> None:
     assert compile_pattern(pattern)(record()) == rendered
+
+
+def test_process_and_thread() -> None:
+    assert compile_pattern("%P %t")(record()) == f"{os.getpid()} {threading.get_native_id()}"
 
 
 def test_the_default_is_envoys() -> None:

@@ -1,113 +1,15 @@
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.process import ROOT
-
-PATIENCE = 30.0
-
-
-class Running:
-    """A stand-in proxy that was started as a process of its own."""
-
-    def __init__(self, directory: Path, how: str, *flags: str) -> None:
-        self.log = directory / "app.log"
-        self.output = directory / "output"
-        self._address = directory / "admin"
-        command = [sys.executable, "-m", "tests.server.stand_in", how, "--log-path", str(self.log)]
-        command += ["--admin-address-path", str(self._address), *flags]
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True
-            )
-
-    def said(self) -> str:
-        return self.log.read_text() if self.log.exists() else ""
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def admin(self, path: str, method: str = "GET") -> tuple[int, str]:
-        connection = http.client.HTTPConnection(self._address.read_text(), timeout=PATIENCE)
-        try:
-            connection.request(method, path)
-            response = connection.getresponse()
-            return response.status, response.read().decode().strip()
-        finally:
-            connection.close()
-
-    def ready(self) -> bool:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            return self.admin("/ready")[0] == 200
-        return False
-
-    def children(self) -> dict[str, int]:
-        """Name -> pid."""
-        listing = subprocess.run(["ps", "--ppid", str(self.pid), "-o", "pid=,comm="], capture_output=True, text=True)
-        lines = [line.split(None, 1) for line in listing.stdout.splitlines()]
-        return {name.strip(): int(pid) for pid, name in lines if "defunct" not in name}
-
-    def port(self, listener: str) -> int:
-        for line in self.admin("/listeners")[1].splitlines():
-            if line.startswith(f"{listener}::"):
-                return int(line.rpartition(":")[2])
-        raise AssertionError(listener)
-
-    def greet(self, listener: str) -> tuple[socket.socket, int]:
-        """A connection, and the pid of the worker that took it."""
-        sock = socket.create_connection(("127.0.0.1", self.port(listener)), timeout=PATIENCE)
-        return sock, int(sock.recv(100))
-
-    def stop(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
-
-
-def eventually(condition: Callable[[], Any]) -> Any:
-    """The first true value; how long it takes is not what is tested."""
-    end = time.monotonic() + PATIENCE
-    while not (value := condition()):
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.02)
-    return value
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    started: list[Running] = []
-
-    def begin(how: str = "well", *flags: str) -> Running:
-        proxy = Running(tmp_path, how, *flags)
-        started.append(proxy)
-        return proxy
-
-    yield begin
-    for proxy in started:
-        proxy.stop()
-
-
-@pytest.fixture
-def proxy(start: Callable[..., Running]) -> Running:
-    """With two workers, ready."""
-    proxy = start("well", "--concurrency", "2")
-    eventually(proxy.ready)
-    eventually(lambda: proxy.said().count("started: "))
-    return proxy
+from tests.server.running import PATIENCE, Running, eventually
 
 
 def test_each_process_has_a_name_and_the_log_tells_their_pids(proxy: Running) -> None:
