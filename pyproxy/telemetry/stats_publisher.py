@@ -38,11 +38,6 @@ class StatsPublisher:
         self._texts: dict[TextReadout, PublishedScope] = {}
         self._unset: dict[Gauge, None] = {}
 
-    @property
-    def rejected(self) -> int:
-        """How many stats found no room."""
-        return self._writer.rejected
-
     def restart(self) -> None:
         """Write everything anew at the next flush."""
         self._anew = True
