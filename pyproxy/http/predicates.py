@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from pyproxy.config.matchers import HeaderMatch, RangeMatch, StringKind, StringMatch
+from pyproxy.config.regex import compile_regex
 from pyproxy.http.message import Request
 
 BytesPredicate = Callable[[bytes], bool]
@@ -34,7 +35,7 @@ def build_string_predicate(match: StringMatch) -> BytesPredicate:
     """A function that tells whether a value fits."""
     value = match.value.encode()
     if match.kind is StringKind.REGEX:
-        return _regex(match.value)
+        return compile_regex(match.value).matches
     if match.ignore_case:
         return _ignoring_case(match.kind, value.lower())
     match match.kind:
@@ -77,11 +78,6 @@ def all_of(predicates: Iterable[RequestPredicate]) -> RequestPredicate | None:
         return True
 
     return every
-
-
-def _regex(pattern: str) -> BytesPredicate:
-    fullmatch = re.compile(pattern.encode()).fullmatch
-    return lambda text: fullmatch(text) is not None
 
 
 def _ignoring_case(kind: StringKind, value: bytes) -> BytesPredicate:

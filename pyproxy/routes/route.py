@@ -1,0 +1,117 @@
+"""A route as requests meet it: built once, at its first match; shared by all its requests.
+
+What its configuration says is worked out here, so that a request only calls what is not None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pyproxy.config.route import (
+    Action,
+    DirectResponseAction,
+    FilterOverride,
+    ForwardAction,
+    NonForwardingAction,
+    RedirectAction,
+    RetryPolicyConfig,
+    RouteConfig,
+)
+from pyproxy.http.message import Request, Response
+from pyproxy.routes.forwarding import build_resolve, build_rewrite_host
+from pyproxy.routes.header_changes import ResponseChange
+from pyproxy.routes.levels import Levels
+from pyproxy.routes.redirect import build_direct_response, build_redirect
+from pyproxy.routes.target import NO_TARGET, Target
+
+_NO_FORWARD = ForwardAction(timeout=0.0)
+
+
+class Route:
+    """`answer` makes the response of a redirect or direct response, with its headers changed already; None where the
+    request is forwarded. `resolve` says where to, the same for a request each time.
+    """
+
+    __slots__ = (
+        "action",
+        "answer",
+        "attempt_count_in_request",
+        "attempt_count_in_response",
+        "config",
+        "filter_configs",
+        "idle_timeout",
+        "max_stream_duration",
+        "metadata",
+        "mutate_response",
+        "name",
+        "not_found_status",
+        "priority_high",
+        "resolve",
+        "retry_policy",
+        "rewrite_host",
+        "timeout",
+        "timeout_ms",
+        "timers",
+        "virtual_cluster",
+        "virtual_host",
+        "virtual_host_metadata",
+    )
+
+    def __init__(self, config: RouteConfig, levels: Levels) -> None:
+        self.config = config
+        self.action: Action = config.action
+        self.name = config.name
+        self.metadata = config.metadata
+        self.virtual_host = levels.virtual_host.name
+        self.virtual_host_metadata = levels.virtual_host.metadata
+        self.filter_configs: Mapping[str, FilterOverride] = (
+            {**levels.filter_configs, **config.filter_configs} if config.filter_configs else levels.filter_configs
+        )
+        self.virtual_cluster: Callable[[Request], str] | None = levels.virtual_cluster
+        """Gives the name of the virtual cluster that a request belongs to; None where there are none."""
+        self.attempt_count_in_request = levels.virtual_host.include_attempt_count_in_request
+        self.attempt_count_in_response = levels.virtual_host.include_attempt_count_in_response
+        self.answer: Callable[[Request], Response] | None = None
+        self.mutate_response: ResponseChange | None = None
+        """For local replies of a route whose target is not known yet."""
+        self.resolve: Callable[[Request], Target] = lambda _: NO_TARGET
+        forward = _NO_FORWARD
+        match config.action:
+            case ForwardAction() as forward:
+                self.mutate_response = levels.response_change(config.headers)
+                self.resolve = build_resolve(config, forward, levels)
+            case NonForwardingAction():
+                self.mutate_response = levels.response_change(config.headers)
+                missing = Target("", mutate_response=self.mutate_response)
+                self.resolve = lambda _: missing
+            case RedirectAction() as redirect:
+                self.answer = build_redirect(config.match, redirect, levels.response_change(config.headers))
+            case DirectResponseAction() as direct:
+                self.answer = build_direct_response(direct, levels.response_change(config.headers))
+        self._forward(forward, levels)
+
+    def _forward(self, action: ForwardAction, levels: Levels) -> None:
+        self.timeout = action.timeout
+        self.timeout_ms = b"%d" % round(action.timeout * 1000)
+        self.idle_timeout = action.idle_timeout
+        self.max_stream_duration = action.max_stream_duration
+        self.timers = action.idle_timeout is not None or action.max_stream_duration is not None
+        """Some clock is set differently from the connection manager's."""
+        self.not_found_status = action.cluster_not_found_status
+        self.priority_high = action.priority_high
+        self.retry_policy: RetryPolicyConfig | None = action.retry_policy or levels.virtual_host.retry_policy
+        self.rewrite_host: Callable[[Request, Any], None] | None = build_rewrite_host(action, levels)
+        """For `auto_host_rewrite`, once the upstream host is known."""
+
+    def filter_config(self, name: str, request: Request | None = None) -> FilterOverride | None:
+        """What the most specific level says about a filter. Weighted clusters can say something too: they are asked
+        only if there is a request."""
+        if request is not None and isinstance(self.action, ForwardAction) and self.action.weighted:
+            entry = self.resolve(request).entry
+            if entry is not None and name in entry.filter_configs:
+                return entry.filter_configs[name]
+        return self.filter_configs.get(name)
+
+    def __repr__(self) -> str:
+        return f"<Route {self.name or self.config.match.path!r} of {self.virtual_host!r}>"
