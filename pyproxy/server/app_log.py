@@ -37,7 +37,7 @@ class LogSink(logging.Handler):
         self.path = path
         self.dropped = 0
         self._escape = escape
-        self._render = render
+        self.render = render
         self._fd = _STDERR
         self._poll: select.poll | None = None
         self.reopen()
@@ -54,7 +54,7 @@ class LogSink(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Called by logging."""
         try:
-            line = self._render(record)
+            line = self.render(record)
         except Exception:  # noqa: BLE001  a log call with wrong arguments is shown, and never ends a request
             line = f"[{record.levelname}] {record.msg!r} {record.args!r}: cannot be formatted"
         if self._escape:
@@ -112,8 +112,7 @@ class AppLog:
 
         Raises OSError where the file cannot be opened, UnknownLevel and UnknownLogger for wrong names.
         """
-        render = compile_pattern(pattern) if isinstance(pattern, str) else compile_json(pattern)
-        made = cls(LogSink(path, render, escape))
+        made = cls(LogSink(path, _compiled(pattern), escape))
         logging.raiseExceptions = False
         root = logging.getLogger()
         for handler in list(root.handlers):
@@ -124,6 +123,10 @@ class AppLog:
         made.set_all(level)
         made.set_levels(components or {})
         return made
+
+    def set_pattern(self, pattern: str | Mapping[str, str]) -> None:
+        """Lines look like this from now on; a mapping gives JSON lines."""
+        self.sink.render = _compiled(pattern)
 
     def set_all(self, level: str) -> None:
         """Give every component one level. Raises UnknownLevel."""
@@ -153,6 +156,10 @@ class AppLog:
         logging.getLogger().removeHandler(self.sink)
         logging.captureWarnings(False)
         self.sink.close()
+
+
+def _compiled(pattern: str | Mapping[str, str]) -> Part:
+    return compile_pattern(pattern) if isinstance(pattern, str) else compile_json(pattern)
 
 
 def _checked(component: str, level: str) -> int:

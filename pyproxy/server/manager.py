@@ -39,8 +39,7 @@ class Manager:
         self._admin = AdminServer(self._proxy, self._stats, self._admin_log())
 
     async def run(self) -> int:
-        """From the first moment to the exit code. SIGTERM is for the supervisor to decide about."""
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        """From the first moment to the exit code."""
         self._loop.add_signal_handler(signal.SIGQUIT, self._stop_now)
         self._loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
         stop_ticking = call_every(self._loop, FLUSH_INTERVAL, lambda: self._stats.tick(FLUSH_INTERVAL))

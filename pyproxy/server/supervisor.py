@@ -276,6 +276,8 @@ class Supervisor:
 
 def start_manager(seat: ManagerSeat) -> int:
     """The manager's imports (aiohttp, renderers) are made in its own process: no other has use for them."""
+    # A SIGTERM to the whole group is for the supervisor to decide about, already now.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     from pyproxy.server.manager import run_manager
 
     return run_manager(seat)

@@ -6,6 +6,7 @@ Each worker answers a connection with its pid and keeps it until its peer leaves
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import sys
 from typing import Any
@@ -23,6 +24,7 @@ from pyproxy.server.launch import prepare, start_log
 from pyproxy.server.supervisor import Supervisor, start_manager
 from pyproxy.server.worker import CannotStart, MakePlane, run_worker
 
+PR_SET_CHILD_SUBREAPER = 36
 LOOPBACK = "127.0.0.1"
 ADMIN_PIPE = os.environ.get("STAND_IN_ADMIN", "")
 BOOTSTRAP = BootstrapConfig(
@@ -108,15 +110,32 @@ class DiesAtOnce(StandInPlane):
         os._exit(9)
 
 
+class LeavesOrphans(StandInPlane):
+    async def start(self) -> None:
+        await super().start()
+        if os.fork() == 0:
+            if os.fork() == 0:
+                os.execv("/bin/true", ["true"])
+            os._exit(0)
+
+
 class NeverReady(StandInPlane):
     async def start(self) -> None:
         await asyncio.get_running_loop().create_future()
 
 
-HOW: dict[str, MakePlane] = {"well": StandInPlane, "unbuildable": Unbuildable, "dies": DiesAtOnce, "waits": NeverReady}
+HOW: dict[str, MakePlane] = {
+    "well": StandInPlane,
+    "unbuildable": Unbuildable,
+    "dies": DiesAtOnce,
+    "waits": NeverReady,
+    "orphans": LeavesOrphans,
+}
 
 
 def main() -> int:
+    # What process 1 of a container is to everybody: the one that orphans go to.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     make_plane = HOW[sys.argv[1]]
     options = Options.parse(sys.argv[2:])
     configuration = Configuration(

@@ -95,6 +95,15 @@ def test_line_ends_are_escaped_where_that_is_wanted(file: Path) -> None:
     assert file.read_text() == "one\\ntwo\n"
 
 
+def test_lines_can_become_json(file: Path) -> None:
+    log = AppLog.start(path=str(file), pattern="%v")
+    ADMIN.info("before")
+    log.set_pattern({"level": "%l", "text": "%v"})
+    ADMIN.info('say "hi"')
+    log.stop()
+    assert file.read_text() == 'before\n{"level": "info", "text": "say \\"hi\\""}\n'
+
+
 def test_a_wrong_log_call_is_shown_and_harmless(file: Path) -> None:
     log = AppLog.start(path=str(file), pattern="%v")
     ADMIN.info("%d of %d", 1)

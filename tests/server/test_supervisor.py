@@ -178,6 +178,13 @@ def test_workers_that_wait_for_something_are_not_ready_and_can_be_stopped(start:
     assert proxy.process.wait(PATIENCE) == 0
 
 
+def test_orphans_are_reaped(start: Callable[..., Running]) -> None:
+    proxy = start("orphans", "--concurrency", "1", "-l", "debug")
+    eventually(lambda: "reaped an orphan" in proxy.said())
+    eventually(proxy.ready)
+    assert "starting another one" not in proxy.said()
+
+
 def refused(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
