@@ -21,32 +21,36 @@ def test_every_flag_of_envoy_is_taken() -> None:
     assert {flag.name for flag in FLAGS} == set(ENVOYS.split())
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        # Istio's agent, consul-dataplane, kuma-dp, go-control-plane, the ECS agent, Envoy Gateway.
-        "-c envoy-rev.json --drain-time-s 45 --drain-strategy immediate --local-address-ip-version v4"
-        + " --file-flush-interval-msec 1000 --disable-hot-restart --allow-unknown-static-fields -l warning"
-        + " --component-log-level misc:error --skip-deprecated-logs --concurrency 2",
-        "--config-yaml {} --log-format %v --log-level info --disable-hot-restart --base-id 3",
-        "--config-path b.yaml --drain-time-s 30 --drain-strategy immediate --disable-hot-restart --log-level info"
-        + " --cpuset-threads",
-        "-c b.yaml --drain-time-s 1 -l debug",
-        "-c b.yaml -l info --concurrency 2 --drain-time-s 20 --disable-hot-restart --skip-deprecated-logs",
-        "--service-cluster C --service-node N --config-yaml {} --log-level warn --cpuset-threads --drain-time-s 60",
-    ],
-)
+LAUNCHERS = {
+    "istio": """
+        -c envoy-rev.json --drain-time-s 45 --drain-strategy immediate --local-address-ip-version v4
+        --file-flush-interval-msec 1000 --disable-hot-restart --allow-unknown-static-fields -l warning
+        --component-log-level misc:error --skip-deprecated-logs --concurrency 2
+        """,
+    "consul-dataplane": "--config-yaml {} --log-format %v --log-level info --disable-hot-restart --base-id 3",
+    "kuma-dp": """
+        --config-path b.yaml --drain-time-s 30 --drain-strategy immediate --disable-hot-restart --log-level info
+        --cpuset-threads
+        """,
+    "go-control-plane": "-c b.yaml --drain-time-s 1 -l debug",
+    "ecs-agent": "-c b.yaml -l info --concurrency 2 --drain-time-s 20 --disable-hot-restart --skip-deprecated-logs",
+    "envoy-gateway": """
+        --service-cluster C --service-node N --config-yaml {} --log-level warn --cpuset-threads --drain-time-s 60
+        """,
+}
+
+
+@pytest.mark.parametrize("line", LAUNCHERS.values(), ids=LAUNCHERS)
 def test_how_the_launchers_start_envoy(line: str) -> None:
     assert Options.parse(line.split()).mode == "serve"
 
 
 def test_values_get_where_they_belong() -> None:
-    options = Options.parse(
-        ["-c", "f", "--concurrency=3", "-l", "warn", "--stats-tag", "a:b", "--stats-tag", "c:d e", "--mode", "validate"]
-        + ["--component-log-level", "upstream:debug,config:trace", "--allow-unknown-fields", "--base-id", " 7"]
-    )
+    line = "-c f --concurrency=3 -l warn --stats-tag a:b --stats-tag c:d --mode validate --base-id 7"
+    components = "--component-log-level upstream:debug,config:trace --allow-unknown-fields"
+    options = Options.parse(f"{line} {components}".split())
     assert (options.config_path, options.concurrency, options.log_level, options.mode) == ("f", 3, "warn", "validate")
-    assert options.stats_tag == ("a:b", "c:d e")
+    assert options.stats_tag == ("a:b", "c:d")
     assert options.component_levels == {"upstream": "debug", "config": "trace"}
     assert options.allows_unknown_fields
     assert options.without_meaning == ("--base-id",)
