@@ -21,10 +21,11 @@ _QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff
 _FIELD = re.compile(rb"(%b+):[ \t]*(%b*?)[ \t]*" % (_TOKEN, _VALUE))
 _PARTIAL_FIELD = re.compile(rb"%b*|%b+:%b*\r?|\r" % (_TOKEN, _TOKEN, _VALUE))
 _FOLD = re.compile(rb"[ \t]+(%b*?)[ \t]*\r?" % _VALUE)
-_EXTENSION = rb";%b+(?:=(?:%b|%b+))?" % (_TOKEN, _QUOTED, _TOKEN)
-# 16 digits are 64 bits; no count of leading zeros can make a number look smaller than it is.
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)" % _EXTENSION)
-_PARTIAL_CHUNK_LINE = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\xff]*)?\r?)?")
+# As llhttp has it: a little more than RFC 9112 7.1.1, but no character that could end the line for somebody.
+_EXTENSION = rb";+(?:%b+|%b*=%b*(?:%b)?)" % (_TOKEN, _TOKEN, _TOKEN, _QUOTED)
+# 16 digits are 64 bits.
+_CHUNK_LINE = re.compile(rb"0*([0-9A-Fa-f]{1,16})((?:%b)*)" % _EXTENSION)
+_PARTIAL_CHUNK_LINE = re.compile(rb"(?:0*[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\xff]*)?\r?)?")
 
 _LONGEST_SIZE = 17
 """Digits and CR."""
@@ -203,7 +204,7 @@ class ChunkLines:
         self._count_extensions(len(match[2]))
         self._extensions += len(match[2])
         size = int(match[1], 16)
-        passed += line + b"\n"
+        passed += b"%x\r\n" % size
         if size:
             self._left = size + 2
         else:
