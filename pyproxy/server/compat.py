@@ -76,12 +76,10 @@ def _write_text(file: str, found: list[tuple[Place, Unhonoured]]) -> None:
     for place, field in found:
         sys.stdout.write(f"{place}: {_effect(field)}: {render_path(field.path)} ({field.field}) is not honoured\n")
     severe = sum(field.severe for _, field in found)
-    if found:
-        sys.stdout.write(
-            f"{file}: {len(found)} fields are not honoured: {severe} severe, {len(found) - severe} harmless\n"
-        )
-    else:
-        sys.stdout.write(f"{file}: every field is honoured\n")
+    count = {0: "every field is honoured", 1: "1 field is not honoured"}
+    words = count.get(len(found), f"{len(found)} fields are not honoured")
+    sums = f": {severe} severe, {len(found) - severe} harmless" if found else ""
+    sys.stdout.write(f"{file}: {words}{sums}\n")
 
 
 def _write_json(file: str, found: list[tuple[Place, Unhonoured]]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from pyproxy.config.bootstrap import BootstrapConfig
+from pyproxy.config.extensions import Extensions
 from pyproxy.config.invalid import Fault, InvalidConfig, Place, Report, render_path
 from pyproxy.config.load import Loaded, add_faults, load_bootstrap
 from pyproxy.config.positions import Positions
@@ -49,7 +50,7 @@ class ConfigurationError(Exception):
 
 def read_configuration(options: Options) -> Configuration:
     """Load and compile. Raises ConfigurationError with every fault that was found."""
-    name = options.config_path or "--config-yaml"
+    name = options.config_path or ("--config-yaml" if options.config_yaml else "the command line")
     try:
         loaded = load_bootstrap(options.config_path, options.config_yaml, allow_unknown=options.allows_unknown_fields)
     except InvalidConfig as error:
@@ -58,19 +59,25 @@ def read_configuration(options: Options) -> Configuration:
         log.warning("%s", warning)
     _apply(options, loaded.message)
     report = Report(allow_unknown_fields=options.allows_unknown_fields)
-    bootstrap = _compiled(loaded, report)
+    bootstrap = _compiled(loaded, report, _enabled(options.disable_extensions))
     if loaded.faults or bootstrap is None:
         raise ConfigurationError(name, _in_order(loaded))
     return Configuration(loaded.message, bootstrap, report, loaded.positions)
 
 
-def _compiled(loaded: Loaded, report: Report) -> BootstrapConfig | None:
+def _compiled(loaded: Loaded, report: Report, extensions: Extensions) -> BootstrapConfig | None:
     """None where the compilers found faults. They look at what could be read even if not all could be."""
     try:
-        return compile_bootstrap(loaded.message, report, EXTENSIONS)
+        return compile_bootstrap(loaded.message, report, extensions)
     except InvalidConfig as error:
         add_faults(loaded, error.faults)
         return None
+
+
+def _enabled(disabled: str) -> Extensions:
+    """The extensions without those of `--disable-extensions`, which are written as category/name."""
+    names = {name.strip().rpartition("/")[2] for name in disabled.split(",")}
+    return Extensions(one for one in EXTENSIONS.all if one.name not in names) if disabled else EXTENSIONS
 
 
 def _apply(options: Options, message: Any) -> None:

@@ -240,6 +240,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("file-flush-min-size-kb", "access logs are written from this size on; default 64", _number, "N"),
     Flag("drain-time-s", "how long open connections may take to end; default 600", _number, "N"),
     Flag("drain-strategy", "gradual (default) or immediate", _one_of("gradual", "immediate"), "STRATEGY"),
+    Flag("disable-extensions", "category/name of extensions, with commas", _text, "NAMES"),
     Flag("help", "show this help and exit", _switch, short="h", early=Early.HELP),
     Flag("version", "show the version and exit", _switch, early=Early.VERSION),
     Flag("hot-restart-version", "show 'disabled' and exit", _switch, early=Early.HOT_RESTART_VERSION),
@@ -261,7 +262,6 @@ FLAGS: tuple[Flag, ...] = (
     Flag("enable-mutex-tracing", "", _switch, matters=False),
     Flag("enable-core-dump", "", _switch, matters=False),
     Flag("cpuset-threads", "", _switch, matters=False),
-    Flag("disable-extensions", "", _text, "NAMES", matters=False),
 )
 
 _BY_SPELLING: dict[str, Flag] = {f"--{flag.name}": flag for flag in FLAGS} | {
