@@ -102,6 +102,7 @@ class Filling:
         self.faults.append(Fault(path, f"is set beside {first!r}", f"only {one_of(members)}"))
 
 
+@functools.lru_cache(1024)
 def nearest_field(descriptor: Descriptor, key: str, names: tuple[str, ...]) -> str:
     """The field that was likely meant: a name like it, or the same name one level below."""
     near = difflib.get_close_matches(key, names, 1, 0.7) or difflib.get_close_matches(key.replace("-", "_"), names, 1)

@@ -34,7 +34,7 @@ class _Refused(ValueError):
 def load(text: str, file: str) -> tuple[Any, list[Fault]]:
     """The plain value, and faults such as keys that are there twice. Raises InvalidConfig where it is not JSON."""
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant), []
+        return _shallow(json.loads(text, object_pairs_hook=_object, parse_constant=_constant)), []
     except (ValueError, RecursionError):
         plainer = _JsonPlainer(file)
         return plainer.value(compose(text, file)), plainer.faults
@@ -45,6 +45,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         raise _Refused
     return made
+
+
+def _shallow(value: Any) -> Any:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        inner = (one.values() if type(one) is dict else one for one in level)
+        level = [one for some in inner for one in some if type(one) is dict or type(one) is list]
+        if not level:
+            return value
+    raise _Refused
 
 
 def _constant(name: str) -> NoReturn:
@@ -83,7 +93,7 @@ class _Scanner:
     def value(self, depth: int) -> Node:
         self._space()
         if depth > MAX_DEPTH:
-            self._fail(f"is nested more than {MAX_DEPTH} deep", "")
+            self._fail(f"the document is nested more than {MAX_DEPTH} deep", "")
         start = self._text[self._at : self._at + 1]
         if start == "{":
             return self._object(depth + 1)

@@ -48,7 +48,8 @@ def test_what_envoy_takes_beyond_json(text: str, value: Any) -> None:
         ('{"a": "b}', "f.json:1:7", "a string without an end"),
         ('{"a": "\\q"}', "f.json:1:7", "a string that cannot be read"),
         ("{,}", "f.json:1:2", "there is no key"),
-        ("[" * 200, "f.json:1:102", "nested more than"),
+        ("[" * 100_000, "f.json:1:102", "nested more than"),
+        ("[" * 200 + "]" * 200, "f.json:1:102", "nested more than"),
     ],
 )
 def test_what_is_not_json_is_told_with_its_line(text: str, place: str, words: str) -> None:
