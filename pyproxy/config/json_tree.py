@@ -48,8 +48,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _shallow(value: Any) -> Any:
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    level: list[Any] = [[value]]
+    for _ in range(MAX_DEPTH + 2):
         inner = (one.values() if type(one) is dict else one for one in level)
         level = [one for some in inner for one in some if type(one) is dict or type(one) is list]
         if not level:
