@@ -65,6 +65,8 @@ class Supervisor:
         self._report_owed = False
         self._memory: dict[str, Any] = {}
         self._manager = Seat("pyproxy-manager", self._manager_body, blueprint.stats_areas.manager)
+        if blueprint.admin_socket is None:
+            self._manager.due = None
         self._workers = [self._worker_seat(index) for index in range(blueprint.workers)]
 
     def run(self) -> int:
@@ -73,9 +75,9 @@ class Supervisor:
         gc.freeze()
         self._start_due()
         log.info(
-            "started: supervisor %d, manager %d, workers %s",
+            "started: supervisor %d, manager %s, workers %s",
             os.getpid(),
-            self._manager.child.pid if self._manager.child else 0,
+            self._manager.child.pid if self._manager.child else "none (no admin)",
             " ".join(str(seat.child.pid) for seat in self._workers if seat.child),
         )
         poller = select.poll()
