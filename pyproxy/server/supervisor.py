@@ -265,7 +265,8 @@ class Supervisor:
         return CrewReport(self._phase, workers, self._manager.state.restarts)
 
     def _report(self) -> None:
-        self._report_owed = not self._link.tell(self._crew().as_message())
+        """A manager that is not there yet is given the latest report when it is made."""
+        self._report_owed = self._manager.child is not None and not self._link.tell(self._crew().as_message())
 
     def _milliseconds_to_wait(self) -> int | None:
         moments = [seat.due for seat in [*self._workers, self._manager] if seat.due is not None]
