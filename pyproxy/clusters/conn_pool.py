@@ -144,11 +144,12 @@ class ConnectionPool:
 
     async def _dial(self, connection: H1Upstream) -> None:
         address = self.host.address_config
+        protocol: Any = connection  # one by shape
         if address.pipe:
             path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
-            await self._loop.create_unix_connection(lambda: connection, path)
+            await self._loop.create_unix_connection(lambda: protocol, path)
         else:
-            await self._loop.create_connection(lambda: connection, address.host, address.port)
+            await self._loop.create_connection(lambda: protocol, address.host, address.port)
 
     def _connect_failed(self, error: BaseException) -> None:
         """All that wait share the failure: the host cannot be reached (Envoy fails every pending request)."""
@@ -156,7 +157,7 @@ class ConnectionPool:
         failure = _connect_failure(error)
         for attempt in pending:
             self.limits.release_pending()
-            attempt.transport_failure_reason = _reason(error)
+            attempt.info.transport_failure_reason = _reason(error)
             attempt.connection_failed(failure)
         self._cork.pull()
 

@@ -29,29 +29,28 @@ _CHUNKED = (b"transfer-encoding", b"chunked")
 _BEFORE = b"upstream connect error or disconnect/reset before headers. reset reason: "
 
 
-class Try(Waiter, UpstreamInfo):
-    """One attempt to get a response from one host. `await` gives the Response (its body may still be coming).
+class Try(Waiter):
+    """One attempt to get a response from one host. `await` gives the Response (its body may still be coming)."""
 
-    It is its own record for telemetry: `request.info.upstream` is the last try.
-    """
-
-    connection: H1Upstream | None = None
-    response: Response | None = None
-    error: ProxyError | None = None
-    timeout: Deadlines | None = None
-    timeout_after_request: Deadlines | None = None
-    """Starts when the request has been sent in full."""
+    __slots__ = ("connection", "error", "info", "pool", "request", "response", "timeout", "timeout_after_request")
 
     def __init__(self, request: Request, pool: ConnectionPool) -> None:
         self.drive = None
         self.over = False
         self.request = request
         self.pool = pool
+        self.connection: H1Upstream | None = None
+        self.response: Response | None = None
+        self.error: ProxyError | None = None
+        self.timeout: Deadlines | None = None
+        self.timeout_after_request: Deadlines | None = None
+        """Starts when the request has been sent in full."""
+        self.info = info = UpstreamInfo()
         host = pool.host
-        self.host_address = host.address
-        self.host_name = host.hostname
-        self.host_metadata = host.metadata
-        self.cluster = pool.cluster.name
+        info.host_address = host.address
+        info.host_name = host.hostname
+        info.host_metadata = host.metadata
+        info.cluster = pool.cluster.name
 
     def __await__(self) -> Generator[Any, None, Response]:
         if not self.over:
@@ -114,7 +113,7 @@ class Try(Waiter, UpstreamInfo):
         pool.limits.requests -= 1
         response = self.response
         if response is not None:
-            pool.cluster.count_response(host, response.status, self)
+            pool.cluster.count_response(host, response.status, self.info)
         elif self.error is not None:
             pool.cluster.count_failure(host, self.error)
 
@@ -161,13 +160,13 @@ class H1Upstream(Connection):
 
     def start(self, attempt: Try) -> None:
         """Send a request. The body follows by itself."""
-        request = attempt.request
+        request, info = attempt.request, attempt.info
         self._try = attempt
         attempt.connection = self
         self.requests += 1
-        attempt.local = self.local_address
-        attempt.connection_id = self.connection_id
-        attempt.protocol = "HTTP/1.1"
+        info.local = self.local_address
+        info.connection_id = self.connection_id
+        info.protocol = "HTTP/1.1"
         body = request.body
         pairs = request.headers.pairs
         if body is not None:
@@ -177,13 +176,13 @@ class H1Upstream(Connection):
         if self._proper_case:
             pairs = h1_encode.title_case(pairs)
         head = h1_encode.request_head(request.method, request.path, request.authority, pairs)
-        attempt.header_sent = attempt.wire_sent = len(head)
-        attempt.pool_ready = attempt.request_sent_first = clock.now
+        info.header_sent = info.wire_sent = len(head)
+        info.pool_ready = info.request_sent_first = clock.now
         self._decoder.expect(request.method)
         self.write(head)
         if body is None:
             self._request_ended = True
-            attempt.request_sent_last = clock.now
+            info.request_sent_last = clock.now
         else:
             self._request_ended = False
             body.pipe_to(self)
@@ -192,7 +191,7 @@ class H1Upstream(Connection):
         size = len(chunk)
         attempt = self._try
         if attempt is not None:
-            attempt.wire_sent += size
+            attempt.info.wire_sent += size
         if not self._chunked:
             self.write(chunk)
         elif size <= SMALL:
@@ -207,7 +206,7 @@ class H1Upstream(Connection):
         self._request_ended = True
         attempt = self._try
         if attempt is not None:
-            attempt.request_sent_last = clock.now
+            attempt.info.request_sent_last = clock.now
             if attempt.timeout_after_request is not None:
                 attempt.arm(attempt.timeout_after_request)
 
@@ -234,7 +233,7 @@ class H1Upstream(Connection):
             self._closing = True  # an upstream that talks unasked cannot be trusted with another request
             self.abort()
             return
-        attempt.wire_received += len(data)
+        attempt.info.wire_received += len(data)
         for event in self._decoder.receive(data):
             if type(event) is ResponseHead:
                 if event.status >= 200:
@@ -250,14 +249,15 @@ class H1Upstream(Connection):
                 return
 
     def _on_head(self, head: ResponseHead, attempt: Try) -> None:
-        attempt.response_first = clock.now
-        attempt.header_received = head.size
+        info = attempt.info
+        info.response_first = clock.now
+        info.header_received = head.size
         if not head.keep_alive:
             self._closing = True
         if head.ended:
             body = Body.complete(head.body) if head.body or head.chunked else None
             attempt.response = Response(head.status, head.headers, body)
-            attempt.response_last = clock.now
+            info.response_last = clock.now
             self._done(attempt)
         else:
             self._body = body = Body(self)
@@ -266,7 +266,7 @@ class H1Upstream(Connection):
 
     def _on_end(self, trailers: Trailers | None, attempt: Try) -> None:
         body, self._body = self._body, None
-        attempt.response_last = clock.now
+        attempt.info.response_last = clock.now
         self._done(attempt)
         if body is not None:
             body.end(trailers)
@@ -334,7 +334,7 @@ class H1Upstream(Connection):
         attempt.connection = None
         if not self._request_ended and attempt.request.body is not None and attempt.response is None:
             attempt.request.body.hold()
-        reused = self.requests > 1 and attempt.wire_received == 0
+        reused = self.requests > 1 and attempt.info.wire_received == 0
         attempt.connection_failed(_broken(after_headers=body is not None, reused=reused))
 
     def __repr__(self) -> str:

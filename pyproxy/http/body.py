@@ -42,25 +42,25 @@ class Sink(Protocol):
 class Body:
     """One body. The producer calls `feed`, then `end` or `abort` once; the consumer calls `pipe_to` once."""
 
-    # Class attributes are the usual state: making a body costs one assignment.
-    _sink: Sink | None = None
-    _source: Source | None = None
-    _waiting: int = 0
-    _held: bool = False  # by the consumer
-    _stopped: bool = False  # the source, by us
-    ended: bool = False
-    trailers: Trailers | None = None
-    error: ProxyError | None = None
+    __slots__ = ("_chunks", "_held", "_sink", "_source", "_stopped", "_waiting", "ended", "error", "trailers")
 
     def __init__(self, source: Source | None = None) -> None:
         self._source = source
+        self._sink: Sink | None = None
         self._chunks: list[bytes] = []
+        self._waiting = 0
+        self._held = False  # by the consumer
+        self._stopped = False  # the source, by us
+        self.ended = False
+        self.trailers: Trailers | None = None
+        self.error: ProxyError | None = None
 
-    @classmethod
-    def complete(cls, data: bytes) -> Body:
+    @staticmethod
+    def complete(data: bytes) -> Body:
         """A body of which everything is there already."""
-        body = cls.__new__(cls)
-        body._chunks = [data] if data else []
+        body = Body()
+        if data:
+            body._chunks.append(data)
         body.ended = True
         return body
 

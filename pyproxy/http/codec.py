@@ -76,18 +76,19 @@ class RequestHead:
     URI) said; None where there was none. `headers` has no Host. Framing headers (content-length,
     transfer-encoding) stay in `headers`; `content_length` and `chunked` say what they mean.
 
-    What most requests have in common are class attributes, so that making one is cheap.
+    What most requests have in common are class attributes, so that making one is cheap. (Compiled classes have no
+    default of None, so those are set.)
     """
 
     method: bytes
     target: bytes
-    host: bytes | None = None
-    scheme: bytes | None = None
+    host: bytes | None
+    scheme: bytes | None
     """From an absolute URI; None where the target was not one."""
     version: str = "HTTP/1.1"
     """`HTTP/1.1` or `HTTP/1.0`."""
     headers: Headers
-    content_length: int | None = None
+    content_length: int | None
     chunked: bool = False
     keep_alive: bool = True
     upgrade: bool = False
@@ -97,6 +98,11 @@ class RequestHead:
     body: bytes = b""
     ended: bool = False
 
+    def __init__(self) -> None:
+        self.host = None
+        self.scheme = None
+        self.content_length = None
+
 
 class ResponseHead:
     """The head of a response. Informational responses (1xx but 101) are heads of their own, always `ended`."""
@@ -104,13 +110,16 @@ class ResponseHead:
     status: int
     version: str = "HTTP/1.1"
     headers: Headers
-    content_length: int | None = None
+    content_length: int | None
     chunked: bool = False
     keep_alive: bool = True
     """The connection can carry another message after this one (RFC 9112 9.3)."""
     size: int = 0
     body: bytes = b""
     ended: bool = False
+
+    def __init__(self) -> None:
+        self.content_length = None
 
 
 class End:

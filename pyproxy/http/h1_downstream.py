@@ -103,9 +103,11 @@ class H1Downstream(Connection):
         if self._closing:
             return
         events = self._decoder.receive(data)
-        if len(events) == 1 and self.handler is None and type(events[0]) is RequestHead:
-            self._begin(events[0])
-            return
+        if len(events) == 1 and self.handler is None:
+            only = events[0]
+            if isinstance(only, RequestHead):
+                self._begin(only)
+                return
         if not events:
             self._head_incomplete()
             return
@@ -113,7 +115,7 @@ class H1Downstream(Connection):
             self._queue.extend(events)
             return
         for position, event in enumerate(events):
-            if type(event) is RequestHead:
+            if isinstance(event, RequestHead):
                 if self.handler is not None:
                     self._queue.extend(events[position:])
                     self.pause_reading()
@@ -385,10 +387,10 @@ class H1Downstream(Connection):
             if type(queue[0]) is RequestHead and self.handler is not None:
                 return
             event = queue.popleft()
-            if type(event) is RequestHead:
+            if isinstance(event, RequestHead):
                 self._begin(event)
             else:
-                self._rest_of_message(event)  # type: ignore[arg-type]
+                self._rest_of_message(event)
         if not queue:
             self.resume_reading()
 

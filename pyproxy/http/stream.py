@@ -9,12 +9,15 @@ from pyproxy.http.body import Body
 from pyproxy.http.codec import CodecError, RequestHead
 from pyproxy.http.message import Headers
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
+from pyproxy.network.connection import Peer
 
 
 class DownstreamStream(Protocol):
     """Where the response to one request goes. HTTP/1 has one of them at a time per connection."""
 
     info: ConnectionInfo
+    last_active: float
+    """When something was last received or sent (`clock.now`)."""
 
     def send_informational(self, status: int) -> None:
         """Send an interim response (100)."""
@@ -27,6 +30,9 @@ class DownstreamStream(Protocol):
 
     def close_after_response(self) -> None:
         """The connection carries no further request (HTTP/1: `connection: close`; HTTP/2: GOAWAY)."""
+
+    def on_abort(self, error: ProxyError) -> None:
+        """Break the response off, so that the downstream can tell."""
 
     def reset(self) -> None:
         """Give the stream up: the response cannot be finished."""
@@ -47,6 +53,21 @@ class RequestHandler(Protocol):
         """The downstream has gone, or broke the protocol, before the response was out."""
 
 
+class DownstreamConnection(Protocol):
+    """What the connection manager knows of a connection, whatever its codec."""
+
+    info: ConnectionInfo
+    handler: RequestHandler | None
+
+    def peer(self) -> Peer: ...
+
+    def local(self) -> Peer: ...
+
+    def close_after_response(self) -> None: ...
+
+    def drain(self) -> None: ...
+
+
 class StreamAcceptor(Protocol):
     """Takes the requests of one downstream connection."""
 
@@ -56,6 +77,6 @@ class StreamAcceptor(Protocol):
     def on_codec_error(self, stream: DownstreamStream, error: CodecError) -> RequestHandler:
         """The downstream broke the protocol between requests: make the handler that answers."""
 
-    def on_open(self, connection: object) -> None: ...
+    def on_open(self, connection: DownstreamConnection) -> None: ...
 
-    def on_closed(self, connection: object) -> None: ...
+    def on_closed(self, connection: DownstreamConnection) -> None: ...

@@ -1,7 +1,7 @@
 """What happened to one stream: facts that the data path writes down and telemetry reads.
 
 Most requests leave most of these alone, so the defaults are class attributes and an instance holds only what
-differs: making one costs a few assignments.
+differs: making one costs a few assignments. (None is set by hand: compiled classes have no default of None.)
 """
 
 from __future__ import annotations
@@ -24,15 +24,28 @@ class ConnectionInfo:
     local: tuple[str, int] = ("", 0)
     direct_local: tuple[str, int] = ("", 0)
     requested_server_name: str = ""
-    tls: Any = None
+    tls: Any
     filter_chain_name: str = ""
-    listener_metadata: Mapping[str, Any] | None = None
+    listener_metadata: Mapping[str, Any] | None
     termination_details: str = ""
     transport_failure_reason: str = ""
     close_type: str = "Normal"
     """Envoy's detected close type: `Normal`, `RemoteReset`, `LocalReset`."""
     local_close_reason: str = ""
-    filter_chain_metadata: Mapping[str, Any] | None = None
+    filter_chain_metadata: Mapping[str, Any] | None
+
+    def __init__(self) -> None:
+        self.tls = None
+        self.listener_metadata = None
+        self.filter_chain_metadata = None
+
+    def seen_as(self, remote: tuple[str, int]) -> ConnectionInfo:
+        """The same connection, with the peer that x-forwarded-for names."""
+        other = ConnectionInfo()
+        for name in ConnectionInfo.__annotations__:
+            setattr(other, name, getattr(self, name))
+        other.remote = remote
+        return other
 
 
 class UpstreamInfo:
@@ -42,8 +55,8 @@ class UpstreamInfo:
     """`ip:port`, or the path of a pipe."""
     host_name: str = ""
     cluster: str = ""
-    cluster_metadata: Mapping[str, Any] | None = None
-    host_metadata: Mapping[str, Any] | None = None
+    cluster_metadata: Mapping[str, Any] | None
+    host_metadata: Mapping[str, Any] | None
     local: tuple[str, int] = ("", 0)
     connection_id: int = 0
     protocol: str = ""
@@ -63,7 +76,12 @@ class UpstreamInfo:
     transport_failure_reason: str = ""
     close_type: str = "Normal"
     local_close_reason: str = ""
-    tls: Any = None
+    tls: Any
+
+    def __init__(self) -> None:
+        self.cluster_metadata = None
+        self.host_metadata = None
+        self.tls = None
 
 
 NO_UPSTREAM = UpstreamInfo()
@@ -100,7 +118,7 @@ class StreamInfo:
     host_names_attempted: tuple[str, ...] = ()
     connection_ids_attempted: tuple[int, ...] = ()
     connection: ConnectionInfo
-    upstream: UpstreamInfo = NO_UPSTREAM
+    upstream: UpstreamInfo
     route_name: str = ""
     virtual_host: str = ""
     virtual_cluster: str = ""
@@ -110,11 +128,11 @@ class StreamInfo:
     health_check: bool = False
     internal: bool = False
     """The request came from inside (Envoy: x-envoy-internal)."""
-    response_trailers: list[tuple[bytes, bytes]] | None = None
-    dynamic_metadata: dict[str, Any] | None = None
-    filter_state: dict[str, Any] | None = None
-    route_metadata: Mapping[str, Any] | None = None
-    virtual_host_metadata: Mapping[str, Any] | None = None
+    response_trailers: list[tuple[bytes, bytes]] | None
+    dynamic_metadata: dict[str, Any] | None
+    filter_state: dict[str, Any] | None
+    route_metadata: Mapping[str, Any] | None
+    virtual_host_metadata: Mapping[str, Any] | None
     random_value: int = -1
     """64 random bits for the choices of routing, drawn at the first of them; -1 until then. Routing a request again
     chooses the same."""
@@ -125,6 +143,12 @@ class StreamInfo:
         self.start = start
         self.start_wall = start_wall
         self.connection = connection
+        self.upstream = NO_UPSTREAM
+        self.response_trailers = None
+        self.dynamic_metadata = None
+        self.filter_state = None
+        self.route_metadata = None
+        self.virtual_host_metadata = None
 
     def add_flag(self, flag: ResponseFlag) -> None:
         if flag not in self.flags:

@@ -7,7 +7,6 @@ import socket
 from typing import Any
 
 from pyproxy.config.listener import FilterChainConfig, ListenerConfig
-from pyproxy.network.connection import Connection
 from pyproxy.runtime import Runtime
 from pyproxy.telemetry.listener_stats import ListenerStats
 
@@ -38,10 +37,9 @@ class Listener:
                 server = await loop.create_server(self._accept, sock=bound, backlog=self.config.backlog or 4096)
             self._servers.append(server)
 
-    def _accept(self) -> Connection:
+    def _accept(self) -> Any:
         self.stats.downstream_cx_total.value += 1
-        connection: Connection = self._terminal.open_connection()
-        return connection
+        return self._terminal.open_connection()
 
     def stop_accepting(self) -> None:
         for server in self._servers:

@@ -16,8 +16,11 @@ from pyproxy.network.cork import Cork
 Peer = tuple[str, int]
 
 
-class Connection(asyncio.Protocol):
-    """One connection. `closed` is True from the moment when nothing more can be written."""
+class Connection:
+    """One connection. `closed` is True from the moment when nothing more can be written.
+
+    It is an `asyncio.Protocol` by shape, not by inheritance, so that it can be compiled.
+    """
 
     __slots__ = (
         "_close_when_flushed",

@@ -55,8 +55,9 @@ class Router:
         route: Route | None = request.route
         if route is None:
             raise ProxyError(ResponseFlag.NO_ROUTE_FOUND, Source.LOCAL, 404, "route_not_found")
-        if route.answer is not None:
-            return self._answer(route, request)
+        if route.answer is not None:  # a redirect or a direct response
+            request.info.details = "direct_response"
+            return route.answer(request)
         target = route.resolve(request)
         cluster = self._clusters.get(target.cluster)
         if cluster is None:
@@ -64,33 +65,26 @@ class Router:
         timeout = self._timeout(request, route)
         if target.mutate_request is not None:
             target.mutate_request(request)
-        tries = 0
+        tries = 1
+        attempt = self._try(request, route, cluster, timeout, tries)
         while True:
-            tries += 1
-            attempt = self._try(request, route, cluster, timeout, tries)
             try:
                 response: Response = await attempt
+                break
             except ProxyError as error:
+                if not attempt.over:  # thrown in from outside: nobody wants the response
+                    attempt.fail(error)
                 if not self._may_repeat(request, error, tries):
                     raise
-                continue
-            finally:
-                if attempt.response is None and attempt.error is None:  # thrown out: nobody wants the response
-                    attempt.fail(_abandoned())
-            if self._tell_time:
-                waited = attempt.response_first - (attempt.request_sent_last or attempt.request_sent_first)
-                _set_service_time(response.headers, int(waited * 1000))
-            if target.mutate_response is not None:
-                target.mutate_response(request, response)
-            request.info.details = "via_upstream"
-            return response
-
-    def _answer(self, route: Route, request: Request) -> Response:
-        """A redirect or a direct response."""
-        request.info.details = "direct_response"
-        response = route.answer(request)
-        if route.mutate_response is not None:
-            route.mutate_response(request, response)
+            tries += 1
+            attempt = self._try(request, route, cluster, timeout, tries)
+        if self._tell_time:
+            upstream = attempt.info
+            waited = upstream.response_first - (upstream.request_sent_last or upstream.request_sent_first)
+            _set_service_time(response.headers, int(waited * 1000))
+        if target.mutate_response is not None:
+            target.mutate_response(request, response)
+        request.info.details = "via_upstream"
         return response
 
     def _try(self, request: Request, route: Route, cluster: Cluster, timeout: Deadlines | None, tries: int) -> Try:
@@ -116,7 +110,7 @@ class Router:
         attempt = Try(request, pool)
         info = request.info
         info.attempts = tries
-        info.upstream = attempt
+        info.upstream = attempt.info
         if route.rewrite_host is not None:
             route.rewrite_host(request, host)
         if timeout is not None:
@@ -159,19 +153,19 @@ class Router:
         headers = request.headers
         index = headers.index
         seconds: float = route.timeout
-        expected = route.timeout_header
+        expected = route.timeout_ms
         if not index.keys().isdisjoint(_CONSUMED):
             asked = index.get(_TIMEOUT)
             if asked is not None and asked.isdigit():
                 milliseconds = min(int(asked), _MAX_TIMEOUT_MS)
-                seconds, expected = milliseconds / 1000, (_EXPECTED, b"%d" % milliseconds)
+                seconds, expected = milliseconds / 1000, b"%d" % milliseconds
             for name in _CONSUMED & index.keys():
                 headers.remove(name)
         if not seconds:
             return None
         if self._tell_time:
-            headers.pairs.append(expected)
-            index[_EXPECTED] = expected[1]
+            headers.pairs.append((_EXPECTED, expected))
+            index[_EXPECTED] = expected
         return self._deadlines.of(seconds)
 
     def _may_repeat(self, request: Request, error: ProxyError, tries: int) -> bool:
@@ -206,10 +200,4 @@ def _overflow() -> ProxyError:
         "upstream_reset_before_response_started{overflow}",
         body=b"upstream connect error or disconnect/reset before headers. reset reason: overflow",
         headers=((b"x-envoy-overloaded", b"true"),),
-    )
-
-
-def _abandoned() -> ProxyError:
-    return ProxyError(
-        ResponseFlag.DOWNSTREAM_CONNECTION_TERMINATION, Source.DOWNSTREAM, 0, "downstream_remote_disconnect"
     )

@@ -23,11 +23,11 @@ from pyproxy.http.engines import new_request_decoder
 from pyproxy.http.h1_downstream import H1Downstream, H1DownstreamOptions
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.request_id import RequestIds
-from pyproxy.http.stream import DownstreamStream
+from pyproxy.http.stream import DownstreamConnection, DownstreamStream
 from pyproxy.routes.table import RouteTable
 from pyproxy.runtime import Runtime
-from pyproxy.telemetry.listener_stats import HcmStats
 from pyproxy.tasks import Deadlines
+from pyproxy.telemetry.listener_stats import HcmStats
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -56,7 +56,7 @@ class HttpConnectionManager:
         self._local_replies = LocalReplies(config.local_reply, runtime)
         self._access_logs = [runtime.access_logs.open(log, runtime.values) for log in config.access_logs]
         self._runtime = runtime
-        self._connections: set[H1Downstream] = set()
+        self._connections: set[DownstreamConnection] = set()
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
         self._options = self._connection_options()
@@ -87,7 +87,7 @@ class HttpConnectionManager:
     def open_connection(self) -> H1Downstream:
         return H1Downstream(self._runtime.cork, new_request_decoder(self.config.codec), self, self._options)
 
-    def on_open(self, connection: H1Downstream) -> None:
+    def on_open(self, connection: DownstreamConnection) -> None:
         info = connection.info
         info.connection_id = self._runtime.next_connection_id()
         info.remote = info.direct_remote = connection.peer()
@@ -101,7 +101,7 @@ class HttpConnectionManager:
         if self._draining:
             connection.close_after_response()
 
-    def on_closed(self, connection: H1Downstream) -> None:
+    def on_closed(self, connection: DownstreamConnection) -> None:
         self._connections.discard(connection)
         stats = self.stats
         stats.downstream_cx_active.value -= 1

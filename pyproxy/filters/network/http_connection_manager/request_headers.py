@@ -6,7 +6,6 @@ downstream is not trusted; what says who it is gets removed or written here.
 
 from __future__ import annotations
 
-import copy
 import ipaddress
 
 from pyproxy.errors import ProxyError, Source
@@ -191,9 +190,7 @@ class RequestPreparation:
             headers.set(_XFP, self._scheme)
         internal = single and bool(client) and self._is_internal(client)
         if client and client != connection.remote[0]:
-            connection = copy.copy(connection)
-            connection.remote = (client, 0)
-            request.info.connection = connection
+            request.info.connection = connection.seen_as((client, 0))
         return internal, client or peer
 
     def _is_internal(self, client: str) -> bool:
