@@ -21,6 +21,8 @@ from pyproxy.routes.random_value import FRACTION_BITS, random_value
 
 def build_condition(match: RouteMatch, values: RuntimeValues, rng: Random) -> RequestPredicate | None:
     """One predicate for everything but the path; None where the path alone decides."""
+    if not (match.headers or match.query or match.fraction or match.grpc_only) and match.kind is not PathKind.CONNECT:
+        return None
     return all_of(_conditions(match, values, rng))
 
 

@@ -12,8 +12,8 @@ from operator import itemgetter
 from pyproxy.config.regex import compile_regex
 from pyproxy.config.route import PathKind, RouteMatch
 from pyproxy.routes.prefixes import PrefixSet
-from pyproxy.routes.regex_prefix import literal_prefix
-from pyproxy.routes.uri_template import UriTemplate
+from pyproxy.routes.regex_literals import literals_of
+from pyproxy.routes.uri_template import UriTemplate, literal_prefix
 
 Check = Callable[[bytes], bool]
 Entry = tuple[int, Check | None]
@@ -104,8 +104,36 @@ def _shelve(place: int, match: RouteMatch, shelf: _Shelf) -> None:
         case PathKind.CONNECT:
             shelf.prefixes.setdefault(b"", []).append(entry)
         case PathKind.REGEX:
-            checked = (place, compile_regex(match.path).matches)
-            shelf.prefixes.setdefault(literal_prefix(match.path), []).append(checked)
+            literals = literals_of(match.path)
+            shelf.prefixes.setdefault(literals.prefix, []).append((place, _regex_check(match.path, literals.inside)))
         case PathKind.TEMPLATE:
-            template = UriTemplate(match.path)
-            shelf.prefixes.setdefault(template.literal_prefix, []).append((place, template.matches))
+            shelf.prefixes.setdefault(literal_prefix(match.path), []).append((place, _template_check(match.path)))
+
+
+# A table may hold thousands of patterns of which few are ever asked: each is compiled when it is.
+
+
+def _regex_check(pattern: str, inside: bytes) -> Check:
+    matches: Check | None = None
+
+    def check(path: bytes) -> bool:
+        nonlocal matches
+        if inside not in path:
+            return False
+        if matches is None:
+            matches = compile_regex(pattern).matches
+        return matches(path)
+
+    return check
+
+
+def _template_check(template: str) -> Check:
+    matches: Check | None = None
+
+    def check(path: bytes) -> bool:
+        nonlocal matches
+        if matches is None:
+            matches = UriTemplate(template).matches
+        return matches(path)
+
+    return check

@@ -19,12 +19,10 @@ _VARIABLE = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")
 class UriTemplate:
     """A template that was found valid when the configuration was compiled."""
 
-    __slots__ = ("_match", "literal_prefix")
+    __slots__ = ("_match",)
 
     def __init__(self, template: str) -> None:
         self._match = re.compile(_pattern(template)).fullmatch
-        self.literal_prefix = re.split(r"[*{]", template, maxsplit=1)[0].encode()
-        """What every path that fits begins with."""
 
     def matches(self, path: bytes) -> bool:
         return self._match(path) is not None
@@ -53,6 +51,11 @@ class UriTemplateRewrite:
         return b"".join(
             variables.get(part, b"") if number % 2 else part.encode() for number, part in enumerate(self._parts)
         )
+
+
+def literal_prefix(template: str) -> bytes:
+    """What every path that fits begins with."""
+    return re.split(r"[*{]", template, maxsplit=1)[0].encode()
 
 
 def _pattern(template: str) -> bytes:

@@ -39,13 +39,14 @@ class VirtualHost:
 
     def find(self, path: bytes) -> Candidates:
         """For a path without query."""
-        index = self._index or self._build()
+        index = self._index or self.prepare()
         conditions = self._conditions
         found = tuple([(conditions[place], self._route(place)) for place in index.find(path)])
         self._paths.keep(self.cache, path, found)
         return found
 
-    def _build(self) -> PathIndex:
+    def prepare(self) -> PathIndex:
+        """Build what the first request would."""
         matches = [route.match for route in self.config.routes]
         values, rng = self._table.values, self._table.rng
         self._conditions = [build_condition(match, values, rng) for match in matches]
