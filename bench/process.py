@@ -38,8 +38,9 @@ class Child:
     def check(self) -> None:
         """Raise, with the end of its log, if the process is gone."""
         if self._process.poll() is not None:
-            tail = self.log.read_text(errors="replace").strip().splitlines()[-3:]
-            raise ProcessFailed(f"exit status {self._process.returncode}: {' | '.join(tail) or 'no output'}")
+            lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines()]
+            words = [line for line in lines if line.strip("^~ ")]
+            raise ProcessFailed(f"exit status {self._process.returncode}: {' | '.join(words[-2:]) or 'no output'}")
 
     def stop(self) -> None:
         """End the whole process group, politely first."""
