@@ -18,7 +18,11 @@ _UTC_DEFAULT: Final = "%Y-%m-%dT%H:%M:%E3SZ"
 _LOCAL_DEFAULT: Final = "%Y-%m-%dT%H:%M:%E3S%z"
 
 # %%, %s, fractions, and what differs between absl and strftime.
-_SPECIAL = re.compile(r"%(?:E([0-9]+|\*)S|E([0-9]+|\*)f|([1-9])?f|(s)|(Ez|:z)|(E\*z|::z)|(E4Y|EY)|.)", re.DOTALL)
+_SPECIAL = re.compile(
+    r"%(?:E(?P<seconds>[0-9]+|\*)S|E(?P<subseconds>[0-9]+|\*)f|(?P<fraction>[1-9]?)f|(?P<epoch>s)"
+    r"|(?P<colon>Ez|:z)|(?P<colons>E\*z|::z)|(?P<year>E4Y|EY)|.)",
+    re.DOTALL,
+)
 _MICROSECOND_DIGITS: Final = 6
 _MILLISECONDS: Final = tuple([f"{value:03d}" for value in range(1000)])
 
@@ -27,69 +31,83 @@ DateText = Callable[[float], str]
 
 def build_date(pattern: str, *, local: bool = False) -> DateText:
     """A function from wall-clock seconds to text. All but the fractions is made once a second."""
-    pieces, fractions = _split(pattern, local)
+    pieces, slots = _split(pattern, local)
     broken_down = time.localtime if local else time.gmtime
     second = -1
     literals: list[str] = []
     before = after = ""
-    milliseconds = fractions == [3]
+    milliseconds = slots == [3]
 
     def date(wall: float) -> str:
         nonlocal second, literals, before, after
         now = int(wall)
         if now != second:
             moment = broken_down(now)
-            literals = [_strftime(piece, now, moment) for piece in pieces]
+            literals = [_strftime(piece, moment) for piece in pieces]
             before, after = literals[0], literals[-1]
             second = now
         if milliseconds:
             return f"{before}{_MILLISECONDS[int((wall - now) * 1000)]}{after}"
-        if not fractions:
+        if not slots:
             return before
-        digits = f"{int((wall - now) * 1_000_000):06d}000"
+        digits = f"{min(999_999, round((wall - now) * 1_000_000)):06d}000"
         parts = [before]
-        for fraction, literal in zip(fractions, literals[1:], strict=True):
-            parts += (digits[:fraction], literal)
+        for slot, literal in zip(slots, literals[1:], strict=True):
+            parts += (digits[:slot] if slot else str(now), literal)
         return "".join(parts)
 
     return date
 
 
 def _split(pattern: str, local: bool) -> tuple[list[str], list[int]]:
-    """strftime formats, and between each two of them the number of digits of a fraction."""
-    pieces, fractions, last = [""], [], 0
+    """strftime formats, and what stands between each two: so many digits of a fraction, or for 0 the epoch second.
+
+    (strftime would take the epoch second for local time.)
+    """
+    pieces, slots, last = [""], [], 0
     for match in _SPECIAL.finditer(pattern):
         pieces[-1] += pattern[last : match.start()]
         last = match.end()
-        seconds, subseconds, digits, epoch, colon, colons, year = match.groups()
-        if seconds is not None or subseconds is not None:
-            asked = seconds if seconds is not None else subseconds
-            count = _MICROSECOND_DIGITS if asked == "*" else int(asked)
-            if seconds is not None:
-                pieces[-1] += "%S." if count else "%S"
-            if count:
-                fractions.append(min(count, 9))
-                pieces.append("")
-        elif match[0].endswith("f") and len(match[0]) < 4:
-            fractions.append(int(digits) if digits else 9)
-            pieces.append("")
-        elif epoch:
-            pieces[-1] += "\0"  # the second since the epoch; strftime's would be in local time
-        elif not local and (colon or colons):
-            pieces[-1] += "+00:00" if colon else "+00:00:00"
-        elif not local and match[0] == "%Z":
-            pieces[-1] += "UTC"
-        else:
-            pieces[-1] += "%:z" if colon or colons else "%Y" if year else match[0]
+        slot = _slot(match)
+        if slot is None:
+            pieces[-1] += _as_strftime(match, local)
+            continue
+        if match[0].endswith("S"):
+            pieces[-1] += "%S."
+        slots.append(slot)
+        pieces.append("")
     pieces[-1] += pattern[last:]
-    return pieces, fractions
+    return pieces, slots
 
 
-def _strftime(piece: str, second: int, moment: time.struct_time) -> str:
+def _slot(match: re.Match[str]) -> int | None:
+    if match["epoch"]:
+        return 0
+    if match["fraction"] is not None:
+        return int(match["fraction"] or 9)
+    asked = match["seconds"] or match["subseconds"]
+    if asked is None:
+        return None
+    return min(9, _MICROSECOND_DIGITS if asked == "*" else int(asked)) or None
+
+
+def _as_strftime(match: re.Match[str], local: bool) -> str:
+    if match["seconds"]:
+        return "%S"  # with no digits
+    if match["year"]:
+        return "%Y"
+    if local:
+        return "%:z" if match["colon"] or match["colons"] else match[0]
+    if match["colon"] or match["colons"]:
+        return "+00:00" if match["colon"] else "+00:00:00"
+    return "UTC" if match[0] == "%Z" else match[0]
+
+
+def _strftime(piece: str, moment: time.struct_time) -> str:
     if "%:z" in piece:
         zone = time.strftime("%z", moment)
         piece = piece.replace("%:z", f"{zone[:3]}:{zone[3:]}")
-    return time.strftime(piece, moment).replace("\0", str(second)) if piece else ""
+    return time.strftime(piece, moment) if piece else ""
 
 
 def start_time(operator: Operator, scope: Scope) -> Expression:
