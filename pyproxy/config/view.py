@@ -35,7 +35,7 @@ class View:
         self.path = path
         self.report = report
         self._read: set[str] = set()
-        self._children: list[View] = []
+        self._children: dict[Path, View] = {}
 
     @property
     def type_name(self) -> str:
@@ -177,7 +177,7 @@ class View:
             for descriptor, _ in self.message.ListFields()
             if descriptor.name not in self._read
         ]
-        for child in self._children:
+        for child in self._children.values():
             found.extend(child.unread())
         return found
 
@@ -186,8 +186,10 @@ class View:
         return self._child(any_message.unpack_at(packed, path, allow_unknown=allow_unknown), path)
 
     def _child(self, message: Message, path: Path) -> View:
-        view = View(message, path, self.report)
-        self._children.append(view)
+        """One view for one message: two readers may each look at a part of it."""
+        view = self._children.get(path)
+        if view is None or view.message is not message:
+            view = self._children[path] = View(message, path, self.report)
         return view
 
     def _field(self, name: str) -> FieldDescriptor:
