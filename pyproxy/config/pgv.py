@@ -166,9 +166,7 @@ def _field_check(one: FieldDescriptor, rules: Any) -> Check | None:
 
 
 def _refuse(value: Any, path: Path, run: Run) -> None:
-    run.faults.append(
-        Fault(path, "is a field that Envoy no longer takes", "its successor")
-    )
+    run.faults.append(Fault(path, "is a field that Envoy no longer takes", "its successor"))
 
 
 def _value_check(one: FieldDescriptor, rules: Any) -> Check | None:

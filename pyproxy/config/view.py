@@ -19,6 +19,7 @@ from pyproxy.config.invalid import Fault, InvalidConfig, Path, Report
 T = TypeVar("T")
 
 _NANOS = 1e-9
+_INSIDE = "(any)"
 
 
 class View:
@@ -182,8 +183,12 @@ class View:
         return found
 
     def _unpacked(self, packed: Message, path: Path) -> View:
-        allow_unknown = self.report.allow_unknown_fields
-        return self._child(any_message.unpack_at(packed, path, allow_unknown=allow_unknown), path)
+        """Unpacking makes a new message each time, so what was unpacked is kept under a key of its own."""
+        view = self._children.get((*path, _INSIDE))
+        if view is None:
+            message = any_message.unpack_at(packed, path, allow_unknown=self.report.allow_unknown_fields)
+            view = self._children[*path, _INSIDE] = View(message, path, self.report)
+        return view
 
     def _child(self, message: Message, path: Path) -> View:
         """One view for one message: two readers may each look at a part of it."""

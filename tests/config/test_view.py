@@ -116,3 +116,13 @@ def test_an_any_that_cannot_be_opened_is_a_fault_at_its_place() -> None:
     message.typed_config.type_url = "type.googleapis.com/foo.Bar"
     with pytest.raises(InvalidConfig, match=r"^x\.typed_config: unknown type"):
         View(message, ("x",), Report()).any("typed_config")
+
+
+def test_two_readers_may_share_a_message() -> None:
+    cluster = view()
+    cluster.honour_all()
+    for field in ("cluster_name", "endpoints"):
+        cluster.need("load_assignment").scalar(field)
+    assert cluster.unread() == []
+    first, second = (cluster.need("transport_socket").any("typed_config") for _ in range(2))
+    assert first is second

@@ -39,7 +39,7 @@ def test_a_severe_field_makes_the_exit_code(tmp_path: Path, capsys: pytest.Captu
 
 def test_harmless_fields_are_only_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compat.main([write(tmp_path, HARMLESS)]) == 0
-    assert ":28:1: harmless: stats_flush_on_admin (" in capsys.readouterr().out
+    assert ":27:1: harmless: stats_flush_on_admin (" in capsys.readouterr().out
 
 
 def test_programs_get_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

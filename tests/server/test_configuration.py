@@ -98,7 +98,7 @@ static_resources:
 """
     found = faults(tmp_path, text)
     assert [(line.split(" ")[0], line.rpartition("; ")[2]) for line in found[:-1]] == [
-        ("envoy.yaml:13:29:", f"did you mean {COMPRESSOR!r}?"),
+        ("envoy.yaml:13:28:", f"did you mean {COMPRESSOR!r}?"),
         ("envoy.yaml:18:15:", "expected at least 1"),
         ("envoy.yaml:23:25:", "did you mean 'upstream'?"),
         ("envoy.yaml:26:5:", "did you mean 'STATIC'?"),
@@ -139,7 +139,7 @@ def test_unknown_fields_may_be_allowed(tmp_path: Path, caplog: pytest.LogCapture
     text = GOOD + "foo: 1\n"
     assert "unknown field 'foo'" in faults(tmp_path, text)[0]
     read_configuration(options(tmp_path, text, allow_unknown_static_fields=True))
-    assert "envoy.yaml:27:1: foo: unknown field, passed over" in caplog.text
+    assert "envoy.yaml:26:1: foo: unknown field, passed over" in caplog.text
 
 
 def test_a_disabled_extension_is_not_there(tmp_path: Path) -> None:
