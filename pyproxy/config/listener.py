@@ -26,6 +26,8 @@ class FilterConfig:
     name: str
     type_name: str
     config: Any
+    disabled: bool = False
+    """An HTTP filter that takes part only where a route says so."""
 
 
 @dataclass(frozen=True, slots=True)

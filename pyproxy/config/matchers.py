@@ -1,6 +1,6 @@
 """Matchers as values: strings, headers, query parameters, fractions, ranges.
 
-`routes.predicates` builds functions from them. Envoy: envoy.type.matcher.v3, envoy.config.route.v3.
+`http.predicates` builds functions from them. Envoy: envoy.type.matcher.v3, envoy.config.route.v3.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class StringKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StringMatch:
-    """A `StringMatcher`. A regex must match the whole string (Envoy: RE2 FullMatch); `ignore_case` has no effect on it."""
+    """A `StringMatcher`. A regex must match the whole string (Envoy: RE2 FullMatch); `ignore_case` is not for it."""
 
     kind: StringKind
     value: str

@@ -68,6 +68,17 @@ class HostRewrite:
 
 
 @dataclass(frozen=True, slots=True)
+class FilterOverride:
+    """What a route table, virtual host, route or weighted cluster says about one HTTP filter.
+
+    The most specific level that says something wins (Envoy: typed_per_filter_config).
+    """
+
+    config: Any = None
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WeightedCluster:
     """One target of a weighted split. Its name, or the header that holds its name."""
 
@@ -76,7 +87,7 @@ class WeightedCluster:
     header: bytes = b""
     headers: HeaderChanges = NO_CHANGES
     host_rewrite: str = ""
-    filter_configs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,12 @@ class ForwardAction:
     retry_policy: RetryPolicyConfig | None = None
     priority_high: bool = False
     upgrade_types: frozenset[bytes] = frozenset()
+    upgrades_off: frozenset[bytes] = frozenset()
+    """Upgrades that the connection manager allows and this route does not."""
+    max_grpc_timeout: float | None = None
+    """For gRPC requests `grpc-timeout` takes the place of `timeout`, up to this (0: no bound). None: it is not read."""
+    grpc_timeout_offset: float = 0.0
+    """Taken off `grpc-timeout` before it is used, so that the proxy gives up before its client does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +167,13 @@ Action = ForwardAction | RedirectAction | DirectResponseAction | NonForwardingAc
 
 @dataclass(frozen=True, slots=True)
 class RouteConfig:
-    """One route. `filter_configs` maps filter names to their compiled per-route configuration."""
+    """One route. `filter_configs` maps the names of filters to what the route says about them."""
 
     match: RouteMatch
     action: Action
     name: str = ""
     headers: HeaderChanges = NO_CHANGES
-    filter_configs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     decorator: str = ""
     stat_prefix: str = ""
@@ -183,7 +200,7 @@ class VirtualHostConfig:
     include_attempt_count_in_request: bool = False
     include_attempt_count_in_response: bool = False
     retry_policy: RetryPolicyConfig | None = None
-    filter_configs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
@@ -199,5 +216,5 @@ class RouteTableConfig:
     validate_clusters: bool = False
     ignore_port: bool = False
     vhost_header: bytes = b""
-    filter_configs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)

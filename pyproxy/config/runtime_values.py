@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pyproxy.config.matchers import Fraction
+
+_DENOMINATORS: Final = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000, 0: 100, 1: 10_000, 2: 1_000_000}
 
 
 class RuntimeValues:
@@ -17,15 +20,21 @@ class RuntimeValues:
             self._flatten("", layer)
 
     def number(self, key: str, default: float) -> float:
-        """The number under a key; the default where it is missing or not a number."""
-        value = self._values.get(key, default)
-        return value if isinstance(value, int | float) and not isinstance(value, bool) else default
+        """The number under a key, which may be written as text; the default where it is missing or not a number."""
+        number = _as_number(self._values.get(key))
+        return default if number is None else number
 
     def share(self, fraction: Fraction) -> float:
         """A fractional percent as a number from 0 to 1. A bare number under its key is a percentage (Envoy)."""
         value = self._values.get(fraction.runtime_key) if fraction.runtime_key else None
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return min(1.0, value / 100)
+        if isinstance(value, Mapping):
+            numerator = _as_number(value.get("numerator")) or 0
+            denominator = _DENOMINATORS.get(value.get("denominator", 0))
+            if numerator >= 0 and denominator is not None:
+                return min(1.0, numerator / denominator)
+        number = _as_number(value)
+        if number is not None and number >= 0:
+            return min(1.0, int(number) / 100)
         return min(1.0, fraction.numerator / fraction.denominator)
 
     def as_mapping(self) -> Mapping[str, Any]:
@@ -34,7 +43,18 @@ class RuntimeValues:
     def _flatten(self, prefix: str, layer: Mapping[str, Any]) -> None:
         for key, value in layer.items():
             name = f"{prefix}{key}"
-            if isinstance(value, Mapping) and not {"numerator"} <= value.keys():
+            if isinstance(value, Mapping) and not value.keys() & {"numerator", "denominator"}:
                 self._flatten(f"{name}.", value)
             else:
                 self._values[name] = value
+
+
+def _as_number(value: Any) -> float | None:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyproxy.config.access_log import AccessLogConfig, LogFilter
 from pyproxy.config.format import Format, JsonFormat
@@ -17,6 +18,10 @@ from pyproxy.config.headers import HeaderAdd
 from pyproxy.config.listener import FilterConfig
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.http.codec import CodecOptions
+
+if TYPE_CHECKING:
+    from pyproxy.filters.network.http_connection_manager.manager import HttpConnectionManager
+    from pyproxy.runtime import Runtime
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -142,7 +147,17 @@ class HttpConnectionManagerConfig:
     access_log_flush_interval: float = 0.0
     local_reply: LocalReplyConfig = LocalReplyConfig()
     add_user_agent: bool = False
-    suppress_envoy_headers: bool = False
-    respect_expected_rq_timeout: bool = False
-    start_child_span: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def build(self, runtime: Runtime) -> HttpConnectionManager:
+        """The live manager with its chain of filters, the last of which answers.
+
+        What it needs is imported when the first one is built, so that a configuration can be checked without it.
+        """
+        from pyproxy.filters.network.http_connection_manager.manager import HttpConnectionManager
+
+        *others, last = self.filters
+        chain = last.config.build(runtime)
+        for one in reversed(others):
+            chain = partial(one.config.build(runtime), next=chain)
+        return HttpConnectionManager(self, runtime, chain)

@@ -1,0 +1,180 @@
+"""Compiles a bootstrap: protobuf -> `config.bootstrap` values. Envoy: envoy.config.bootstrap.v3.Bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Final
+
+from pyproxy.config.access_log_compile import compile_access_logs, default_access_log
+from pyproxy.config.address import compile_address
+from pyproxy.config.bootstrap import AdminConfig, BootstrapConfig, NodeConfig, StatsConfig
+from pyproxy.config.cluster import ClusterConfig
+from pyproxy.config.cluster_compile import compile_cluster
+from pyproxy.config.extensions import CompileContext
+from pyproxy.config.listener import ListenerConfig
+from pyproxy.config.listener_compile import compile_listener
+from pyproxy.config.parts import part
+from pyproxy.config.resolver_compile import check_resolver
+from pyproxy.config.view import View
+
+_HEADER_PREFIX: Final = "x-envoy"
+_FLUSH_INTERVAL: Final = 5.0
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConfig:
+    """A `Bootstrap`. Every part is compiled, whatever is wrong with the others."""
+    report = view.report
+    _refuse_dynamic(view)
+    _ignore_what_means_nothing(view)
+    resources = view.child("static_resources")
+    clusters = () if resources is None else _clusters(resources)
+    listeners = () if resources is None else _listeners(resources, context)
+    return BootstrapConfig(
+        node=_node(view),
+        admin=part(report, None, lambda: _admin(view)),
+        listeners=listeners,
+        clusters=clusters,
+        runtime_layers=part(report, (), lambda: _runtime_layers(view)),
+        stats=_stats(view),
+        header_prefix=_HEADER_PREFIX,
+    )
+
+
+def cluster_names(message: Any) -> frozenset[str]:
+    """The names of all static clusters, the faulty ones too: a reference to them is not wrong."""
+    return frozenset(cluster.name for cluster in message.static_resources.clusters)
+
+
+def _refuse_dynamic(view: View) -> None:
+    resources = view.child("dynamic_resources")
+    if resources is not None and resources.message.ListFields():
+        # Started without them, a proxy of a mesh would serve nothing and say that it is well.
+        view.report.add(resources.path, "resources from xDS are not supported yet", expected="static_resources")
+        resources.honour_all()
+
+
+def _ignore_what_means_nothing(view: View) -> None:
+    """Settings of Envoy's own machinery, and of what is refused by itself where it is used."""
+    view.ignore("node_context_params", "deferred_stat_options", "enable_dispatcher_stats", "inline_headers")
+    view.ignore("memory_allocator_manager", "grpc_async_client_manager_config", "perf_tracing_file_path")
+    view.ignore("default_regex_engine")  # there is one only, Google's RE2, and ours has its meaning
+    if view.message.header_prefix in ("", _HEADER_PREFIX):  # type: ignore[attr-defined]
+        view.ignore("header_prefix")
+    check_resolver(view)
+    manager = view.child("cluster_manager")
+    if manager is not None:
+        manager.ignore("enable_deferred_cluster_creation")  # clusters are always made at their first use
+
+
+def _clusters(resources: View) -> tuple[ClusterConfig, ...]:
+    _check_unique(resources, "clusters", "cluster")
+    return resources.each("clusters", compile_cluster)
+
+
+def _listeners(resources: View, context: CompileContext) -> tuple[ListenerConfig, ...]:
+    _check_unique(resources, "listeners", "listener")
+    listeners = resources.each("listeners", lambda one: compile_listener(one, context))
+    _check_addresses(resources, listeners)
+    return tuple(_with_own_names(listeners))
+
+
+def _check_unique(resources: View, field: str, what: str) -> None:
+    """Envoy refuses a second cluster of a name, and leaves out a second listener of a name without a word."""
+    first: dict[str, int] = {}
+    for at, message in enumerate(getattr(resources.message, field)):
+        name = message.name
+        if name and name in first:
+            path = (*resources.path, field, at, "name")
+            resources.report.add(path, f"{field}[{first[name]}] is a {what} of the name {name!r} already")
+        first.setdefault(name, at)
+
+
+def _check_addresses(resources: View, listeners: Iterable[ListenerConfig]) -> None:
+    seen: dict[str, str] = {}
+    for listener in listeners:
+        for address in listener.addresses:
+            if not address.pipe and not address.port:
+                continue
+            key = str(address)
+            if key in seen:
+                path = (*resources.path, "listeners")
+                resources.report.add(path, f"the listeners {seen[key]!r} and {listener.name!r} have the address {key}")
+            seen.setdefault(key, listener.name)
+
+
+def _with_own_names(listeners: Iterable[ListenerConfig]) -> Iterable[ListenerConfig]:
+    """Listeners without a name are called by their address, and that may be `127.0.0.1:0` for several of them."""
+    taken: set[str] = set()
+    for listener in listeners:
+        name, again = listener.name, 1
+        while name in taken:
+            again += 1
+            name = f"{listener.name}#{again}"
+        taken.add(name)
+        yield listener if name == listener.name else replace(listener, name=name)
+
+
+def _node(view: View) -> NodeConfig:
+    node = view.child("node")
+    if node is None:
+        return NodeConfig()
+    # What a client of xDS tells about itself.
+    node.ignore("user_agent_name", "user_agent_version", "user_agent_build_version", "extensions", "client_features")
+    node.ignore("listening_addresses")
+    locality = node.child("locality")
+    region, zone, sub_zone = ("", "", "") if locality is None else map(locality.text, ("region", "zone", "sub_zone"))
+    metadata = node.struct("metadata")
+    return NodeConfig(
+        id=node.text("id"),
+        cluster=node.text("cluster"),
+        region=region,
+        zone=zone,
+        sub_zone=sub_zone,
+        metadata=MappingProxyType(metadata) if metadata else _NOTHING,
+    )
+
+
+def _admin(view: View) -> AdminConfig | None:
+    admin = view.child("admin")
+    if admin is None:
+        return None
+    admin.ignore("profile_path", "ignore_global_conn_limit")  # no profiler, and no limit to be exempt from
+    logs = compile_access_logs(admin)
+    path = admin.text("access_log_path")
+    if path:
+        logs = (*logs, default_access_log(path))
+    address = admin.child("address")
+    return None if address is None else AdminConfig(compile_address(address), logs)
+
+
+def _runtime_layers(view: View) -> tuple[Mapping[str, Any], ...]:
+    runtime = view.child("layered_runtime")
+    if runtime is None:
+        return ()
+    layers: list[Mapping[str, Any]] = []
+    names: set[str] = set()
+    for layer in runtime.children("layers"):
+        name = layer.text("name")
+        if name in names:
+            layer.fail("name", f"a layer of the name {name!r} stands before")
+        names.add(name)
+        layer.ignore("admin_layer")  # it is empty until somebody writes to it, and nobody can
+        values = layer.struct("static_layer")
+        if values is not None:
+            layers.append(MappingProxyType(values))
+    return tuple(layers)
+
+
+def _stats(view: View) -> StatsConfig:
+    interval = view.seconds("stats_flush_interval")
+    tags: list[tuple[str, str]] = []
+    config = view.child("stats_config")
+    if config is not None:
+        if not config.has("use_all_default_tags") or config.message.use_all_default_tags.value:  # type: ignore[attr-defined]
+            config.ignore("use_all_default_tags")
+        fixed = [tag for tag in config.children("stats_tags") if tag.oneof("tag_value") == "fixed_value"]
+        tags = [(tag.text("tag_name"), tag.text("fixed_value")) for tag in fixed]
+    return StatsConfig(_FLUSH_INTERVAL if interval is None else interval, tuple(tags))

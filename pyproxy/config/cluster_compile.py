@@ -1,0 +1,119 @@
+"""Compiles clusters: protobuf -> `config.cluster` values. Envoy: envoy.config.cluster.v3.Cluster."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyproxy.config.cluster import ClusterConfig, DiscoveryType, EndpointConfig, Thresholds
+from pyproxy.config.endpoint_compile import compile_endpoints
+from pyproxy.config.keepalive_compile import Keepalive, compile_keepalive
+from pyproxy.config.load_balancer_compile import compile_load_balancer
+from pyproxy.config.metadata import compile_metadata
+from pyproxy.config.parts import part
+from pyproxy.config.resolver_compile import Resolving, compile_resolving
+from pyproxy.config.transport_socket import compile_transport_socket
+from pyproxy.config.upstream_http_compile import DEFAULTS, compile_upstream_http
+from pyproxy.config.view import View
+
+_DEFAULT_BUFFER: Final = 1024 * 1024
+_DEFAULT_CONNECT: Final = 5.0
+_PANIC_THRESHOLD: Final = 50.0
+
+_HTTP_POOLS: Final = (
+    "envoy.extensions.upstreams.http.generic.v3.GenericConnectionPoolProto",
+    "envoy.extensions.upstreams.http.http.v3.HttpConnectionPoolProto",
+)
+_DEFAULT_THRESHOLDS: Final = (Thresholds(), Thresholds())
+_PRIORITIES: Final = ("DEFAULT", "HIGH")
+
+
+def compile_cluster(view: View) -> ClusterConfig:
+    """A `Cluster`. Faults in one part do not hide those in the others."""
+    report = view.report
+    part(report, None, lambda: compile_transport_socket(view))
+    balancer = part(report, None, lambda: compile_load_balancer(view))
+    http = part(report, DEFAULTS, lambda: compile_upstream_http(view))
+    resolving = part(report, None, lambda: compile_resolving(view))
+    connect, buffer = view.seconds("connect_timeout"), view.wrapped("per_connection_buffer_limit_bytes")
+    view.ignore("cleanup_interval", "wait_for_warm_on_init")
+    if not view.message.health_checks:  # type: ignore[attr-defined]
+        view.ignore("close_connections_on_host_health_failure", "ignore_health_on_host_removal")
+    part(report, None, lambda: _check_pool(view))
+    found = resolving or Resolving(DiscoveryType.STATIC)
+    return ClusterConfig(
+        name=view.text("name"),
+        discovery=found.discovery,
+        endpoints=_endpoints(view, resolving),
+        connect_timeout=_DEFAULT_CONNECT if connect is None else connect,
+        buffer_limit=_DEFAULT_BUFFER if buffer is None else buffer,
+        thresholds=_thresholds(view),
+        http=http,
+        alt_stat_name=view.text("alt_stat_name"),
+        dns_lookup_family=found.lookup_family,
+        dns_refresh_rate=found.refresh_rate,
+        dns_failure_refresh_rate=found.failure_refresh_rate,
+        respect_dns_ttl=found.respect_ttl,
+        tcp_keepalive=_keepalive(view),
+        panic_threshold=_panic_threshold(view),
+        metadata=compile_metadata(view),
+        **(balancer or {}),
+    )
+
+
+def _endpoints(view: View, resolving: Resolving | None) -> tuple[EndpointConfig, ...]:
+    """The hosts. What is wrong with them is not looked for where the kind of cluster is not known."""
+    assignment = view.child("load_assignment")
+    if assignment is None or resolving is None:
+        if resolving is not None and resolving.discovery is DiscoveryType.LOGICAL_DNS:
+            view.report.add((*view.path, "load_assignment"), "is required: a LOGICAL_DNS cluster has exactly one host")
+        return ()
+    before = len(view.report.faults)
+    endpoints = compile_endpoints(assignment, names=resolving.discovery is not DiscoveryType.STATIC)
+    faulty = len(view.report.faults) > before
+    if resolving.discovery is DiscoveryType.LOGICAL_DNS and len(endpoints) != 1 and not faulty:
+        reason = f"holds {len(endpoints)} hosts, and a LOGICAL_DNS cluster has exactly one"
+        view.report.add((*assignment.path, "endpoints"), reason)
+    return endpoints
+
+
+def _thresholds(view: View) -> tuple[Thresholds, Thresholds]:
+    """For the default and the high priority; the first entry for a priority counts (as in Envoy)."""
+    breakers = view.child("circuit_breakers")
+    if breakers is None:
+        return _DEFAULT_THRESHOLDS
+    found: dict[str, Thresholds] = {}
+    for entry in breakers.children("thresholds"):
+        found.setdefault(entry.enum("priority"), _threshold(entry))
+    default, high = (found.get(priority, _DEFAULT_THRESHOLDS[0]) for priority in _PRIORITIES)
+    return default, high
+
+
+def _threshold(view: View) -> Thresholds:
+    limits = {
+        name: view.wrapped(name) for name in ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+    }
+    # Connection pools are one for each host here and never too many.
+    view.ignore("max_connection_pools")
+    chosen = {name: limit for name, limit in limits.items() if limit is not None}
+    return Thresholds(**chosen, track_remaining=bool(view.scalar("track_remaining")))
+
+
+def _check_pool(view: View) -> None:
+    """The pools that Envoy takes where nothing is said are what we do; another one stays unread, and so is listed."""
+    url: str = view.message.upstream_config.typed_config.type_url  # type: ignore[attr-defined]
+    if url.rpartition("/")[2] in _HTTP_POOLS:
+        view.ignore("upstream_config")
+
+
+def _keepalive(view: View) -> Keepalive | None:
+    options = view.child("upstream_connection_options")
+    return None if options is None else compile_keepalive(options)
+
+
+def _panic_threshold(view: View) -> float:
+    common = view.child("common_lb_config")
+    if common is None:
+        return _PANIC_THRESHOLD
+    common.ignore("update_merge_window", "consistent_hashing_lb_config")
+    percent = common.child("healthy_panic_threshold")
+    return _PANIC_THRESHOLD if percent is None else float(percent.scalar("value"))

@@ -1,0 +1,140 @@
+"""Compiles listeners: protobuf -> `config.listener` values. Envoy: envoy.config.listener.v3.Listener."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyproxy.config.access_log_compile import compile_access_logs
+from pyproxy.config.address import AddressConfig, compile_address
+from pyproxy.config.endpoint_compile import check_ip
+from pyproxy.config.extensions import Category, CompileContext, Extension, check_order, compile_filter
+from pyproxy.config.listener import FilterChainConfig, FilterConfig, ListenerConfig
+from pyproxy.config.metadata import compile_metadata
+from pyproxy.config.parts import part
+from pyproxy.config.transport_socket import compile_transport_socket
+from pyproxy.config.view import View
+
+_DEFAULT_BUFFER: Final = 1024 * 1024
+_DEFAULT_FILTER_TIMEOUT: Final = 15.0
+_MOST_PIPE_BYTES: Final = 107
+
+_NO_ADDRESSES: Final[tuple[AddressConfig, ...]] = ()
+
+# Kinds of listener that are not one that accepts TCP connections for a filter chain.
+_OTHER_KINDS: Final = ("api_listener", "internal_listener")
+
+
+def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
+    """A `Listener`. Faults in one chain do not hide those in the others."""
+    for kind in _OTHER_KINDS:
+        if view.has(kind):
+            view.fail(kind, "listeners of this kind are not supported yet", expected="address and filter_chains")
+    _refuse_unbound(view)
+    # They concern UDP, draining while the configuration changes, limits that we do not have, and ways to accept.
+    view.ignore("udp_listener_config", "ignore_global_conn_limit", "bypass_overload_manager", "reuse_port")
+    view.ignore("max_connections_to_accept_per_socket_event")
+    addresses = part(view.report, _NO_ADDRESSES, lambda: _addresses(view))
+    chains = view.each("filter_chains", lambda chain: _chain(chain, context))
+    default = view.child("default_filter_chain")
+    if not view.message.filter_chains and default is None:  # type: ignore[attr-defined]
+        view.report.add((*view.path, "filter_chains"), "is empty", expected="at least one filter chain")
+    _check_matches(view)
+    timeout, buffer = view.seconds("listener_filters_timeout"), view.wrapped("per_connection_buffer_limit_bytes")
+    reuse = view.wrapped("enable_reuse_port")
+    return ListenerConfig(
+        name=view.text("name") or _unnamed(addresses),
+        addresses=addresses,
+        filter_chains=chains,
+        default_filter_chain=None if default is None else part(view.report, None, lambda: _chain(default, context)),
+        listener_filters=_listener_filters(view, context),
+        listener_filters_timeout=_DEFAULT_FILTER_TIMEOUT if timeout is None else timeout,
+        stat_prefix=view.text("stat_prefix"),
+        buffer_limit=_DEFAULT_BUFFER if buffer is None else buffer,
+        backlog=view.wrapped("tcp_backlog_size") or 0,
+        reuse_port=reuse is None or bool(reuse),
+        transparent=bool(view.wrapped("transparent")),
+        freebind=bool(view.wrapped("freebind")),
+        access_logs=compile_access_logs(view),
+        traffic_direction=view.enum("traffic_direction"),
+        metadata=compile_metadata(view),
+    )
+
+
+def _refuse_unbound(view: View) -> None:
+    bind = view.wrapped("bind_to_port")
+    if bind is not None and not bind:
+        # Bound all the same, it would answer where the configuration says that nothing does.
+        view.fail("bind_to_port", "listeners that are not bound are not supported yet", expected="true")
+
+
+def _addresses(view: View) -> tuple[AddressConfig, ...]:
+    """The address and the additional ones."""
+    first = _address(view.need("address"))
+    return first, *view.each("additional_addresses", lambda more: _address(more.need("address")))
+
+
+def _address(view: View) -> AddressConfig:
+    address = compile_address(view)
+    if address.pipe:
+        pipe = view.need("pipe")
+        if len(address.pipe.encode()) > _MOST_PIPE_BYTES:
+            pipe.fail("path", f"is longer than a Unix socket path may be ({_MOST_PIPE_BYTES} bytes)")
+        if address.mode and address.pipe.startswith("@"):
+            pipe.fail("mode", "an abstract socket has no mode")
+        return address
+    socket = view.need("socket_address")
+    check_ip(socket, address.host)
+    if address.ipv4_compat and ":" not in address.host:
+        socket.fail("ipv4_compat", "is for IPv6 addresses, such as ::", expected="false")
+    return address
+
+
+def _unnamed(addresses: tuple[AddressConfig, ...]) -> str:
+    return str(addresses[0]) if addresses else ""
+
+
+def _chain(view: View, context: CompileContext) -> FilterChainConfig:
+    """A `FilterChain`."""
+    part(view.report, None, lambda: compile_transport_socket(view))
+    found: list[tuple[FilterConfig, Extension]] = []
+    faults = len(view.report.faults)
+    for entry in view.children("filters"):
+        with view.report.isolate():
+            one = compile_filter(entry, context, Category.NETWORK_FILTER)
+            if one is not None:
+                found.append(one)
+    if len(view.report.faults) == faults:
+        if not found:
+            view.fail("filters", "is empty: connections could only be closed", expected="at least one filter")
+        check_order(view, "filters", found, "network")
+    if view.has("filter_chain_match") and not view.message.filter_chain_match.ListFields():  # type: ignore[attr-defined]
+        view.ignore("filter_chain_match")  # it says nothing, so the chain is for everything
+    timeout = view.seconds("transport_socket_connect_timeout")
+    return FilterChainConfig(
+        name=view.text("name"),
+        filters=tuple(config for config, _ in found),
+        transport_socket_connect_timeout=timeout or 0.0,
+    )
+
+
+def _check_matches(view: View) -> None:
+    """Two chains that match the same leave one of them unreachable."""
+    seen: dict[bytes, int] = {}
+    for at, chain in enumerate(view.message.filter_chains):  # type: ignore[attr-defined]
+        match = chain.filter_chain_match.SerializeToString(deterministic=True)
+        if match in seen:
+            path = (*view.path, "filter_chains", at)
+            view.report.add(path, f"matches the same connections as filter_chains[{seen[match]}]")
+        seen.setdefault(match, at)
+
+
+def _listener_filters(view: View, context: CompileContext) -> tuple[FilterConfig, ...]:
+    found: list[FilterConfig] = []
+    for entry in view.children("listener_filters"):
+        with view.report.isolate():
+            one = compile_filter(entry, context, Category.LISTENER_FILTER)
+            if one is not None:
+                found.append(one[0])
+    if not view.message.listener_filters:  # type: ignore[attr-defined]
+        view.ignore("continue_on_listener_filters_timeout")
+    return tuple(found)

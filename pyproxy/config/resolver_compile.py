@@ -1,0 +1,105 @@
+"""Compiles how a cluster finds its hosts: its type and what it says of DNS.
+
+Envoy: `type`, `cluster_type` (envoy.extensions.clusters.dns.v3.DnsCluster) and the `dns_*` fields of Cluster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pyproxy.config.cluster import DiscoveryType
+from pyproxy.config.view import View
+
+DNS_CLUSTER: Final = "envoy.extensions.clusters.dns.v3.DnsCluster"
+GETADDRINFO: Final = "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig"
+
+_DEFAULT_REFRESH: Final = 5.0
+_NAMED: Final = {
+    "envoy.cluster.static": DiscoveryType.STATIC,
+    "envoy.cluster.strict_dns": DiscoveryType.STRICT_DNS,
+    "envoy.cluster.logical_dns": DiscoveryType.LOGICAL_DNS,
+}
+_SUPPORTED: Final = tuple(kind.value for kind in _NAMED.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Resolving:
+    """The part of a ClusterConfig that is about finding hosts; the names are nearly the same there."""
+
+    discovery: DiscoveryType
+    lookup_family: str = "AUTO"
+    refresh_rate: float = _DEFAULT_REFRESH
+    failure_refresh_rate: tuple[float, float] = (0.0, 0.0)
+    respect_ttl: bool = False
+
+
+def compile_resolving(view: View) -> Resolving:
+    """From a `Cluster`."""
+    if view.oneof("cluster_discovery_type") == "cluster_type":
+        return _custom(view, view.need("cluster_type"))
+    kind = view.enum("type")
+    if kind not in _SUPPORTED:
+        view.fail("type", f"clusters of type {kind} are not supported yet", expected=f"one of {', '.join(_SUPPORTED)}")
+    return _of_kind(view, DiscoveryType(kind))
+
+
+def _of_kind(view: View, discovery: DiscoveryType) -> Resolving:
+    if discovery is DiscoveryType.STATIC:
+        view.ignore(
+            "dns_refresh_rate", "dns_jitter", "dns_failure_refresh_rate", "respect_dns_ttl", "dns_lookup_family"
+        )
+        view.ignore("typed_dns_resolver_config", "dns_resolvers", "dns_resolution_config", "use_tcp_for_dns_lookups")
+        return Resolving(discovery)
+    return _dns(view, discovery, view.enum("dns_lookup_family"))
+
+
+def _custom(view: View, custom: View) -> Resolving:
+    name = custom.text("name")
+    if custom.has("typed_config"):
+        typed = custom.any("typed_config")
+        assert typed is not None
+        if typed.type_name == DNS_CLUSTER:
+            return _dns_cluster(typed)
+        custom.fail("typed_config", f"clusters of type {typed.type_name} are not supported yet", expected=DNS_CLUSTER)
+    if name not in _NAMED:
+        custom.fail_unknown("name", "cluster type", name, _NAMED)
+    return _of_kind(view, _NAMED[name])
+
+
+def _dns_cluster(view: View) -> Resolving:
+    """Its lookup family has other names for the same numbers: AUTO stands for UNSPECIFIED."""
+    family = view.enum("dns_lookup_family")
+    single = bool(view.scalar("all_addresses_in_single_endpoint"))
+    discovery = DiscoveryType.LOGICAL_DNS if single else DiscoveryType.STRICT_DNS
+    return _dns(view, discovery, "AUTO" if family == "UNSPECIFIED" else family)
+
+
+def _dns(view: View, discovery: DiscoveryType, family: str) -> Resolving:
+    check_resolver(view)
+    rate = view.seconds("dns_refresh_rate")
+    view.ignore("dns_jitter")  # waits are spread out anyhow, so that clusters do not ask in step
+    failure = view.child("dns_failure_refresh_rate")
+    first = most = 0.0
+    if failure is not None:
+        first = failure.seconds("base_interval") or 0.0
+        chosen = failure.seconds("max_interval")
+        most = 10 * first if chosen is None else chosen
+        if most < first:
+            failure.fail("max_interval", f"{most:g}s is less than base_interval", expected=f"at least {first:g}s")
+    return Resolving(
+        discovery,
+        family,
+        _DEFAULT_REFRESH if rate is None else rate,
+        (first, most),
+        bool(view.scalar("respect_dns_ttl")),
+    )
+
+
+def check_resolver(view: View) -> None:
+    """Names are resolved by the system (getaddrinfo). A setting for another resolver stays unread, and so is listed."""
+    extension = view.message.typed_dns_resolver_config  # type: ignore[attr-defined]
+    if extension.typed_config.type_url.rpartition("/")[2] == GETADDRINFO:
+        chosen = view.need("typed_dns_resolver_config")
+        chosen.ignore("name")
+        chosen.any("typed_config")

@@ -1,0 +1,264 @@
+"""Compiles what a route does: protobuf -> the actions in `config.route`.
+
+Envoy: envoy.config.route.v3.RouteAction, RedirectAction, DirectResponseAction.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyproxy.config.data_source import read_data_source
+from pyproxy.config.extensions import CompileContext, compile_overrides
+from pyproxy.config.header_compile import compile_header_changes
+from pyproxy.config.matcher_compile import compile_regex_text
+from pyproxy.config.parts import part
+from pyproxy.config.regex import BadRegex, check_substitution
+from pyproxy.config.retry_compile import compile_retry_policy
+from pyproxy.config.route import (
+    DirectResponseAction,
+    ForwardAction,
+    HostRewrite,
+    PathKind,
+    PathRewrite,
+    RedirectAction,
+    RegexRewrite,
+    RouteMatch,
+    WeightedCluster,
+)
+from pyproxy.config.uri_template import BadTemplate, parse_template, parse_template_rewrite
+from pyproxy.config.view import View
+
+DEFAULT_TIMEOUT: Final = 15.0
+TEMPLATE_REWRITE: Final = "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig"
+_MOST_WEIGHT: Final = 2**32 - 1
+
+_NOT_FOUND: Final = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
+_REDIRECTS: Final = {
+    "MOVED_PERMANENTLY": 301,
+    "FOUND": 302,
+    "SEE_OTHER": 303,
+    "TEMPORARY_REDIRECT": 307,
+    "PERMANENT_REDIRECT": 308,
+}
+_Weighted = tuple[tuple[WeightedCluster, ...], str, bytes]
+_NOT_WEIGHTED: Final[_Weighted] = ((), "", b"")
+_Upgrades = tuple[frozenset[bytes], frozenset[bytes]]
+_NO_UPGRADES: Final[_Upgrades] = (frozenset(), frozenset())
+_CLUSTER_KINDS: Final = ("cluster", "cluster_header", "weighted_clusters")
+_PATH_REWRITES: Final = ("prefix_rewrite", "regex_rewrite", "path_rewrite_policy", "path_rewrite")
+
+
+def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, validate: bool) -> ForwardAction:
+    """A `RouteAction`. With `validate` the clusters that it names must exist."""
+    # What only consistent hashing, subsets, early data and filters for rate limits and CORS ask for: none of them is
+    # honoured here, and what would switch them on is refused or listed by itself.
+    view.ignore("hash_policy", "metadata_match", "early_data_policy", "rate_limits", "include_vh_rate_limits", "cors")
+    report = view.report
+    if validate:
+        context.check_mirrors(view)
+    weighted, prefix, header = part(report, _NOT_WEIGHTED, lambda: _weighted(view, context, validate=validate))
+    timeout = view.seconds("timeout")
+    longest, grpc_most, grpc_offset = _durations(view)
+    retry = view.child("retry_policy")
+    upgrades, upgrades_off = part(report, _NO_UPGRADES, lambda: _upgrades(view))
+    return ForwardAction(
+        cluster=part(report, "", lambda: _cluster(view, context, validate=validate)),
+        cluster_header=view.text("cluster_header").lower().encode(),
+        weighted=weighted,
+        weighted_total=sum(entry.weight for entry in weighted),
+        weighted_runtime_prefix=prefix,
+        weighted_random_header=header,
+        cluster_not_found_status=_status(view, "cluster_not_found_response_code", _NOT_FOUND),
+        path_rewrite=part(report, PathRewrite(), lambda: _path_rewrite(view, match)),
+        host_rewrite=part(report, HostRewrite(), lambda: _host_rewrite(view)),
+        timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
+        idle_timeout=view.seconds("idle_timeout"),
+        max_stream_duration=longest,
+        retry_policy=None if retry is None else part(report, None, lambda: compile_retry_policy(retry)),
+        priority_high=view.enum("priority") == "HIGH",
+        upgrade_types=upgrades,
+        upgrades_off=upgrades_off,
+        max_grpc_timeout=grpc_most,
+        grpc_timeout_offset=grpc_offset,
+    )
+
+
+def compile_redirect(view: View) -> RedirectAction:
+    """A `RedirectAction`."""
+    regex = view.child("regex_rewrite")
+    return RedirectAction(
+        status=_status(view, "response_code", _REDIRECTS),
+        https=bool(view.scalar("https_redirect")),
+        scheme=view.text("scheme_redirect"),
+        host=view.text("host_redirect"),
+        port=view.scalar("port_redirect"),
+        path=view.text("path_redirect"),
+        prefix_rewrite=view.text("prefix_rewrite"),
+        regex_rewrite=None if regex is None else _regex_rewrite(regex),
+        strip_query=bool(view.scalar("strip_query")),
+    )
+
+
+def compile_direct_response(view: View, most_body: int) -> DirectResponseAction:
+    """A `DirectResponseAction`; its body holds at most `most_body` bytes."""
+    body = view.child("body")
+    return DirectResponseAction(
+        status=view.scalar("status"), body=b"" if body is None else read_data_source(body, most_body)
+    )
+
+
+# Clusters
+
+
+def _cluster(view: View, context: CompileContext, *, validate: bool) -> str:
+    kind = view.oneof("cluster_specifier")
+    if kind not in _CLUSTER_KINDS:
+        what = f"{kind} is not supported" if kind else "says no cluster"
+        view.fail(kind or "", what, expected=", ".join(_CLUSTER_KINDS))
+    name = view.text("cluster")
+    if kind == "cluster" and validate:
+        context.check_cluster(view, "cluster", name)
+    return name
+
+
+def _weighted(view: View, context: CompileContext, *, validate: bool) -> _Weighted:
+    """The targets, the prefix of their runtime keys, and the header that holds the random value."""
+    split = view.child("weighted_clusters")
+    if split is None:
+        return _NOT_WEIGHTED
+    split.ignore("total_weight")  # deprecated; Envoy takes the sum
+    entries = split.each("clusters", lambda entry: _weighted_cluster(entry, context, validate=validate))
+    if len(entries) == len(split.message.clusters):  # type: ignore[attr-defined]
+        total = sum(entry.weight for entry in entries)
+        if not total:
+            split.fail("clusters", "the weights come to 0", expected="at least one weight above 0")
+        if total > _MOST_WEIGHT:
+            split.fail("clusters", f"the weights come to {total}", expected=f"at most {_MOST_WEIGHT}")
+    return entries, split.text("runtime_key_prefix"), split.text("header_name").lower().encode()
+
+
+def _weighted_cluster(view: View, context: CompileContext, *, validate: bool) -> WeightedCluster:
+    name, header = view.text("name"), view.text("cluster_header")
+    if bool(name) == bool(header):
+        view.fail("name", "is set, and cluster_header too" if name else "is empty", expected="name or cluster_header")
+    weight = view.wrapped("weight")
+    if weight is None:
+        view.fail("weight", "is required")
+    if name and validate:
+        context.check_cluster(view, "name", name, "weighted cluster")
+    view.ignore("metadata_match")  # for subsets only
+    return WeightedCluster(
+        name=name,
+        weight=weight,
+        header=header.lower().encode(),
+        headers=compile_header_changes(view),
+        host_rewrite=view.text("host_rewrite_literal"),
+        filter_configs=compile_overrides(view, context),
+    )
+
+
+# Rewrites
+
+
+def _path_rewrite(view: View, match: RouteMatch) -> PathRewrite:
+    chosen = [name for name in _PATH_REWRITES if getattr(view.message, name) and _is_set(view, name)]
+    if len(chosen) > 1:
+        view.fail(chosen[-1], f"is set, and {chosen[0]} too", expected=f"only one of {', '.join(_PATH_REWRITES)}")
+    if "path_rewrite" in chosen:
+        view.fail("path_rewrite", "rewriting by a format is not supported yet", expected="prefix_rewrite")
+    if match.kind is PathKind.TEMPLATE and "prefix_rewrite" in chosen:
+        view.fail("prefix_rewrite", "does not go with a uri_template matcher", expected="path_rewrite_policy")
+    regex = view.child("regex_rewrite")
+    policy = view.child("path_rewrite_policy")
+    return PathRewrite(
+        prefix=view.text("prefix_rewrite"),
+        regex=None if regex is None else _regex_rewrite(regex),
+        template="" if policy is None else _template_rewrite(policy, match),
+    )
+
+
+def _is_set(view: View, name: str) -> bool:
+    return name in ("prefix_rewrite", "path_rewrite") or view.has(name)
+
+
+def _template_rewrite(view: View, match: RouteMatch) -> str:
+    view.ignore("name")  # extensions are chosen by type
+    typed = view.any("typed_config")
+    if typed is None or typed.type_name != TEMPLATE_REWRITE:
+        found = typed.type_name if typed is not None else "nothing"
+        view.fail("typed_config", f"{found} is not a path rewriter that is supported", expected=TEMPLATE_REWRITE)
+    if match.kind is not PathKind.TEMPLATE:
+        view.fail("", "a uri_template rewriter needs a uri_template matcher", expected="match.path_match_policy")
+    text = typed.text("path_template_rewrite")
+    try:
+        parts = parse_template_rewrite(text)
+    except BadTemplate as error:
+        typed.fail("path_template_rewrite", f"{text!r} is not a template: {error}")
+    known = parse_template(match.path).variables
+    for name in (piece[0] for piece in parts if isinstance(piece, tuple)):
+        if name not in known:
+            typed.fail("path_template_rewrite", f"the matcher has no variable {name!r}", expected=", ".join(known))
+    return text
+
+
+def _regex_rewrite(view: View) -> RegexRewrite:
+    pattern = compile_regex_text(view.need("pattern"))
+    substitution: str = view.message.substitution  # type: ignore[attr-defined]
+    try:
+        mistaken = check_substitution(pattern, substitution)
+    except BadRegex as error:
+        view.fail("pattern", str(error))
+    if not mistaken:
+        # A mistaken one is taken and does nothing useful, as in Envoy; left unread, it is listed as not honoured.
+        view.ignore("substitution")
+    return RegexRewrite(pattern, substitution)
+
+
+def _host_rewrite(view: View) -> HostRewrite:
+    automatic = view.wrapped("auto_host_rewrite")
+    regex = view.child("host_rewrite_path_regex")
+    return HostRewrite(
+        literal=view.text("host_rewrite_literal"),
+        auto=bool(automatic),
+        header=view.text("host_rewrite_header").lower().encode(),
+        path_regex=None if regex is None else _regex_rewrite(regex),
+        append_x_forwarded_host=bool(view.scalar("append_x_forwarded_host")),
+    )
+
+
+# The rest
+
+
+def _durations(view: View) -> tuple[float | None, float | None, float]:
+    """`max_stream_duration`, `max_grpc_timeout` and `grpc_timeout_offset`, in the new form or the deprecated one."""
+    old_most, old_offset = view.seconds("max_grpc_timeout"), view.seconds("grpc_timeout_offset")
+    durations = view.child("max_stream_duration")
+    if durations is None:
+        return None, old_most, old_offset or 0.0
+    most, offset = durations.seconds("grpc_timeout_header_max"), durations.seconds("grpc_timeout_header_offset")
+    longest = durations.seconds("max_stream_duration")
+    return longest, old_most if most is None else most, (old_offset if offset is None else offset) or 0.0
+
+
+def _upgrades(view: View) -> _Upgrades:
+    """The kinds of upgrade that the route allows, and those that it forbids."""
+    allowed: dict[bytes, bool] = {}
+    for config in view.children("upgrade_configs"):
+        name = config.text("upgrade_type").lower().encode()
+        if name in allowed:
+            config.fail("upgrade_type", f"{name.decode()!r} stands twice")
+        if config.has("connect_config"):
+            config.fail("connect_config", "ending CONNECT here is not supported yet")
+        enabled = config.wrapped("enabled")
+        allowed[name] = enabled is None or bool(enabled)
+    return (
+        frozenset(name for name, enabled in allowed.items() if enabled),
+        frozenset(name for name, enabled in allowed.items() if not enabled),
+    )
+
+
+def _status(view: View, name: str, statuses: dict[str, int]) -> int:
+    value = view.enum(name)
+    if value not in statuses:
+        view.fail(name, f"unknown value {value}", expected=f"one of {', '.join(statuses)}")
+    return statuses[value]

@@ -1,0 +1,161 @@
+"""Compiles route tables: protobuf -> `config.route` values. Envoy: envoy.config.route.v3.RouteConfiguration.
+
+A condition of a route that we cannot check is a fault, not an unhonoured field: a route without one of its conditions
+would take requests that are not meant for it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyproxy.config.extensions import CompileContext, compile_overrides
+from pyproxy.config.header_compile import compile_header_changes
+from pyproxy.config.matcher_compile import compile_header_match
+from pyproxy.config.metadata import compile_metadata
+from pyproxy.config.parts import part
+from pyproxy.config.retry_compile import compile_retry_policy
+from pyproxy.config.route import (
+    Action,
+    DirectResponseAction,
+    NonForwardingAction,
+    PathKind,
+    RouteConfig,
+    RouteMatch,
+    RouteTableConfig,
+    VirtualClusterConfig,
+    VirtualHostConfig,
+)
+from pyproxy.config.route_action_compile import compile_direct_response, compile_forward, compile_redirect
+from pyproxy.config.route_match_compile import compile_route_match
+from pyproxy.config.view import View
+
+_MOST_DIRECT_BODY: Final = 4096
+"""Envoy's default of max_direct_response_body_size_bytes."""
+_NO_MATCH: Final = RouteMatch(PathKind.PREFIX, "/")
+
+
+def compile_route_table(view: View, context: CompileContext, *, validate: bool) -> RouteTableConfig:
+    """A `RouteConfiguration`. `validate` says whether clusters must exist where the table itself does not say it."""
+    if view.has("vhds"):
+        view.fail("vhds", "dynamic virtual hosts are not supported yet", expected="virtual_hosts")
+    checked = view.wrapped("validate_clusters")
+    most_body = view.wrapped("max_direct_response_body_size_bytes")
+    compiler = _TableCompiler(
+        context,
+        validate=validate if checked is None else bool(checked),
+        most_body=_MOST_DIRECT_BODY if most_body is None else most_body,
+    )
+    hosts = view.each("virtual_hosts", compiler.virtual_host)
+    compiler.check_mirrors(view)
+    _check_domains(view)
+    return RouteTableConfig(
+        name=view.text("name"),
+        virtual_hosts=hosts,
+        headers=compile_header_changes(view),
+        most_specific_headers_win=bool(view.scalar("most_specific_header_mutations_wins")),
+        internal_only_headers=tuple(str(name).lower().encode() for name in view.scalars("internal_only_headers")),
+        validate_clusters=compiler.validate,
+        ignore_port=bool(view.scalar("ignore_port_in_host_matching")),
+        vhost_header=view.text("vhost_header").lower().encode(),
+        filter_configs=compile_overrides(view, context),
+        metadata=compile_metadata(view),
+    )
+
+
+class _TableCompiler:
+    """What all routes of one table share."""
+
+    def __init__(self, context: CompileContext, *, validate: bool, most_body: int) -> None:
+        self.context = context
+        self.validate = validate
+        self.most_body = most_body
+
+    def check_mirrors(self, view: View) -> None:
+        if self.validate:
+            self.context.check_mirrors(view)
+
+    def virtual_host(self, view: View) -> VirtualHostConfig:
+        self.check_mirrors(view)
+        if view.has("matcher"):
+            view.fail("matcher", "a tree of matchers is not supported yet", expected="routes")
+        view.ignore("rate_limits", "cors")  # only filters ask for them, and those filters are refused
+        retry = view.child("retry_policy")
+        return VirtualHostConfig(
+            name=view.text("name"),
+            domains=tuple(view.scalars("domains")),
+            routes=view.each("routes", self.route),
+            headers=compile_header_changes(view),
+            require_tls=view.enum("require_tls"),
+            virtual_clusters=view.each("virtual_clusters", _compile_virtual_cluster),
+            include_attempt_count_in_request=bool(view.scalar("include_request_attempt_count")),
+            include_attempt_count_in_response=bool(view.scalar("include_attempt_count_in_response")),
+            retry_policy=None if retry is None else part(view.report, None, lambda: compile_retry_policy(retry)),
+            filter_configs=compile_overrides(view, self.context),
+            metadata=compile_metadata(view),
+        )
+
+    def route(self, view: View) -> RouteConfig:
+        report = view.report
+        match = part(report, _NO_MATCH, lambda: compile_route_match(view.need("match")))
+        return RouteConfig(
+            match=match,
+            action=part(report, _NO_ACTION, lambda: self._action(view, match)),
+            name=view.text("name"),
+            headers=compile_header_changes(view),
+            filter_configs=compile_overrides(view, self.context),
+            metadata=compile_metadata(view),
+            decorator=_compile_decorator(view),
+            stat_prefix=view.text("stat_prefix"),
+        )
+
+    def _action(self, view: View, match: RouteMatch) -> Action:
+        kind = view.oneof("action")
+        match kind:
+            case "route":
+                return compile_forward(view.need(kind), self.context, match, validate=self.validate)
+            case "redirect":
+                return compile_redirect(view.need(kind))
+            case "direct_response":
+                return self._direct_response(view.need(kind))
+            case "non_forwarding_action":
+                view.need(kind)
+                return NonForwardingAction()
+            case _:
+                view.fail(
+                    kind or "",
+                    f"the action {kind} is not supported" if kind else "has no action",
+                    expected="route, redirect or direct_response",
+                )
+
+    def _direct_response(self, view: View) -> DirectResponseAction:
+        return compile_direct_response(view, self.most_body)
+
+
+_NO_ACTION: Final[Action] = NonForwardingAction()
+
+
+def _compile_virtual_cluster(view: View) -> VirtualClusterConfig:
+    headers = view.each("headers", compile_header_match)
+    if not view.message.headers:  # type: ignore[attr-defined]
+        view.fail("headers", "is empty", expected="at least one header matcher")
+    return VirtualClusterConfig(view.text("name"), headers)
+
+
+def _compile_decorator(view: View) -> str:
+    decorator = view.child("decorator")
+    if decorator is None:
+        return ""
+    decorator.ignore("propagate")  # a header of tracing, which adds nothing of its own here
+    return decorator.text("operation")
+
+
+def _check_domains(view: View) -> None:
+    """No domain may stand twice in one table, in whatever case: hosts are compared in lower case."""
+    owners: dict[str, str] = {}
+    for at, host in enumerate(view.message.virtual_hosts):  # type: ignore[attr-defined]
+        for place, domain in enumerate(host.domains):
+            name = domain.lower()
+            if name in owners:
+                path = (*view.path, "virtual_hosts", at, "domains", place)
+                view.report.add(path, f"the domain {domain!r} stands in the virtual host {owners[name]!r} already")
+            owners.setdefault(name, host.name)

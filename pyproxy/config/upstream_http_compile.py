@@ -1,0 +1,115 @@
+"""Compiles how a cluster speaks HTTP: protobuf -> `config.cluster.UpstreamHttpOptions`.
+
+Envoy: envoy.extensions.upstreams.http.v3.HttpProtocolOptions, and the older fields of Cluster that say the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from pyproxy.config.cluster import UpstreamHttpOptions
+from pyproxy.config.view import View
+
+OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_CODEC: Final = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
+
+DEFAULTS: Final = UpstreamHttpOptions()
+
+
+def compile_upstream_http(view: View) -> UpstreamHttpOptions:
+    """The HTTP options of a `Cluster`. The extension, where there is one, replaces all older fields (as in Envoy)."""
+    options: UpstreamHttpOptions | None = None
+    for name, packed in view.entries("typed_extension_protocol_options").items():
+        typed = packed.unwrap()
+        packed.honour_all()
+        if name != OPTIONS or typed.type_name != OPTIONS:
+            packed.fail("", f"protocol options of type {typed.type_name} are not supported", expected=OPTIONS)
+        options = _from_extension(typed)
+    if options is None:
+        return _from_old_fields(view)
+    view.ignore("common_http_protocol_options", "http_protocol_options", "http2_protocol_options")
+    view.ignore("upstream_http_protocol_options", "protocol_selection", "max_requests_per_connection")
+    return options
+
+
+def header_key_format(view: View) -> str:
+    """`lower` or `proper`, of an `Http1ProtocolOptions`."""
+    chosen = view.child("header_key_format")
+    if chosen is None:
+        return "lower"
+    if chosen.has("stateful_formatter"):
+        chosen.fail(
+            "stateful_formatter", "header formatter extensions are not supported yet", expected="proper_case_words"
+        )
+    chosen.need("proper_case_words")
+    return "proper"
+
+
+def check_upstream_filters(view: View, field: str) -> None:
+    """Filters on the upstream side: only the codec, which ends every such chain and is what we do anyhow."""
+    for entry in view.children(field):
+        name = entry.text("name")
+        typed = entry.any("typed_config")
+        if typed is None or typed.type_name != _CODEC:
+            kind = typed.type_name if typed is not None else "none"
+            entry.fail("", f"the upstream HTTP filter {name!r} of type {kind} is not supported", expected=_CODEC)
+
+
+def _from_extension(view: View) -> UpstreamHttpOptions:
+    check_upstream_filters(view, "http_filters")
+    view.ignore("upstream_http_protocol_options")  # names and certificates for TLS
+    kind = view.oneof("upstream_protocol_options")
+    if kind != "explicit_http_config":
+        what = f"{kind} is not supported yet: it needs HTTP/2" if kind else "chooses no protocol"
+        view.fail(kind or "", what, expected="explicit_http_config with http_protocol_options")
+    chosen = view.need(kind)
+    protocol = chosen.oneof("protocol_config")
+    if protocol != "http_protocol_options":
+        what = f"{protocol} is not supported yet for upstreams" if protocol else "chooses no protocol"
+        chosen.fail(protocol or "", what, expected="http_protocol_options")
+    options = _http1(chosen.need(protocol), DEFAULTS)
+    common = view.child("common_http_protocol_options")
+    return options if common is None else _common(common, options)
+
+
+def _from_old_fields(view: View) -> UpstreamHttpOptions:
+    options = DEFAULTS
+    view.ignore("upstream_http_protocol_options")
+    if view.has("http2_protocol_options"):
+        view.fail(
+            "http2_protocol_options", "HTTP/2 is not supported yet for upstreams", expected="http_protocol_options"
+        )
+    common = view.child("common_http_protocol_options")
+    if common is not None:
+        options = _common(common, options)
+    http1 = view.child("http_protocol_options")
+    if http1 is not None:
+        options = _http1(http1, options)
+    most = view.wrapped("max_requests_per_connection")
+    return options if most is None else replace(options, max_requests_per_connection=most)
+
+
+def _http1(view: View, options: UpstreamHttpOptions) -> UpstreamHttpOptions:
+    """What applies to requests only, or chooses between Envoy's parsers, means nothing here."""
+    view.ignore("allow_absolute_url", "accept_http_10", "default_host_for_http_10", "use_balsa_parser")
+    view.ignore("allow_custom_methods", "override_stream_error_on_invalid_http_message")
+    form, trailers = header_key_format(view), bool(view.scalar("enable_trailers"))
+    if form == options.header_key_format and trailers == options.enable_trailers:
+        return options  # thousands of clusters share the defaults
+    return replace(options, header_key_format=form, enable_trailers=trailers)
+
+
+def _common(view: View, options: UpstreamHttpOptions) -> UpstreamHttpOptions:
+    view.ignore("headers_with_underscores_action")  # only for requests that come in
+    idle, longest = view.seconds("idle_timeout"), view.seconds("max_connection_duration")
+    most = view.wrapped("max_requests_per_connection")
+    count, size = view.wrapped("max_headers_count"), view.wrapped("max_response_headers_kb")
+    return replace(
+        options,
+        idle_timeout=options.idle_timeout if idle is None else idle,
+        max_connection_duration=longest or 0.0,
+        max_requests_per_connection=most or 0,
+        max_response_headers=options.max_response_headers if count is None else count,
+        max_response_headers_kb=options.max_response_headers_kb if size is None else size,
+    )

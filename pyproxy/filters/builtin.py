@@ -1,0 +1,29 @@
+"""The table of contents: every Envoy extension that is built in, and the module that compiles it.
+
+A module is imported when a configuration first asks for it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyproxy.config.extensions import Category, Extension, Extensions
+
+EXTENSIONS: Final = Extensions(
+    (
+        Extension(
+            name="envoy.filters.network.http_connection_manager",
+            type_name="envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            category=Category.NETWORK_FILTER,
+            module="pyproxy.filters.network.http_connection_manager.compile",
+            terminal=True,
+        ),
+        Extension(
+            name="envoy.filters.http.router",
+            type_name="envoy.extensions.filters.http.router.v3.Router",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.router.compile",
+            terminal=True,
+        ),
+    )
+)
