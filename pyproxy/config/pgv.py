@@ -29,8 +29,8 @@ class Plan:
 
     checks: dict[int, Check] = field(default_factory=dict)
     """By field number, for fields that are set."""
-    needed: dict[int, tuple[str, str]] = field(default_factory=dict)
-    """Fields that must be set, as (name, what is expected), by number."""
+    needed: dict[int, tuple[str, str, str]] = field(default_factory=dict)
+    """Fields that must be set, as (name, what is wrong where one is not, what is expected), by number."""
     oneofs: list[tuple[str, str]] = field(default_factory=list)
     """Oneofs of which one member must be set, as (name, what is expected)."""
 
@@ -62,9 +62,9 @@ def _check_message(message: Any, path: Path, run: Run) -> None:
             check(value, (*path, descriptor.name), run)
     if plan.needed:
         numbers = {descriptor.number for descriptor, _ in present}
-        for number, (name, expected) in plan.needed.items():
+        for number, (name, reason, expected) in plan.needed.items():
             if number not in numbers:
-                run.faults.append(Fault((*path, name), "is missing", expected))
+                run.faults.append(Fault((*path, name), reason, expected))
     for name, expected in plan.oneofs:
         if message.WhichOneof(name) is None:
             run.faults.append(Fault(path, f"has no {name.replace('_', ' ')}", expected))
@@ -97,7 +97,7 @@ def plan_of(descriptor: Descriptor) -> Plan | None:
             plan.checks[one.number] = check
         expected = _needed(one, rules) if rules is not None else None
         if expected is not None:
-            plan.needed[one.number] = (one.name, expected)
+            plan.needed[one.number] = (one.name, "is empty" if one.is_repeated else "is missing", expected)
     for group in descriptor.oneofs:
         if option(group, "Oneof", "validate.required"):
             members = ", ".join(member.name for member in group.fields)
@@ -145,12 +145,16 @@ def _needed(one: FieldDescriptor, rules: Any) -> str | None:
     if kind in ("any", "duration") and getattr(rules, kind).required:
         return ""
     if kind == "repeated":
-        return f"at least {rules.repeated.min_items}" if rules.repeated.min_items else None
+        return _at_least(rules.repeated.min_items, "element", "elements")
     if kind == "map":
-        return f"at least {rules.map.min_pairs}" if rules.map.min_pairs else None
+        return _at_least(rules.map.min_pairs, "entry", "entries")
     if one.has_presence or kind is None or getattr(getattr(rules, kind), "ignore_empty", False):
         return None
     return next((expected for test in tests(rules, one) if (expected := test(one.default_value))), None)
+
+
+def _at_least(least: int, one: str, many: str) -> str | None:
+    return f"at least {least} {one if least == 1 else many}" if least else None
 
 
 def _field_check(one: FieldDescriptor, rules: Any) -> Check | None:

@@ -63,7 +63,10 @@ def virtual_host(**fields: Any) -> list[str]:
             ),
             ["metadata.filter_metadata[\"\"]: is ''; expected text that is not empty"],
         ),
-        (faults("envoy.config.route.v3.VirtualHost", {"name": "v"}), ["domains: is missing; expected at least 1"]),
+        (
+            faults("envoy.config.route.v3.VirtualHost", {"name": "v"}),
+            ["domains: is empty; expected at least 1 element"],
+        ),
         (
             virtual_host(request_headers_to_remove=["x", "a\nb"]),
             ["request_headers_to_remove[1]: is 'a\\nb'; expected text without NUL, CR and LF"],
@@ -139,7 +142,7 @@ def test_the_rules_are_enforced_inside_a_typed_struct() -> None:
     struct = {"stat_prefix": "", "route_config": {"virtual_hosts": [{"name": "v"}]}}
     config = {"@type": TYPED_STRUCT, "type_url": f"type.googleapis.com/{HCM}", "value": struct}
     assert faults("envoy.config.listener.v3.FilterChain", {"filters": [{"name": "h", "typed_config": config}]}) == [
-        "filters[0].typed_config.route_config.virtual_hosts[0].domains: is missing; expected at least 1",
+        "filters[0].typed_config.route_config.virtual_hosts[0].domains: is empty; expected at least 1 element",
         "filters[0].typed_config.stat_prefix: is missing; expected text that is not empty",
     ]
 

@@ -99,7 +99,7 @@ static_resources:
     found = faults(tmp_path, text)
     assert [(line.split(" ")[0], line.rpartition("; ")[2]) for line in found[:-1]] == [
         ("envoy.yaml:13:28:", f"did you mean {COMPRESSOR!r}?"),
-        ("envoy.yaml:18:15:", "expected at least 1"),
+        ("envoy.yaml:18:15:", "expected at least 1 element"),
         ("envoy.yaml:23:25:", "did you mean 'upstream'?"),
         ("envoy.yaml:26:5:", "did you mean 'STATIC'?"),
         ("envoy.yaml:27:5:", "did you mean 'connect_timeout'?"),
