@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
-from pyproxy.http import h1, h1_py
-from pyproxy.http.codec import CodecError, CodecOptions, End, RequestHead, ResponseHead
+from pyproxy.http import engines, h1_py
+from pyproxy.http.codec import CodecError, CodecOptions, End, RequestDecoder, RequestHead, ResponseDecoder, ResponseHead
 
 Pairs = list[tuple[bytes, bytes]]
 
 
-class Engine(Protocol):
-    """One of the modules that read HTTP/1."""
+class Engine(NamedTuple):
+    """One way to read HTTP/1."""
 
-    ENGINE: str
-    H1RequestDecoder: Any
-    H1ResponseDecoder: Any
+    name: str
+    new_request_decoder: Callable[[CodecOptions], RequestDecoder]
+    new_response_decoder: Callable[[CodecOptions], ResponseDecoder]
 
 
-ENGINES: list[Any] = [h1, h1_py]
-ENGINE_IDS = [engine.ENGINE for engine in ENGINES]
+FAST = Engine(engines.H1_ENGINE, engines.new_request_decoder, engines.new_response_decoder)
+PURE = Engine(h1_py.ENGINE, h1_py.H1RequestDecoder, h1_py.H1ResponseDecoder)
+ENGINES = [FAST, PURE]
+ENGINE_IDS = [engine.name for engine in ENGINES]
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Reading:
 
 
 def read_requests(engine: Engine, pieces: list[bytes], options: CodecOptions) -> Reading:
-    decoder = engine.H1RequestDecoder(options)
+    decoder = engine.new_request_decoder(options)
     reading = Reading()
     for piece in pieces:
         reading.take(decoder.receive(piece))
@@ -95,7 +97,7 @@ def read_requests(engine: Engine, pieces: list[bytes], options: CodecOptions) ->
 def read_responses(
     engine: Engine, pieces: list[bytes], options: CodecOptions, methods: list[bytes], *, eof: bool
 ) -> Reading:
-    decoder = engine.H1ResponseDecoder(options)
+    decoder = engine.new_response_decoder(options)
     for method in methods:
         decoder.expect(method)
     reading = Reading()

@@ -8,9 +8,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyproxy.http import h1, h1_py
 from pyproxy.http.codec import CodecLimits, CodecOptions
-from tests.http.h1_playbook import Reading, read_requests, read_responses
+from tests.http.h1_playbook import FAST, PURE, Reading, read_requests, read_responses
 
 PROBE = b"GET /probe HTTP/1.1\r\nHost: probe\r\n\r\n"
 OPTIONS = st.builds(
@@ -149,13 +148,13 @@ def spoilt(draw: st.DrawFn, messages: st.SearchStrategy[bytes]) -> bytes:
                 )
             case "replace":
                 data[at : at + 1] = bytes([draw(st.integers(0, 255))])
-            case "cut":
+            case _:
                 del data[at:]
     return bytes(data)
 
 
-def pieces(data: bytes, draw: st.DrawFn) -> list[bytes]:
-    places = sorted(draw(st.lists(st.integers(0, len(data)), max_size=4)))
+def pieces(data: bytes, source: st.DataObject) -> list[bytes]:
+    places = sorted(source.draw(st.lists(st.integers(0, len(data)), max_size=4)))
     return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True) if a < b]
 
 
@@ -174,13 +173,13 @@ def agree(fast: Reading, pure: Reading) -> None:
 @given(data=st.data(), sent=spoilt(requests()), options=OPTIONS)
 @settings(max_examples=400)
 def test_requests(data: st.DataObject, sent: bytes, options: CodecOptions) -> None:
-    cut = pieces(sent, data.draw)
-    fast = read_requests(h1, cut, options)
-    pure = read_requests(h1_py, cut, options)
+    cut = pieces(sent, data)
+    fast = read_requests(FAST, cut, options)
+    pure = read_requests(PURE, cut, options)
     agree(fast, pure)
     if (fast.error is None) != (pure.error is None):
         # The one that waits must not take what comes next for a request of its own.
-        waiting = read_requests(h1 if fast.error is None else h1_py, [*cut, PROBE], options)
+        waiting = read_requests(FAST if fast.error is None else PURE, [*cut, PROBE], options)
         assert len(waiting.complete) == len(fast.complete)
 
 
@@ -188,10 +187,10 @@ def test_requests(data: st.DataObject, sent: bytes, options: CodecOptions) -> No
 @settings(max_examples=400)
 def test_responses(data: st.DataObject, sent: bytes, options: CodecOptions, head: bool, eof: bool) -> None:
     """As a pool sends them: the next request when the last response is complete."""
-    cut = pieces(sent, data.draw)
+    cut = pieces(sent, data)
     methods = [b"HEAD" if head else b"GET"]
-    fast = read_responses(h1, cut, options, methods, eof=eof)
-    pure = read_responses(h1_py, cut, options, methods, eof=eof)
+    fast = read_responses(FAST, cut, options, methods, eof=eof)
+    pure = read_responses(PURE, cut, options, methods, eof=eof)
     agree(fast, pure)
     if eof:
         assert (fast.error is None) == (pure.error is None)
@@ -199,7 +198,7 @@ def test_responses(data: st.DataObject, sent: bytes, options: CodecOptions, head
 
 @given(sent=spoilt(requests()), options=OPTIONS)
 def test_how_a_request_is_cut_does_not_matter(sent: bytes, options: CodecOptions) -> None:
-    for engine in (h1, h1_py):
+    for engine in (FAST, PURE):
         whole = read_requests(engine, [sent], options)
         bytewise = read_requests(engine, [sent[i : i + 1] for i in range(len(sent))], options)
         assert whole.complete == bytewise.complete
@@ -208,6 +207,6 @@ def test_how_a_request_is_cut_does_not_matter(sent: bytes, options: CodecOptions
 
 @given(sent=st.binary(max_size=300), options=OPTIONS)
 def test_random_bytes_are_refused_or_waited_for(sent: bytes, options: CodecOptions) -> None:
-    for engine in (h1, h1_py):
+    for engine in (FAST, PURE):
         assert read_requests(engine, [sent], options).messages == []
         assert read_responses(engine, [sent], options, [b"GET"], eof=False).messages == []
