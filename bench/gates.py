@@ -27,6 +27,7 @@ REQUESTS = 10_000
 BLOCKS_ALLOWED = REQUESTS // 100
 IDLE_SECONDS = 3.0
 
+Reading = dict[str, int]
 Say = Callable[[str], None]
 
 
@@ -100,16 +101,31 @@ def _allocations(bench: Bench, names: list[str]) -> dict[str, Any]:
         pids = lab.running["pyproxy"].pids()
         parents, _ = targets.control_plane(pids, "pyproxy")
         workers = [pid for pid in pids if pid not in parents]
-        lab.run("pyproxy", REQUESTS)
-        before = [ask(pid, bench.scratch) for pid in workers]
-        lab.run("pyproxy", REQUESTS)
-        after = [ask(pid, bench.scratch) for pid in workers]
-    runs = sum(a["collections"] - b["collections"] for a, b in zip(after, before, strict=True))
-    grown = sum(a["blocks"] - b["blocks"] for a, b in zip(after, before, strict=True))
-    return {"pyproxy": {"gc_runs": runs, "blocks_grown": grown, "ok": runs == 0 and grown <= BLOCKS_ALLOWED}}
+        readings = []
+        for requests in (REQUESTS, FEW, FEW + REQUESTS):
+            lab.run("pyproxy", requests)
+            readings.append([ask(pid, bench.scratch) for pid in workers])
+    return {"pyproxy": judge_allocations(*readings)}
 
 
-def ask(pid: int, directory: Path) -> dict[str, int]:
+def judge_allocations(warm: list[Reading], few: list[Reading], many: list[Reading]) -> dict[str, Any]:
+    """What connections leave behind cancels in the difference of two counts of requests, and is told apart."""
+    runs = _total(many, "collections") - _total(few, "collections")
+    per_run = _total(few, "blocks") - _total(warm, "blocks")
+    grown = _total(many, "blocks") - _total(few, "blocks") - per_run
+    return {
+        "gc_runs": runs,
+        "blocks_grown": grown,
+        "blocks_left_by_a_connection": round(per_run / SMALL.connections, 1),
+        "ok": runs == 0 and grown <= BLOCKS_ALLOWED,
+    }
+
+
+def _total(readings: list[Reading], key: str) -> int:
+    return sum(reading[key] for reading in readings)
+
+
+def ask(pid: int, directory: Path) -> Reading:
     """What the probe inside a Python process says at this moment."""
     answer = directory / f"{pid}.probe"
     answer.unlink(missing_ok=True)

@@ -12,17 +12,18 @@ from typing import Any
 from bench.targets import ROOT
 
 ASK_PYTHON = """
-import importlib.metadata, json, ssl, sys, sysconfig
+import importlib.metadata, importlib.util, json, pathlib, ssl, sys, sysconfig
 def version(name):
     try: return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError: return None
 config = sysconfig.get_config_var
-flags = (config("CONFIG_ARGS") or "") + (config("PY_CORE_CFLAGS") or "")
+package = importlib.util.find_spec("pyproxy")
+folders = package.submodule_search_locations if package else []
+compiled = [path for folder in folders for path in pathlib.Path(folder).rglob("*.so")]
 print(json.dumps({
     "version": sys.version.split()[0], "executable": sys.executable, "compiler": config("CC"),
-    "optimized": "--enable-optimizations" in flags or "-fprofile-use" in flags, "lto": "lto" in flags,
     "shared": bool(config("Py_ENABLE_SHARED")) and "libpython" in open("/proc/self/maps").read(),
-    "config_args": config("CONFIG_ARGS"), "openssl": ssl.OPENSSL_VERSION,
+    "config_args": config("CONFIG_ARGS"), "compiled_modules": len(compiled), "openssl": ssl.OPENSSL_VERSION,
     **{name: version(name) for name in ("uvloop", "httptools", "h11", "pyproxy-mesh")},
 }))
 """

@@ -76,11 +76,11 @@ def show(console: Console, summary: dict[str, Any]) -> None:
 def _costs(scenarios: dict[str, Cell], targets: list[str]) -> Table:
     title = f"CPU per request of the data path; ratio to {BASELINE} with its 95 % interval"
     table = Table(title=title, box=SIMPLE)
-    table.add_column("scenario")
+    table.add_column("scenario", no_wrap=True)
     for name in targets:
-        table.add_column(name, justify="right")
-    table.add_column("goal", justify="right")
-    table.add_column("blocks", justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("goal", justify="right", no_wrap=True)
+    table.add_column("blocks", justify="right", no_wrap=True)
     for name, one in scenarios.items():
         cells = [_cost(one, target) for target in targets]
         count = f"{one['accepted']}/{one['blocks']}" + (" [red]noisy[/]" if one["noisy"] else "")
@@ -126,7 +126,7 @@ def _latencies(scenarios: dict[str, Cell], targets: list[str]) -> Table:
     table = Table(title="Latency added to the direct way, microseconds from the intended moment: p50 / p99", box=SIMPLE)
     table.add_column("rate")
     for name in targets:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for one in scenarios.values():
         if one["rate"]:
             table.add_row(f"{one['rate']:,}/s", *(_added(one, target) for target in targets))

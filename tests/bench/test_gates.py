@@ -53,6 +53,20 @@ def test_data_syscalls_are_those_that_move_bytes(call: str, is_data: bool) -> No
     assert bool(gates.DATA_SYSCALLS.fullmatch(call)) is is_data
 
 
+def reading(collections: int, blocks: int) -> list[gates.Reading]:
+    return [{"collections": collections, "blocks": blocks}]
+
+
+def test_blocks_that_connections_leave_are_not_blamed_on_requests() -> None:
+    found = gates.judge_allocations(reading(5, 1000), reading(5, 1080), reading(5, 1165))
+    assert found == {"gc_runs": 0, "blocks_grown": 5, "blocks_left_by_a_connection": 10.0, "ok": True}
+
+
+def test_growth_with_requests_and_collector_runs_are_missed_gates() -> None:
+    assert gates.judge_allocations(reading(5, 1000), reading(5, 1000), reading(5, 11_000))["ok"] is False
+    assert gates.judge_allocations(reading(5, 1000), reading(5, 1000), reading(6, 1000))["ok"] is False
+
+
 def test_probe_counts_collections_and_blocks(tmp_path: Path) -> None:
     """Under uvloop, as the workers are; the answer comes while the loop sleeps."""
     flag = tmp_path / "wish"
