@@ -102,7 +102,6 @@ class Router:
             cluster.stats.upstream_rq_pending_overflow.value += 1
             raise _overflow()
         limits.requests += 1
-        host.rq_total += 1
         host.rq_active += 1
         pool = host.pool
         if pool is None or route.priority_high:
