@@ -8,6 +8,7 @@ from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.server.proxy import Proxy
 from pyproxy.server.server_state import ServerState
 from pyproxy.server.watchdog import Watchdog
+from pyproxy.telemetry.cluster_stats import ClusterManagerStats
 from pyproxy.telemetry.listener_stats import ListenerManagerStats
 from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.server_stats import RuntimeStats, ServerStats, WatchdogStats
@@ -33,6 +34,7 @@ class ManagerStats:
         self._server = ServerStats(self.store)
         self._runtime = RuntimeStats(self.store)
         self._listeners = ListenerManagerStats(self.store)
+        self._clusters = ClusterManagerStats(self.store)
         own, total = WatchdogStats(self.store, "main_thread"), self.store.scope("main_thread")
         self._watchdog = Watchdog(
             (own.watchdog_miss, total.counter("watchdog_miss")),
@@ -79,6 +81,8 @@ class ManagerStats:
         listeners = len(blueprint.bootstrap.listeners)
         self._listeners.listener_added.value = listeners
         self._listeners.listener_create_success.value = listeners * blueprint.workers
+        self._clusters.cluster_added.value = len(blueprint.bootstrap.clusters)
+        self._clusters.active_clusters.value = len(blueprint.bootstrap.clusters)
 
     def _measure_memory(self) -> None:
         """Costs a few milliseconds of reading /proc, so it is done for a scrape and not at every tick."""

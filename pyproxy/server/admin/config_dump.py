@@ -48,7 +48,7 @@ def _resource(dumps: list[Data], name: str, mask: str) -> Reply:
         if field is None:
             continue
         if not field.is_repeated:
-            return bad_request(f"{name} is not a repeated field. Use ?mask={name} to get only this field\n", PLAIN)
+            return bad_request(f"{name} is not a repeated field. Use ?mask={name} to get only this field", PLAIN)
         url = f"{_URL}{field.message_type.full_name}"
         elements = [{"@type": url, **element} for element in dump.get(name, [])]
         try:

@@ -24,6 +24,7 @@ async def show_server_info(question: Question) -> Reply:
             "uptime_current_epoch": uptime,
             "uptime_all_epochs": uptime,
             "hot_restart_version": HOT_RESTART_VERSION,
+            "hot_restart_initializing": False,
             "command_line_options": command_line(proxy.blueprint.options, proxy.blueprint.workers),
             "node": node_json(proxy.blueprint.bootstrap.node),
             "build": build_info(),
@@ -46,6 +47,9 @@ def node_json(node: NodeConfig) -> dict[str, Any]:
             "metadata": build_info(),
         },
         "extensions": [],
+        "client_features": [],
+        "listening_addresses": [],
+        "dynamic_parameters": {},
     }
 
 
