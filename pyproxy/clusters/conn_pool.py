@@ -229,6 +229,16 @@ class ConnectionPool:
             connection.close()
         self._idle.clear()
 
+    def close(self) -> None:
+        """All connections end now, and so do the tries on them."""
+        self._draining = True
+        if self.high is not None:
+            self.high.close()
+        for task in list(self._connecting):
+            task.cancel()
+        for connection in list(self._open):
+            connection.abort()
+
     def __repr__(self) -> str:
         return (
             f"<ConnectionPool {self.host.address}: {len(self._open) - len(self._idle)} active, {len(self._idle)} idle, "
