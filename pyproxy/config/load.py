@@ -46,7 +46,7 @@ def load_bootstrap(path: str = "", yaml_overlay: str = "", *, allow_unknown: boo
     """
     if not path and not yaml_overlay:
         raise InvalidConfig([Fault((), "there is no configuration", "--config-path FILE or --config-yaml YAML")])
-    with _without_garbage_collection():
+    with without_garbage_collection():
         texts = []
         if path:
             texts.append(_read(path, BOOTSTRAP, allow_unknown))
@@ -76,8 +76,8 @@ class _Text:
 
 
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """A tree of a million nodes holds no cycles, but the collector would walk it again and again."""
+def without_garbage_collection() -> Iterator[None]:
+    """A configuration of a million nodes holds no cycles, but the collector would walk it again and again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -135,7 +135,7 @@ def _filled(value: Any, source: Source, type_name: str, allow_unknown: bool) -> 
     message = message_class(type_name)()
     filling = Filling(allow_unknown)
     filling.fields(message, value, ())
-    warnings = [Positions([source]).render(Fault(path, "unknown field, passed over")) for path in filling.skipped]
+    warnings = [Positions([source]).render(Fault(path, "unknown, passed over")) for path in filling.skipped]
     return _Text(message, source, filling.faults, warnings)
 
 

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from pyproxy.config.bootstrap import BootstrapConfig
 from pyproxy.config.extensions import Extensions
 from pyproxy.config.invalid import Fault, InvalidConfig, Place, Report, render_path
-from pyproxy.config.load import Loaded, add_faults, load_bootstrap
+from pyproxy.config.load import Loaded, add_faults, load_bootstrap, without_garbage_collection
 from pyproxy.config.positions import Positions
 from pyproxy.config.snapshot import compile_bootstrap
 from pyproxy.filters.builtin import EXTENSIONS
@@ -50,6 +50,11 @@ class ConfigurationError(Exception):
 
 def read_configuration(options: Options) -> Configuration:
     """Load and compile. Raises ConfigurationError with every fault that was found."""
+    with without_garbage_collection():
+        return _read(options)
+
+
+def _read(options: Options) -> Configuration:
     name = options.config_path or ("--config-yaml" if options.config_yaml else "the command line")
     try:
         loaded = load_bootstrap(options.config_path, options.config_yaml, allow_unknown=options.allows_unknown_fields)

@@ -155,7 +155,7 @@ def test_unknown_fields_are_passed_over_with_a_warning_where_that_is_allowed(tmp
     assert len(load_bootstrap(path).faults) == 1
     loaded = load_bootstrap(path, allow_unknown=True)
     assert loaded.faults == []
-    assert loaded.warnings == [f"{path}:2:2: node.foo: unknown field, passed over"]
+    assert loaded.warnings == [f"{path}:2:2: node.foo: unknown, passed over"]
 
 
 def test_only_the_first_yaml_document_is_read_and_that_is_said(tmp_path: Path) -> None:
