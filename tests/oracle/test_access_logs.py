@@ -336,8 +336,6 @@ FILTERS = [
     ),
     filtered("runtime-none", {"runtime_filter": {"runtime_key": "oracle.none", "percent_sampled": {"numerator": 0}}}),
     filtered("runtime-all", {"runtime_filter": {"runtime_key": "oracle.all", "percent_sampled": {"numerator": 100}}}),
-    filtered("log-type", {"log_type_filter": {"types": ["DownstreamEnd"]}}),
-    filtered("log-type-excluded", {"log_type_filter": {"types": ["DownstreamEnd"], "exclude": True}}),
 ]
 
 SINKS = [
@@ -382,26 +380,6 @@ SINKS = [
         send=in_turn(get("/1"), get("/2")),
         status=(200, 200),
         files=["run-on.log"],
-    ),
-    Case(
-        id="at-the-start-too",
-        hcm={
-            "access_log": [
-                file_log(
-                    "start.log",
-                    log_format={
-                        "text_format_source": {
-                            "inline_string": "%ACCESS_LOG_TYPE% %REQ(:path)% %RESPONSE_CODE% %ROUTE_NAME%\n"
-                        }
-                    },
-                )
-            ],
-            "access_log_options": {"flush_access_log_on_new_request": True},
-        },
-        send=[get("/1")],
-        status=200,
-        logs=2,
-        files=["start.log"],
     ),
 ]
 

@@ -10,9 +10,6 @@ from tests.support.downstream import AwaitReply, Wait
 from tests.support.upstream import OK, AwaitBody, Close, Pause, Send, raw, reply
 
 BIG = bytes(range(256)) * 1200  # more than any buffer that is filled in one read
-PRESERVE_CASE = (
-    "type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"
-)
 HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 TRAILERS_ON = {"http_protocol_options": {"enable_trailers": True}}
@@ -420,22 +417,6 @@ HEADER_CASE = [
         hcm={"http_protocol_options": {"header_key_format": {"proper_case_words": {}}}},
         send=[get("/", "x-mixed-case: 1")],
         upstream=[reply("200 OK", b"ok", "x-upstream-header: 1", "etag: x")],
-        status=200,
-    ),
-    Case(
-        id="case-preserved",
-        hcm={
-            "http_protocol_options": {
-                "header_key_format": {
-                    "stateful_formatter": {
-                        "name": "preserve_case",
-                        "typed_config": {"@type": PRESERVE_CASE},
-                    }
-                }
-            }
-        },
-        send=[get("/", "X-Mixed-Case: 1", "ALL-CAPS: 2")],
-        upstream=[reply("200 OK", b"ok", "X-Upstream-Header: 1", "ETAG: x")],
         status=200,
     ),
     Case(
