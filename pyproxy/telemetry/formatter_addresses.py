@@ -102,8 +102,6 @@ def without_port(whole: str) -> str:
 # The upstream host
 
 _HOST_NAME: Final = "upstream.host_name or upstream.host_address"
-_HOSTS: Final = "info.hosts_attempted"
-_HOST_NAMES: Final = "(info.host_names_attempted or info.hosts_attempted)"
 
 
 def host_name_without_port(operator: Operator, scope: Scope) -> Expression:
@@ -112,11 +110,19 @@ def host_name_without_port(operator: Operator, scope: Scope) -> Expression:
 
 def hosts_attempted(operator: Operator, scope: Scope) -> Expression:
     """`UPSTREAM_HOSTS_ATTEMPTED`, `UPSTREAM_HOST_NAMES_ATTEMPTED`, each also `_WITHOUT_PORT`."""
-    listed = _HOST_NAMES if "NAMES" in operator.name else _HOSTS
-    join = scope.bind(",".join)
-    if operator.name.endswith("_WITHOUT_PORT"):
-        return text(f"{join}(map({scope.bind(without_port)}, {listed}))")
-    return text(f"{join}({listed})")
+    names = "NAMES" in operator.name
+    bare = operator.name.endswith("_WITHOUT_PORT")
+
+    def attempted(request: Request, response: Response | None) -> str:
+        info = request.info
+        listed = info.host_names_attempted if names else ()
+        listed = listed or info.hosts_attempted
+        if not listed and info.upstream.local[0]:
+            # The first host is the only one: nobody had to keep a list.
+            listed = ((info.upstream.host_name if names else "") or info.upstream.host_address,)
+        return ",".join(map(without_port, listed) if bare else listed)
+
+    return call(scope, attempted, Kind.TEXT, Unset.EMPTY)
 
 
 def connection_ids_attempted(operator: Operator, scope: Scope) -> Expression:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ def _metadata_of(source: str, argument: str, scope: Scope) -> Expression:
     path = _SOURCES.get(source)
     if path is None:
         return nothing()
-    read = attrgetter(path)
+    read: Callable[[Request], Any] = _of_virtual_host if source == "VIRTUAL_HOST" else attrgetter(path)
     keys = argument.split(":")
 
     def value(request: Request, response: Response | None) -> Any:
@@ -57,6 +57,12 @@ def _metadata_of(source: str, argument: str, scope: Scope) -> Expression:
         return found
 
     return call(scope, value, Kind.VALUE)
+
+
+def _of_virtual_host(request: Request) -> Any:
+    # The route knows it, so that a request need not carry it.
+    found = request.info.virtual_host_metadata
+    return found if found is not None or request.route is None else request.route.virtual_host_metadata
 
 
 def filter_state(operator: Operator, scope: Scope) -> Expression:

@@ -78,6 +78,12 @@ def _local_reply_body(operator: Operator, scope: Scope) -> Expression:
     return Expression(Kind.BYTES, "info.local_reply_body")
 
 
+def _stream_id(operator: Operator, scope: Scope) -> Expression:
+    # The request id, unless something gave the stream another one.
+    request_id = f"first({scope.bind(b'x-request-id')})"
+    return Expression(Kind.BYTES, f"info.stream_id.encode() if info.stream_id else {request_id}", Unset.NONE)
+
+
 def _close_type(operator: Operator, scope: Scope) -> Expression:
     return text(f"upstream.close_type if upstream.host_address else {scope.bind('')}")
 
@@ -97,7 +103,6 @@ _TEXTS: Final[dict[str, str]] = {
     "DOWNSTREAM_LOCAL_CLOSE_REASON": "connection.local_close_reason",
     "CONNECTION_TERMINATION_DETAILS": "connection.termination_details",
     "FILTER_CHAIN_NAME": "connection.filter_chain_name",
-    "STREAM_ID": "info.stream_id",
     "TRACE_ID": "info.trace_id",
     "SPAN_ID": "info.span_id",
 }
@@ -171,6 +176,7 @@ _WRITERS: Final[dict[str, Callable[[Operator, Scope], Expression]]] = {
     "ENVIRONMENT": _environment,
     "HOSTNAME": _hostname,
     "UNIQUE_ID": _unique_id,
+    "STREAM_ID": _stream_id,
     "ACCESS_LOG_TYPE": lambda _, scope: constant(scope, "DownstreamEnd"),
     "CUSTOM_FLAGS": lambda _, scope: constant(scope, ""),
 }

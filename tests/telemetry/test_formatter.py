@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import ClassVar
 
 import pytest
 
@@ -198,6 +199,32 @@ def test_a_host_that_refused_has_an_address_but_no_connection() -> None:
     assert build_formatter(parse_format(text))(request, response) == (
         "127.0.0.1:1 - - delayed_connect_error:_Connection_refused"
     )
+
+
+def test_what_need_not_be_written_down() -> None:
+    request, response = forwarded()
+    request.info.stream_id = ""
+    request.info.hosts_attempted = ()
+    request.headers.add(b"x-request-id", b"id-2")
+    text = "%STREAM_ID% %UPSTREAM_HOSTS_ATTEMPTED% %UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT%"
+    formatter = build_formatter(parse_format(text))
+    assert formatter(request, response) == "id-2 127.0.0.1:9000 127.0.0.1"
+    request.info.upstream.host_name = "localhost"
+    assert formatter(request, response) == "id-2 127.0.0.1:9000 localhost"
+    assert formatter(*unread()) == "- - -"
+
+
+def test_metadata_of_the_virtual_host() -> None:
+    class Route:
+        virtual_host_metadata: ClassVar = {"ns": {"k": "of the route"}}
+
+    request, response = forwarded()
+    formatter = build_formatter(parse_format("%METADATA(VIRTUAL_HOST:ns:k)%"))
+    assert formatter(request, response) == "-"
+    request.route = Route()
+    assert formatter(request, response) == "of the route"
+    request.info.virtual_host_metadata = {"ns": {"k": "of the stream"}}
+    assert formatter(request, response) == "of the stream"
 
 
 def test_addresses_of_other_kinds() -> None:
