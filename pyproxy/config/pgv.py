@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from pyproxy.config.any_message import unpack_at
 from pyproxy.config.descriptors import UnknownType, class_of_url
 from pyproxy.config.invalid import Fault, InvalidConfig, Path
-from pyproxy.config.pgv_rules import Test, any_duration, duration_seconds, option, rules_of, tests
+from pyproxy.config.pgv_rules import Test, any_duration, compile_rules, duration_seconds, option, rules_of
 
 Check = Callable[[Any, Path, "Run"], None]
 _ANY, _DURATION = "google.protobuf.Any", "google.protobuf.Duration"
@@ -150,7 +150,7 @@ def _needed(one: FieldDescriptor, rules: Any) -> str | None:
         return _at_least(rules.map.min_pairs, "entry", "entries")
     if one.has_presence or kind is None or getattr(getattr(rules, kind), "ignore_empty", False):
         return None
-    return next((expected for test in tests(rules, one) if (expected := test(one.default_value))), None)
+    return next((expected for test in compile_rules(rules, one) if (expected := test(one.default_value))), None)
 
 
 def _at_least(least: int, one: str, many: str) -> str | None:
@@ -175,7 +175,7 @@ def _refuse(value: Any, path: Path, run: Run) -> None:
 
 def _value_check(one: FieldDescriptor, rules: Any) -> Check | None:
     """The check of one value: the field's, an element's or a map's."""
-    known = tests(rules, one) if rules is not None else []
+    known = compile_rules(rules, one) if rules is not None else []
     kind = one.message_type
     if kind is None:
         return _test_all(known, _shown(one)) if known else None

@@ -61,7 +61,7 @@ def rules_of(field: FieldDescriptor) -> Any:
     return option(field, "Field", "validate.rules")
 
 
-def tests(rules: Any, field: FieldDescriptor) -> list[Test]:
+def compile_rules(rules: Any, field: FieldDescriptor) -> list[Test]:
     """The tests of one value: the field's, or one element's of a repeated field."""
     kind = rules.WhichOneof("type")
     if kind is None:

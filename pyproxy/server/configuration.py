@@ -9,7 +9,6 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.message import Message
 
 from pyproxy.config.bootstrap import BootstrapConfig
 from pyproxy.config.extensions import Extensions
@@ -27,7 +26,7 @@ log = logging.getLogger("pyproxy.config.load")
 class Configuration:
     """What the proxy was told to do: the bootstrap as protobuf, as values, and what of it is not honoured."""
 
-    message: Message
+    message: Any
     bootstrap: BootstrapConfig
     report: Report
     positions: Positions
