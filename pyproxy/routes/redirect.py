@@ -79,7 +79,7 @@ def _authority(request: Request, new_scheme: bytes, new_port: bytes) -> bytes:
 def _build_path(match: RouteMatch, action: RedirectAction) -> NewPath:
     """From the path of the request, with its query, to that of the Location."""
     if action.path:
-        fixed = action.path.encode()
+        fixed = _rooted(action.path.encode())
         keep_query = not action.strip_query and b"?" not in fixed
 
         def fixed_path(path: bytes) -> bytes:
@@ -88,8 +88,15 @@ def _build_path(match: RouteMatch, action: RedirectAction) -> NewPath:
 
         return fixed_path
     change = build_new_path(match, PathRewrite(prefix=action.prefix_rewrite, regex=action.regex_rewrite))
-    if not action.strip_query:
-        return (lambda path: path) if change is None else (lambda path: change(path) or path)
-    if change is None:
-        return lambda path: path.partition(b"?")[0]
-    return lambda path: (change(bare) or bare) if (bare := path.partition(b"?")[0]) else bare
+    strip_query = action.strip_query
+
+    def changed_path(path: bytes) -> bytes:
+        if change is not None:
+            path = _rooted(change(path) or path)
+        return path.partition(b"?")[0] if strip_query else path
+
+    return changed_path
+
+
+def _rooted(path: bytes) -> bytes:
+    return path if path.startswith(b"/") else b"/" + path

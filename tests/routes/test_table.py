@@ -2,59 +2,20 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyproxy.config.matchers import Fraction, HeaderMatch, QueryMatch, StringKind, StringMatch
+from pyproxy.config.matchers import HeaderMatch, QueryMatch, StringKind, StringMatch
 from pyproxy.config.route import (
-    DirectResponseAction,
-    ForwardAction,
-    PathKind,
     RouteConfig,
     RouteMatch,
     RouteTableConfig,
     VirtualHostConfig,
 )
-from pyproxy.config.runtime_values import RuntimeValues
-from pyproxy.http.message import Headers, Request
-from pyproxy.routes import path_cache
-from pyproxy.routes.table import RouteTable
 from tests.http.requests import make_request
 from tests.routes import naive
-
-OK = DirectResponseAction(200)
-
-
-def make_table(config: RouteTableConfig, seed: int = 1) -> RouteTable:
-    return RouteTable(config, RuntimeValues(), random.Random(seed), lambda name: True)
-
-
-def one_host(*matches: RouteMatch) -> RouteTable:
-    routes = tuple(RouteConfig(match, OK, str(place)) for place, match in enumerate(matches))
-    return make_table(RouteTableConfig(virtual_hosts=(VirtualHostConfig("v", ("*",), routes),)))
-
-
-def hosts(*named: tuple[str, Sequence[str]], **fields: object) -> RouteTable:
-    config = RouteTableConfig(
-        virtual_hosts=tuple(
-            VirtualHostConfig(name, tuple(domains), (RouteConfig(RouteMatch(PathKind.PREFIX, "/"), OK, name),))
-            for name, domains in named
-        ),
-        **fields,  # type: ignore[arg-type]
-    )
-    return make_table(config)
-
-
-def name_of(table: RouteTable, request: Request) -> str | None:
-    route = table.match(request)
-    return None if route is None else route.name
-
-
-P, E, S, R, T = PathKind.PREFIX, PathKind.EXACT, PathKind.SEPARATED_PREFIX, PathKind.REGEX, PathKind.TEMPLATE
+from tests.routes.live import OK, E, P, R, S, T, hosts, make_table, name_of, one_host
 
 
 @pytest.mark.parametrize(
@@ -123,60 +84,6 @@ def test_a_condition_that_fails_leaves_the_request_to_the_next_route() -> None:
         assert name_of(table, request) == name
 
 
-FIVE = ["k=v", "k=v&k=w", "a=1&k=v", "&&k=v", "k=v&"]
-
-
-@pytest.mark.parametrize(
-    ("match", "fits"),
-    [
-        (QueryMatch("k", StringMatch(StringKind.EXACT, "v")), FIVE),
-        (QueryMatch("k", StringMatch(StringKind.EXACT, "a b")), []),
-        (QueryMatch("k", StringMatch(StringKind.EXACT, "a%20b")), ["k=a%20b"]),
-        (QueryMatch("k", StringMatch(StringKind.EXACT, "")), ["k", "k="]),
-        (QueryMatch("k", StringMatch(StringKind.EXACT, "a=b")), ["k=a=b"]),
-        (QueryMatch("k", StringMatch(StringKind.EXACT, "v?x")), ["k=v?x"]),
-        (
-            QueryMatch("k", StringMatch(StringKind.EXACT, "V", ignore_case=True)),
-            ["k=v", "k=v&k=w", "a=1&k=v", "&&k=v", "k=v&"],
-        ),
-        (QueryMatch("k%20k"), ["k%20k=1"]),
-        (QueryMatch("k", present=False), ["", "K=v", "k%20k=1", "%6B=v", "k;k=v", "a?k=v", "=v"]),
-    ],
-)
-def test_query_parameters(match: QueryMatch, fits: list[str]) -> None:
-    table = one_host(RouteMatch(P, "/", query=(match,)))
-    queries = [
-        *("", "k", "k=", "k=v", "k=w&k=v", "k=v&k=w", "a=1&k=v", "&&k=v", "k=a%20b", "k=a+b", "K=v", "k%20k=1"),
-        *("%6B=v", "k=v?x", "k=a=b", "k=a%3Db", "k;k=v", "a?k=v", "=v", "k=v&"),
-    ]
-    assert [query for query in queries if table.match(make_request(f"/?{query}")) is not None] == fits
-
-
-def test_domains() -> None:
-    table = hosts(
-        ("exact", ["Foo.com", "foo.com:8080"]),
-        ("suffix", ["*.foo.com", "*-bar.foo.com"]),
-        ("suffix2", ["*.com", "*a.foo.com"]),
-        ("prefix", ["foo.*", "foo.b*", "foo.bar.*"]),
-        ("prefix2", ["x*", "pp.*"]),
-        ("port", ["ported:80", "[::1]", "*.w.com:80"]),
-        ("any", ["*"]),
-    )
-    expected = {
-        "exact": "foo.com FOO.com foo.com:8080",
-        "suffix": "a.foo.com A.FOO.COM x-bar.foo.com -bar.foo.com",
-        "suffix2": ".foo.com z.com za.foo.com a.w.com",
-        "prefix": "foo.com:80 foo.x foo.b foo.ba foo.bar.z foo.bar. foo.bar foo.com.",
-        "prefix2": "xx pp.x pp.x:80",
-        "port": "ported:80 [::1] a.w.com:80",
-        "any": "foo. x ported ported:81 [::1]:80 nope a.b.foo.com:1 a,b",
-    }
-    for _ in range(2):  # also from memory
-        for name, authorities in expected.items():
-            for authority in authorities.split():
-                assert name_of(table, make_request(authority=authority)) == name, authority
-
-
 def test_ports_are_ignored_when_told_to() -> None:
     table = hosts(
         ("exact", ["foo.com"]), ("suffix", ["*.foo.com"]), ("ip6", ["[::1]"]), ("any", ["*"]), ignore_port=True
@@ -203,69 +110,6 @@ def test_a_header_in_place_of_the_host() -> None:
     assert name_of(table, make_request("/", (b"x-host", b"ONE"), authority="two")) == "one"
     assert name_of(table, make_request("/", (b"x-host", b"three"), authority="one")) == "any"
     assert table.match(make_request(authority="one")) is None
-
-
-def test_fractions_are_kept_and_stay_the_same_for_a_request() -> None:
-    table = one_host(RouteMatch(P, "/", fraction=Fraction(25, 100)), RouteMatch(P, "/"))
-    requests = [make_request() for _ in range(4000)]
-    names = [name_of(table, request) for request in requests]
-    assert 0.2 < names.count("0") / len(names) < 0.3
-    assert [name_of(table, request) for request in requests] == names
-    assert name_of(one_host(RouteMatch(P, "/", fraction=Fraction(0, 100))), make_request()) is None
-    assert name_of(one_host(RouteMatch(P, "/", fraction=Fraction(100, 100))), make_request()) == "0"
-
-
-def test_grpc_only() -> None:
-    table = one_host(RouteMatch(P, "/", grpc_only=True))
-    for content_type, fits in [
-        (b"application/grpc", True),
-        (b"application/grpc+proto", True),
-        (b"application/grpc-web", False),
-        (b"application/json", False),
-    ]:
-        assert (table.match(make_request("/", (b"content-type", content_type))) is not None) is fits
-
-
-def test_connect_matches_connect_only() -> None:
-    table = one_host(RouteMatch(PathKind.CONNECT, ""), RouteMatch(P, "/"))
-    assert name_of(table, make_request("h:443", method=b"CONNECT")) == "0"
-    assert name_of(table, make_request("/")) == "1"
-
-
-def test_a_virtual_host_that_requires_tls_redirects_before_it_routes() -> None:
-    routes = (RouteConfig(RouteMatch(P, "/a"), ForwardAction("up"), "a"),)
-    for require, internal, redirected in [
-        ("ALL", False, True),
-        ("ALL", True, True),
-        ("EXTERNAL_ONLY", False, True),
-        ("EXTERNAL_ONLY", True, False),
-        ("NONE", False, False),
-    ]:
-        table = make_table(
-            RouteTableConfig(virtual_hosts=(VirtualHostConfig("v", ("*",), routes, require_tls=require),))
-        )
-        request = make_request("/a?q", (b"x-forwarded-proto", b"http"), authority="tls.h:80")
-        request.info.internal = internal
-        route = table.match(request)
-        assert route is not None
-        if not redirected:
-            assert route.name == "a"
-            continue
-        assert route.name == ""
-        assert route.answer is not None
-        response = route.answer(request)
-        assert (response.status, response.headers) == (301, Headers([(b"location", b"https://tls.h:80/a?q")]))
-        assert name_of(table, make_request("/a", (b"x-forwarded-proto", b"https"))) == "a"
-
-
-def test_memory_for_paths_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(path_cache, "MAX_ENTRIES", 100)
-    table = hosts(("one", ["one"]), ("two", ["two"]))
-    for number in range(1000):
-        assert table.match(make_request(f"/{number}?{number}", authority="one" if number % 3 else "two")) is not None
-        assert table.match(make_request("/" + "x" * 300 + str(number), authority="one")) is not None
-        assert sum(len(host.cache) for host in table.virtual_hosts) <= 100
-    assert sum(len(host.cache) for host in table.virtual_hosts) > 0
 
 
 # The compiled table against the naive one
