@@ -9,7 +9,6 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-
 from pyproxy.config.bootstrap import BootstrapConfig
 from pyproxy.config.extensions import Extensions
 from pyproxy.config.invalid import Fault, InvalidConfig, Place, Report, render_path
