@@ -6,7 +6,7 @@ Envoy: envoy.config.endpoint.v3.ClusterLoadAssignment.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Final
 
 from pyproxy.config.address import AddressConfig, compile_address
@@ -51,24 +51,37 @@ def _locality(view: View, *, names: bool) -> tuple[EndpointConfig, ...]:
     place = view.child("locality")
     region, zone, sub_zone = ("", "", "") if place is None else (place.text(f) for f in ("region", "zone", "sub_zone"))
 
-    def endpoint(entry: View) -> EndpointConfig:
-        return replace(_endpoint(entry, names=names), region=region, zone=zone, sub_zone=sub_zone)
-
-    return view.each("lb_endpoints", endpoint)
+    compiler = _Locality(region, zone, sub_zone, _priority(view), names)
+    return view.each("lb_endpoints", compiler.endpoint)
 
 
-def _endpoint(view: View, *, names: bool) -> EndpointConfig:
-    if view.oneof("host_identifier") != "endpoint":
-        view.fail("endpoint", "is required")
-    endpoint = view.need("endpoint")
-    weight = view.wrapped("load_balancing_weight")
-    return EndpointConfig(
-        address=_address(endpoint.need("address"), names=names),
-        hostname=endpoint.text("hostname"),
-        weight=1 if weight is None else weight,
-        healthy=view.enum("health_status") not in _UNHEALTHY,
-        metadata=compile_metadata(view),
-    )
+@dataclass(slots=True)
+class _Locality:
+    """What the hosts of one locality share."""
+
+    region: str
+    zone: str
+    sub_zone: str
+    priority: int
+    names: bool
+
+    def endpoint(self, view: View) -> EndpointConfig:
+        """An `LbEndpoint`."""
+        if view.oneof("host_identifier") != "endpoint":
+            view.fail("endpoint", "is required")
+        endpoint = view.need("endpoint")
+        weight = view.wrapped("load_balancing_weight")
+        return EndpointConfig(
+            address=_address(endpoint.need("address"), names=self.names),
+            hostname=endpoint.text("hostname"),
+            weight=1 if weight is None else weight,
+            healthy=view.enum("health_status") not in _UNHEALTHY,
+            priority=self.priority,
+            region=self.region,
+            zone=self.zone,
+            sub_zone=self.sub_zone,
+            metadata=compile_metadata(view),
+        )
 
 
 def _address(view: View, *, names: bool) -> AddressConfig:

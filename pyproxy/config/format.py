@@ -8,6 +8,7 @@ and refuses what Envoy 1.40 takes and refuses.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,8 +86,9 @@ _LEGACY_METADATA = re.compile(r"%(UPSTREAM|DYNAMIC)_METADATA\(\[(.*?)\]\)%")
 _LEGACY_STATE = re.compile(r"%PER_REQUEST_STATE\((.*?)\)%")
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_format(text: str, *, omit_empty: bool = False) -> Format:
-    """A format string as a value. Raises BadFormat."""
+    """A format string as a value; equal ones share it. Raises BadFormat."""
     parts: list[str | Operator] = []
     literal = ""
     at = 0
@@ -115,6 +117,7 @@ def parse_format(text: str, *, omit_empty: bool = False) -> Format:
     return Format(tuple(parts), omit_empty)
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_header_format(text: str) -> Format:
     """The value of a header to add: a format string that may also use the older notations of header values."""
     text = _LEGACY_METADATA.sub(_metadata_path, text)

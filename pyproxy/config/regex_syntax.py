@@ -7,6 +7,7 @@ this tree. Syntax: https://github.com/google/re2/wiki/Syntax; checked against En
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -116,9 +117,10 @@ def parse(pattern: str) -> tuple[Node, int]:
     tree = parser.choice(_Flags(), 0)
     if parser.at < len(pattern):
         raise BadRegex(f"unexpected ): {pattern}")
-    if _leaves(tree) > MAX_LEAVES:
-        raise BadRegex("it is too large once its repetitions are written out", f"at most {MAX_LEAVES} characters")
-    _check_repeats(tree, MAX_REPEAT)
+    if "{" in pattern or len(pattern) > MAX_LEAVES:
+        if _leaves(tree) > MAX_LEAVES:
+            raise BadRegex("it is too large once its repetitions are written out", f"at most {MAX_LEAVES} characters")
+        _check_repeats(tree, MAX_REPEAT)
     return tree, parser.groups
 
 
@@ -431,7 +433,17 @@ class _Parser:
 
 
 def _literal(code: int, flags: _Flags) -> Chars:
-    return Chars(_class(((code, code),), flags))
+    return _one_of_cases(code) if flags.fold_case else _one(code)
+
+
+@functools.lru_cache(maxsize=512)
+def _one(code: int) -> Chars:
+    return Chars(((code, code),))
+
+
+@functools.lru_cache(maxsize=512)
+def _one_of_cases(code: int) -> Chars:
+    return Chars(fold(((code, code),)))
 
 
 def _class(ranges: Ranges, flags: _Flags, *, inverted: bool = False) -> Ranges:

@@ -42,6 +42,20 @@ _REDIRECTS: Final = {
 }
 _Weighted = tuple[tuple[WeightedCluster, ...], str, bytes]
 _NOT_WEIGHTED: Final[_Weighted] = ((), "", b"")
+_SAME_PATH: Final = PathRewrite()
+_SAME_HOST: Final = HostRewrite()
+_Durations = tuple[float | None, float | None, float]
+_NO_DURATIONS: Final[_Durations] = (None, None, 0.0)
+_DURATIONS: Final = frozenset(("max_stream_duration", "max_grpc_timeout", "grpc_timeout_offset"))
+_HOST_REWRITES: Final = frozenset(
+    (
+        "host_rewrite_literal",
+        "auto_host_rewrite",
+        "host_rewrite_header",
+        "host_rewrite_path_regex",
+        "append_x_forwarded_host",
+    )
+)
 _Upgrades = tuple[frozenset[bytes], frozenset[bytes]]
 _NO_UPGRADES: Final[_Upgrades] = (frozenset(), frozenset())
 _CLUSTER_KINDS: Final = ("cluster", "cluster_header", "weighted_clusters")
@@ -56,11 +70,22 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
     report = view.report
     if validate:
         context.check_mirrors(view)
-    weighted, prefix, header = part(report, _NOT_WEIGHTED, lambda: _weighted(view, context, validate=validate))
+    # Tables have thousands of actions, and most set two or three of fifty fields: the groups that are absent are not
+    # looked at, and what stands for them is shared.
+    present = {field.name for field, _ in view.message.ListFields()}
+    weighted, prefix, header = _NOT_WEIGHTED
+    if "weighted_clusters" in present:
+        weighted, prefix, header = part(report, _NOT_WEIGHTED, lambda: _weighted(view, context, validate=validate))
+    path_rewrite, host_rewrite, upgrades = _SAME_PATH, _SAME_HOST, _NO_UPGRADES
+    if not present.isdisjoint(_PATH_REWRITES):
+        path_rewrite = part(report, _SAME_PATH, lambda: _path_rewrite(view, match))
+    if not present.isdisjoint(_HOST_REWRITES):
+        host_rewrite = part(report, _SAME_HOST, lambda: _host_rewrite(view))
+    if "upgrade_configs" in present:
+        upgrades = part(report, _NO_UPGRADES, lambda: _upgrades(view))
+    longest, grpc_most, grpc_offset = _durations(view) if not present.isdisjoint(_DURATIONS) else _NO_DURATIONS
     timeout = view.seconds("timeout")
-    longest, grpc_most, grpc_offset = _durations(view)
     retry = view.child("retry_policy")
-    upgrades, upgrades_off = part(report, _NO_UPGRADES, lambda: _upgrades(view))
     return ForwardAction(
         cluster=part(report, "", lambda: _cluster(view, context, validate=validate)),
         cluster_header=view.text("cluster_header").lower().encode(),
@@ -69,15 +94,15 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
         weighted_runtime_prefix=prefix,
         weighted_random_header=header,
         cluster_not_found_status=_status(view, "cluster_not_found_response_code", _NOT_FOUND),
-        path_rewrite=part(report, PathRewrite(), lambda: _path_rewrite(view, match)),
-        host_rewrite=part(report, HostRewrite(), lambda: _host_rewrite(view)),
+        path_rewrite=path_rewrite,
+        host_rewrite=host_rewrite,
         timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
         idle_timeout=view.seconds("idle_timeout"),
         max_stream_duration=longest,
         retry_policy=None if retry is None else part(report, None, lambda: compile_retry_policy(retry)),
         priority_high=view.enum("priority") == "HIGH",
-        upgrade_types=upgrades,
-        upgrades_off=upgrades_off,
+        upgrade_types=upgrades[0],
+        upgrades_off=upgrades[1],
         max_grpc_timeout=grpc_most,
         grpc_timeout_offset=grpc_offset,
     )
@@ -229,7 +254,7 @@ def _host_rewrite(view: View) -> HostRewrite:
 # The rest
 
 
-def _durations(view: View) -> tuple[float | None, float | None, float]:
+def _durations(view: View) -> _Durations:
     """`max_stream_duration`, `max_grpc_timeout` and `grpc_timeout_offset`, in the new form or the deprecated one."""
     old_most, old_offset = view.seconds("max_grpc_timeout"), view.seconds("grpc_timeout_offset")
     durations = view.child("max_stream_duration")

@@ -5,6 +5,10 @@ Compiling is pure. Its verdict is all there is: what comes out of here can be bu
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from google.protobuf.message import Message
 
 from pyproxy.config import unsupported
@@ -20,13 +24,24 @@ def compile_bootstrap(message: Message, report: Report, extensions: Extensions) 
 
     `report` gets the fields that are not honoured, also where there are faults.
     """
-    view = View(message, (), report)
-    context = CompileContext(extensions, cluster_names(message))
-    with report.isolate():
-        config = compile_bootstrap_view(view, context)
-    report.unhonoured.extend(_beside_faults(unsupported.collect(view), report.faults))
+    with _without_garbage_collection(), report.isolate():
+        view = View(message, (), report)
+        config = compile_bootstrap_view(view, CompileContext(extensions, cluster_names(message)))
+        report.unhonoured.extend(_beside_faults(unsupported.collect(view), report.faults))
     report.raise_if_faulty()
     return config
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Views and values hold no cycles, but the collector would walk them again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _beside_faults(unhonoured: list[Unhonoured], faults: list[Fault]) -> list[Unhonoured]:
