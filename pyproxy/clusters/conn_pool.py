@@ -45,6 +45,7 @@ class ConnectionPool:
         "host",
         "limits",
         "options",
+        "rq_total",
     )
 
     def __init__(
@@ -70,6 +71,7 @@ class ConnectionPool:
         self.high: ConnectionPool | None = None
         """The connections for requests of high priority, which have limits of their own."""
         self.options = options = cluster.config.http
+        self.rq_total = cluster.stats.upstream_rq_total
         limited = options.max_requests_per_connection or options.max_connection_duration
         self._worn_out = self._is_worn_out if limited else None
         self._codec = CodecOptions(
@@ -86,15 +88,10 @@ class ConnectionPool:
                 return
         limits = self.limits
         if not limits.try_acquire_pending():
-            raise ProxyError(
-                ResponseFlag.UPSTREAM_OVERFLOW,
-                Source.LOCAL,
-                503,
-                "upstream_reset_before_response_started{overflow}",
-                body=b"upstream connect error or disconnect/reset before headers. reset reason: overflow",
-                headers=((b"x-envoy-overloaded", b"true"),),
-            )
+            self.cluster.stats.upstream_rq_pending_overflow.value += 1
+            raise overflow()
         self._pending.append(attempt)
+        self.host.rq_pending_active += 1
         self.cluster.stats.upstream_rq_pending_total.value += 1
         self._connect_if_allowed()
 
@@ -114,6 +111,7 @@ class ConnectionPool:
     async def _connect(self) -> None:
         stats, host = self.cluster.stats, self.host
         stats.upstream_cx_total.value += 1
+        stats.upstream_cx_http1_total.value += 1
         host.cx_total += 1
         started = clock.monotonic()
         timer = self._loop.call_later(self.cluster.config.connect_timeout, _cancel(asyncio.current_task()))
@@ -125,14 +123,17 @@ class ConnectionPool:
             self.limits.release_connection()
             host.cx_connect_fail += 1
             stats.upstream_cx_connect_fail.value += 1
+            stats.upstream_cx_destroy.value += 1
             if isinstance(error, asyncio.CancelledError):
                 stats.upstream_cx_connect_timeout.value += 1
+                stats.upstream_cx_destroy_local.value += 1
+            else:
+                stats.upstream_cx_destroy_remote.value += 1
             self._connect_failed(error)
             return
         finally:
             timer.cancel()
         clock.tick()
-        stats.upstream_cx_http1_total.value += 1
         stats.upstream_cx_active.value += 1
         stats.upstream_cx_connect_ms.record(int((clock.monotonic() - started) * 1000))
         host.cx_active += 1
@@ -156,7 +157,8 @@ class ConnectionPool:
         pending, self._pending = self._pending, deque()
         failure = _connect_failure(error)
         for attempt in pending:
-            self.limits.release_pending()
+            self._leave_queue()
+            self.cluster.stats.upstream_rq_pending_failure_eject.value += 1
             attempt.info.transport_failure_reason = _reason(error)
             attempt.connection_failed(failure)
         self._cork.pull()
@@ -167,7 +169,7 @@ class ConnectionPool:
             return
         if self._pending:
             attempt = self._pending.popleft()
-            self.limits.release_pending()
+            self._leave_queue()
             connection.start(attempt)
         elif self._draining:
             connection.close()
@@ -202,7 +204,11 @@ class ConnectionPool:
             self._pending.remove(attempt)
         except ValueError:
             return
+        self._leave_queue()
+
+    def _leave_queue(self) -> None:
         self.limits.release_pending()
+        self.host.rq_pending_active -= 1
 
     def connection_closed(self, connection: H1Upstream) -> None:
         if connection not in self._open:
@@ -216,6 +222,16 @@ class ConnectionPool:
         stats = self.cluster.stats
         stats.upstream_cx_active.value -= 1
         stats.upstream_cx_destroy.value += 1
+        if connection.busy:
+            stats.upstream_cx_destroy_with_active_rq.value += 1
+        if connection.closed_by_us:
+            stats.upstream_cx_destroy_local.value += 1
+            if connection.busy:
+                stats.upstream_cx_destroy_local_with_active_rq.value += 1
+        else:
+            stats.upstream_cx_destroy_remote.value += 1
+            if connection.busy:
+                stats.upstream_cx_destroy_remote_with_active_rq.value += 1
         self.host.cx_active -= 1
         if self._pending:
             self._connect_if_allowed()
@@ -244,6 +260,18 @@ class ConnectionPool:
             f"<ConnectionPool {self.host.address}: {len(self._open) - len(self._idle)} active, {len(self._idle)} idle, "
             f"{len(self._connecting)} connecting, {len(self._pending)} waiting>"
         )
+
+
+def overflow() -> ProxyError:
+    """A circuit breaker is open."""
+    return ProxyError(
+        ResponseFlag.UPSTREAM_OVERFLOW,
+        Source.LOCAL,
+        503,
+        "upstream_reset_before_response_started{overflow}",
+        body=b"upstream connect error or disconnect/reset before headers. reset reason: overflow",
+        headers=((b"x-envoy-overloaded", b"true"),),
+    )
 
 
 def _cancel(task: asyncio.Task[Any] | None) -> Any:

@@ -113,9 +113,9 @@ class Try(Waiter):
         pool.limits.requests -= 1
         response = self.response
         if response is not None:
-            pool.cluster.count_response(host, response.status, self.info)
+            pool.cluster.count_response(host, response.status, self.info, internal=self.request.info.internal)
         elif self.error is not None:
-            pool.cluster.count_failure(host, self.error)
+            pool.cluster.count_failure(host, self.error, internal=self.request.info.internal)
 
 
 class H1Upstream(Connection):
@@ -129,6 +129,8 @@ class H1Upstream(Connection):
         "_proper_case",
         "_request_ended",
         "_try",
+        "busy",
+        "closed_by_us",
         "connection_id",
         "created",
         "idle_since",
@@ -152,6 +154,9 @@ class H1Upstream(Connection):
         self.idle_since = 0.0
         self.local_address: Peer = ("", 0)
         self.requests = 0
+        self.busy = False
+        """It carried a request when it ended."""
+        self.closed_by_us = False
 
     def on_open(self) -> None:
         self.local_address = self.local()
@@ -165,6 +170,9 @@ class H1Upstream(Connection):
         attempt.connection = self
         attempt.pool.host.rq_total += 1  # only what gets a connection counts (Envoy)
         self.requests += 1
+        pool = self.pool
+        pool.rq_total.value += 1
+        pool.host.rq_total += 1
         info.local = self.local_address
         info.connection_id = self.connection_id
         info.protocol = "HTTP/1.1"
@@ -281,6 +289,7 @@ class H1Upstream(Connection):
             if attempt.request.body is not None:
                 attempt.request.body.detach()
         if self._closing:
+            self.closed_by_us = True
             self.close()
         else:
             self.pool.give_back(self)
@@ -288,6 +297,8 @@ class H1Upstream(Connection):
 
     def _protocol_error(self, error: CodecError, attempt: Try) -> None:
         self._try = None
+        self.busy = self.closed_by_us = True
+        self.pool.cluster.stats.upstream_cx_protocol_error.value += 1
         body, self._body = self._body, None
         self.abort()
         after = body is not None
@@ -298,6 +309,8 @@ class H1Upstream(Connection):
         if self._try is None:
             left = self.idle_since + deadlines.seconds - clock.now
             if left <= 0.001:
+                self.closed_by_us = True
+                self.pool.cluster.stats.upstream_cx_idle_timeout.value += 1
                 self.close()
                 return
             deadlines.arm_early(self, left)
@@ -312,6 +325,7 @@ class H1Upstream(Connection):
 
     def give_up(self) -> None:
         """The try was ended by our side: the connection cannot be used again."""
+        self.busy = self.closed_by_us = True
         self._try = None
         self._body = None
         self._closing = True
@@ -329,6 +343,7 @@ class H1Upstream(Connection):
     def on_closed(self, error: Exception | None) -> None:
         attempt, self._try = self._try, None
         body, self._body = self._body, None
+        self.busy = self.busy or attempt is not None
         self.pool.connection_closed(self)
         if attempt is None:
             return

@@ -165,7 +165,7 @@ class H1Downstream(Connection):
             if self.handler is None and self._idle_for(deadlines):
                 self.close()
         elif self.handler is not None and self._idle_for(deadlines):
-            self.handler.on_downstream_reset(_stream_idle())
+            self.handler.on_downstream_reset(_stream_idle(504 if self._request_ended else 408))
 
     def _idle_for(self, deadlines: Deadlines) -> bool:
         left = self.last_active + deadlines.seconds - clock.now
@@ -413,7 +413,7 @@ def _gone() -> ProxyError:
     )
 
 
-def _stream_idle() -> ProxyError:
+def _stream_idle(status: int) -> ProxyError:
     return ProxyError(
-        ResponseFlag.STREAM_IDLE_TIMEOUT, Source.LOCAL, 408, "stream_idle_timeout", body=b"stream timeout"
+        ResponseFlag.STREAM_IDLE_TIMEOUT, Source.LOCAL, status, "stream_idle_timeout", body=b"stream timeout"
     )

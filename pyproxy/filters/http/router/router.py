@@ -6,7 +6,7 @@ Security posture: trusts neither side. Envoy: envoy.filters.http.router.
 from __future__ import annotations
 
 from pyproxy.clusters.cluster import Cluster
-from pyproxy.clusters.conn_pool import ConnectionPool
+from pyproxy.clusters.conn_pool import ConnectionPool, overflow
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.upstream import Try
 from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
@@ -120,6 +120,12 @@ class Router:
                 timeout.arm(attempt)
             else:
                 attempt.timeout_after_request = timeout
+        host.rq_active += 1
+        limits.requests += 1
+        if limits.requests > limits.max_requests:
+            cluster.stats.upstream_rq_active_overflow.value += 1
+            attempt.connection_failed(overflow())
+            return attempt
         try:
             pool.submit(attempt)
         except ProxyError as error:
@@ -189,14 +195,3 @@ def _set_service_time(headers: Headers, milliseconds: int) -> None:
     else:
         headers.pairs.append(pair)
         headers.index[_SERVICE_TIME] = pair[1]
-
-
-def _overflow() -> ProxyError:
-    return ProxyError(
-        ResponseFlag.UPSTREAM_OVERFLOW,
-        Source.LOCAL,
-        503,
-        "upstream_reset_before_response_started{overflow}",
-        body=b"upstream connect error or disconnect/reset before headers. reset reason: overflow",
-        headers=((b"x-envoy-overloaded", b"true"),),
-    )

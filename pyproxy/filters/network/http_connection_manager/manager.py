@@ -33,7 +33,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 _REASONS = {
     400: b"Bad Request",
-    408: b"Request Timeout",
+    408: b"request header timeout",
     426: b"Upgrade Required",
     431: b"Request Header Fields Too Large",
     501: b"Not Implemented",
@@ -60,9 +60,8 @@ class HttpConnectionManager:
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
         self._options = self._connection_options()
-        self._requests = self.stats.scope.tally(
-            self.stats.downstream_rq_total, self.stats.downstream_rq_http1_total, self.stats.rq_total
-        )
+        self._requests = self.stats.scope.tally(self.stats.downstream_rq_total, self.stats.downstream_rq_http1_total)
+        self._routed = self.stats.rq_total
         self.stats.each_flush(self._update_gauges)
 
     def _connection_options(self) -> H1DownstreamOptions:
@@ -175,6 +174,7 @@ class HttpConnectionManager:
         raise ProxyError(None, Source.LOCAL, 403, "upgrade_failed")
 
     def route(self, request: Request, exchange: Exchange) -> None:
+        self._routed.value += 1
         request.route = route = self.route_table.match(request)
         if route is not None:
             info = request.info

@@ -69,13 +69,7 @@ class StreamTimers:
             )
         elif deadlines is self._duration:
             exchange.time_out(
-                ProxyError(
-                    ResponseFlag.DURATION_TIMEOUT,
-                    Source.LOCAL,
-                    408,
-                    "max_duration_timeout",
-                    body=b"downstream duration timeout",
-                )
+                ProxyError(None, Source.LOCAL, 504, "max_duration_timeout", body=b"downstream duration timeout")
             )
         else:
             left = exchange.stream.last_active + deadlines.seconds - clock.monotonic()
