@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Final
 
 from pyproxy.config.format import Format, JsonFormat, Operator
 from pyproxy.http.message import Request, Response
@@ -16,6 +17,8 @@ from pyproxy.telemetry.formatter_json import build_json
 from pyproxy.telemetry.formatter_metadata import to_text
 from pyproxy.telemetry.formatter_operators import find_expression
 from pyproxy.telemetry.formatter_source import Formatter, Style, build_function, code_of, joined
+
+_BREAKS: Final = b"\r\n\0"
 
 BytesFormatter = Callable[[Request, Response | None], bytes]
 
@@ -31,12 +34,13 @@ def build_json_formatter(fmt: JsonFormat) -> Formatter:
 
 
 def build_bytes_formatter(fmt: Format) -> BytesFormatter:
-    """A function that gives a header value. An unset operator is nothing."""
+    """A function that gives a header value. An unset operator is nothing; line breaks and NUL are left out, because
+    some operators decode what a client sent and the value is written as it is (RFC 9110 5.5)."""
     constant = literal_bytes(fmt)
     if constant is not None:
         return lambda request, response: constant
     text = _build_text(fmt.parts, "")
-    return lambda request, response: text(request, response).encode("utf-8", "surrogateescape")
+    return lambda request, response: text(request, response).encode("utf-8", "surrogateescape").translate(None, _BREAKS)
 
 
 def literal_bytes(fmt: Format) -> bytes | None:

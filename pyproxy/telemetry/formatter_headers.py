@@ -82,14 +82,14 @@ def path(operator: Operator, scope: Scope) -> Expression:
 
 
 def query_param(operator: Operator, scope: Scope) -> Expression:
-    """The first parameter of that name, percent-decoded."""
+    """The first parameter of that name, percent-decoded. Line breaks are left out: they would forge lines of a log."""
     wanted = (operator.argument or "").encode()
 
     def param(request: Request, response: Response | None) -> bytes | None:
         for part in request.path.partition(b"?")[2].split(b"&"):
             key, _, value = part.partition(b"=")
             if key and unquote_to_bytes(key) == wanted:
-                return unquote_to_bytes(value)
+                return unquote_to_bytes(value).translate(None, b"\r\n")
         return None
 
     return call(scope, param, Kind.BYTES).cut(operator.length)

@@ -334,6 +334,15 @@ def test_header_values() -> None:
         assert build_bytes_formatter(parse_format(text))(request, None) == value
 
 
+def test_a_client_cannot_break_lines() -> None:
+    request, response = forwarded()
+    request.path = b"/?q=a%0d%0aevil:%201%00%09"
+    request.info.filter_state = {"key": "a\r\nb\0c"}
+    for text, value in [("<%QUERY_PARAM(q)%>", b"<aevil: 1\t>"), ("<%FILTER_STATE(key)%>", b"<abc>")]:
+        assert build_bytes_formatter(parse_format(text))(request, response) == value
+    assert build_formatter(parse_format("<%QUERY_PARAM(q)%>"))(request, response) == "<aevil: 1\0\t>"
+
+
 def test_literal_values_are_known() -> None:
     assert literal_bytes(Format(("a", "b"))) == b"ab"
     assert literal_bytes(Format(())) == b""
