@@ -95,14 +95,11 @@ class Router:
             cluster.stats.upstream_cx_none_healthy.value += 1
             request.info.upstream = upstream = UpstreamInfo()
             upstream.cluster = cluster.name
-            raise ProxyError(
+            error = ProxyError(
                 ResponseFlag.NO_HEALTHY_UPSTREAM, Source.LOCAL, 503, "no_healthy_upstream", body=b"no healthy upstream"
             )
-        if limits.requests >= limits.max_requests:
-            cluster.stats.upstream_rq_pending_overflow.value += 1
-            raise _overflow()
-        limits.requests += 1
-        host.rq_active += 1
+            cluster.count_failure(None, error, internal=request.info.internal)
+            raise error
         pool = host.pool
         if pool is None or route.priority_high:
             pool = self._pool(cluster, host, high=route.priority_high)
