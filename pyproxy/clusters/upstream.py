@@ -168,10 +168,9 @@ class H1Upstream(Connection):
         request, info = attempt.request, attempt.info
         self._try = attempt
         attempt.connection = self
-        attempt.pool.host.rq_total += 1  # only what gets a connection counts (Envoy)
         self.requests += 1
         pool = self.pool
-        pool.rq_total.value += 1
+        pool.rq_total.value += 1  # only what gets a connection counts (Envoy)
         pool.host.rq_total += 1
         info.local = self.local_address
         info.connection_id = self.connection_id
