@@ -30,6 +30,12 @@ class Pair:
         self._both = ThreadPoolExecutor(2)
 
     def check(self, case: Case) -> None:
+        theirs, ours = self.play(case)
+        if ours is not None:
+            _check_ours(case, theirs, ours)
+
+    def play(self, case: Case) -> tuple[Observation, Observation | None]:
+        """What Envoy and what pyproxy did; not compared yet."""
         ours_later = self._both.submit(self._pyproxy.play, case) if self._pyproxy else None
         theirs = self._both.submit(self._envoy.play, case).result()
         if RECORD:
@@ -37,8 +43,7 @@ class Pair:
                 file.write(f"=== {case.id}\n{brief(theirs)}\n")
         ours = ours_later.result() if ours_later else None
         _check_pins(case, theirs)
-        if ours is not None:
-            _check_ours(case, theirs, ours)
+        return theirs, ours
 
     def stats(self) -> tuple[dict[str, str], dict[str, str]]:
         """Counters and gauges of Envoy and of pyproxy, with the same names for ports."""

@@ -278,7 +278,7 @@ def filtered(id: str, condition: Json) -> Case:  # noqa: A002
             get("/empty"),
             get("/refused"),
             get("/slow", "x-log: no"),
-            get("/gone", "x-log: yes"),
+            post("/gone", b"x", "x-log: yes"),
         ),
         upstream=[
             OK,

@@ -102,8 +102,8 @@ CASES = [
         id="any-port-stripped",
         hcm={"strip_any_host_port": True},
         routes=[{"match": {"prefix": "/"}, "route": {"cluster": "up"}, "name": "mine"}],
-        send=in_turn(get("/"), get("/", host="any-port-stripped.test:1"), get("/", host="any-port-stripped.test:x")),
-        status=(200, 200, 200),
+        send=in_turn(get("/"), get("/", host="any-port-stripped.test:1")),
+        status=(200, 200),
     ),
     Case(
         id="any-port-stripped-of-ipv6",
