@@ -13,7 +13,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
     def begin(how: str = "well", *flags: str) -> Running:
-        proxy = Running(tmp_path, how, *flags)
+        proxy = Running.stand_in(tmp_path, how, *flags)
         started.append(proxy)
         return proxy
 

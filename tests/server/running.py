@@ -1,16 +1,17 @@
-"""The stand-in proxy as a process of its own, and the patience to wait for what it does."""
+"""A proxy as a process of its own, and the patience to wait for what it does."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,32 @@ PATIENCE = 30.0
 
 
 class Running:
-    """A stand-in proxy that was started as a process of its own."""
+    """A proxy that was started as a process of its own, with its application log in a file."""
 
-    def __init__(self, directory: Path, how: str, *flags: str, admin: str = "") -> None:
+    def __init__(self, directory: Path, command: Sequence[str], output: Path | None = None, **environment: str) -> None:
         self.log = directory / "app.log"
-        self.output = directory / "output"
+        self.output = output or directory / "output"
         self._address = directory / "admin"
-        command = [sys.executable, "-m", "tests.server.stand_in", how, "--log-path", str(self.log)]
-        command += ["--admin-address-path", str(self._address), *flags]
-        environment = {**os.environ, "STAND_IN_ADMIN": admin}
-        with self.output.open("wb") as output:
+        flags = ["--log-path", str(self.log), "--admin-address-path", str(self._address)]
+        with self.output.open("wb") as sink:
             self.process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, env=environment, start_new_session=True
+                [sys.executable, "-m", *command, *flags],
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                start_new_session=True,
             )
+
+    @classmethod
+    def stand_in(cls, directory: Path, how: str, *flags: str, admin: str = "") -> Running:
+        return cls(directory, ["tests.server.stand_in", how, *flags], STAND_IN_ADMIN=admin)
+
+    @classmethod
+    def real(cls, directory: Path, bootstrap: Any, *flags: str) -> Running:
+        file = directory / "bootstrap.json"
+        file.write_text(json.dumps(bootstrap))
+        return cls(directory, ["pyproxy", "-c", str(file), "--file-flush-interval-msec", "10", *flags])
 
     def said(self) -> str:
         return self.log.read_text() if self.log.exists() else ""

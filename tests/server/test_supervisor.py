@@ -133,7 +133,8 @@ def test_logs_are_opened_again_in_every_process(proxy: Running) -> None:
     eventually(lambda: "restart 1" in proxy.said())
     assert "restart 1" not in moved.read_text()
     assert proxy.admin("/reopen_logs", "POST") == (200, "OK")
-    eventually(lambda: proxy.output.read_text().count("reopened") == 4)
+    # The worker that has just been started may have opened its files after this.
+    eventually(lambda: proxy.output.read_text().count("reopened") >= 3)
 
 
 def test_log_levels_change_in_every_process_and_in_later_ones(proxy: Running) -> None:

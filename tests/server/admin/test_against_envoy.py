@@ -11,35 +11,14 @@ from typing import Any
 
 import pytest
 
+from tests.server.bootstraps import HELLO, at, manager
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.process import ProxyProcess, envoy_command, pyproxy_command
 
 HEADERS = ("content-type", "cache-control", "x-content-type-options", "server", "transfer-encoding")
 
-HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 
-
-def manager(stat_prefix: str, route: dict[str, Any], name: str = "") -> dict[str, Any]:
-    return {
-        "name": "envoy.filters.network.http_connection_manager",
-        "typed_config": {
-            "@type": HCM,
-            "stat_prefix": stat_prefix,
-            "route_config": {
-                "name": name,
-                "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **route}]}],
-            },
-            "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}],
-        },
-    }
-
-
-def at(port: int, host: str = LOOPBACK) -> dict[str, Any]:
-    return {"socket_address": {"address": host, "port_value": port}}
-
-
-def bootstrap(admin: int, web: int, second: int, upstream: int, dead: int) -> dict[str, Any]:
+def everything(admin: int, web: int, second: int, upstream: int, dead: int) -> dict[str, Any]:
     return {
         "node": {"id": "n1", "cluster": "c1", "locality": {"region": "r", "zone": "z"}, "metadata": {"a": "b"}},
         "admin": {"address": at(admin)},
@@ -60,13 +39,7 @@ def bootstrap(admin: int, web: int, second: int, upstream: int, dead: int) -> di
                     "name": "second",
                     "address": at(second),
                     "traffic_direction": "INBOUND",
-                    "filter_chains": [
-                        {
-                            "filters": [
-                                manager("other", {"direct_response": {"status": 200, "body": {"inline_string": "hi"}}})
-                            ]
-                        }
-                    ],
+                    "filter_chains": [{"filters": [manager("other", HELLO)]}],
                 },
             ],
             "clusters": [
@@ -262,7 +235,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     directory = tmp_path_factory.mktemp("admin")
     ports = free_ports(5)
     file = directory / "bootstrap.json"
-    file.write_text(json.dumps(bootstrap(*ports)))
+    file.write_text(json.dumps(everything(*ports)))
     envoy, envoy_stats = observe("envoy", command, file, ports)
     pyproxy, pyproxy_stats = observe("pyproxy", pyproxy_command(), file, ports)
     return Both(envoy, pyproxy, envoy_stats, pyproxy_stats)

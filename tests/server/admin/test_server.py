@@ -21,7 +21,7 @@ MUTATING = [
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    proxy = Running(tmp_path_factory.mktemp("proxy"), "well", "--concurrency", "1")
+    proxy = Running.stand_in(tmp_path_factory.mktemp("proxy"), "well", "--concurrency", "1")
     try:
         eventually(proxy.ready)
         yield proxy
@@ -137,7 +137,7 @@ def test_memory_tells_of_every_process(proxy: Running) -> None:
 
 def test_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
-    proxy = Running(tmp_path, "well", "--concurrency", "1", admin=str(path))
+    proxy = Running.stand_in(tmp_path, "well", "--concurrency", "1", admin=str(path))
     try:
         eventually(proxy.ready)
         assert proxy.admin("/ready") == (200, "LIVE")
