@@ -21,6 +21,7 @@ from pyproxy.config.view import View
 
 _HEADER_PREFIX: Final = "x-envoy"
 _FLUSH_INTERVAL: Final = 5.0
+_NO_FORMAT: Final[str | Mapping[str, str]] = ""
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -40,6 +41,7 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         runtime_layers=part(report, (), lambda: _runtime_layers(view)),
         stats=_stats(view),
         header_prefix=_HEADER_PREFIX,
+        log_format=part(report, _NO_FORMAT, lambda: _log_format(view)),
     )
 
 
@@ -166,6 +168,21 @@ def _runtime_layers(view: View) -> tuple[Mapping[str, Any], ...]:
         if values is not None:
             layers.append(MappingProxyType(values))
     return tuple(layers)
+
+
+def _log_format(view: View) -> str | Mapping[str, str]:
+    """Of the application log."""
+    config = view.child("application_log_config")
+    log_format = None if config is None else config.child("log_format")
+    if log_format is None:
+        return ""
+    if log_format.oneof("log_format") == "text_format":
+        return log_format.text("text_format")
+    fields = log_format.struct("json_format") or {}
+    for name, pattern in fields.items():
+        if not isinstance(pattern, str):
+            log_format.fail("json_format", f"the value of {name!r} is not a text", expected="a pattern such as '%v'")
+    return MappingProxyType(fields)
 
 
 def _stats(view: View) -> StatsConfig:

@@ -15,7 +15,7 @@ from pyproxy.server.blueprint import Blueprint, Pairs, StatsAreas, UnhonouredFie
 from pyproxy.server.concurrency import worker_count
 from pyproxy.server.configuration import Configuration, ConfigurationError, read_configuration
 from pyproxy.server.data_plane import DataPlane
-from pyproxy.server.flags import Options
+from pyproxy.server.flags import DEFAULT_LOG_FORMAT, Options
 from pyproxy.server.process import EXIT_CRASHED
 from pyproxy.server.sockets import CannotListen, address_of, bind, explain, open_listeners
 from pyproxy.server.start_report import report_blueprint, report_build
@@ -57,6 +57,8 @@ def run(options: Options) -> int:
 def prepare(options: Options, configuration: Configuration, app_log: AppLog) -> Blueprint:
     """Open everything that can fail. Raises CannotListen, and OSError for the file of `--admin-address-path`."""
     bootstrap = configuration.bootstrap
+    if bootstrap.log_format and options.log_format == DEFAULT_LOG_FORMAT:
+        app_log.set_pattern(bootstrap.log_format)
     workers = worker_count(options.concurrency)
     sockets = open_listeners(bootstrap.listeners, workers)
     try:

@@ -213,6 +213,15 @@ def test_the_start_is_told_in_the_log(start: Start) -> None:
     assert field["place"].startswith(f"{proxy.log.parent}/bootstrap.json:1:")
 
 
+def test_the_application_log_can_be_json(start: Start) -> None:
+    form = {"json_format": {"level": "%l", "component": "%n", "text": "%j"}}
+    proxy = start(*hello(), "--concurrency", "1", application_log_config={"log_format": form})
+    lines = [json.loads(line) for line in proxy.said().splitlines() if line.startswith("{")]
+    assert {"level", "component", "text"} == set(lines[-1])
+    assert any(line["text"].startswith("started: ") for line in lines)
+    assert "not honoured" not in proxy.said()
+
+
 def test_an_address_in_use_ends_the_start(start: Start) -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
