@@ -29,8 +29,8 @@ ROUTE = [
     ),
     Case(
         id="route-then-next",
-        routes=[route(timeout="0.2s")],
-        send=in_turn(get("/"), get("/2")),
+        routes=[route("/slow", timeout="0.2s"), route()],
+        send=in_turn(get("/slow"), get("/2")),
         upstream=[SILENT, OK],
         status=(504, 200),
     ),
@@ -63,8 +63,8 @@ ROUTE = [
     Case(id="route-off", routes=[route(timeout="0s")], send=[get("/")], upstream=[SLOW], status=200),
     Case(
         id="route-body-not-counted",
-        routes=[route(timeout="0.2s")],
-        send=[request("POST", "/", "Content-Length: 4") + b"ab", Wait(0.3), b"cd"],
+        routes=[route(timeout="0.6s")],
+        send=[request("POST", "/", "Content-Length: 4") + b"ab", Wait(0.8), b"cd"],
         methods=["POST"],
         status=200,
     ),
@@ -139,17 +139,17 @@ STREAM = [
     ),
     Case(
         id="route-idle-kept-awake",
-        routes=[route(idle_timeout="0.2s", timeout="5s")],
+        routes=[route(idle_timeout="0.6s", timeout="5s")],
         send=[get("/")],
         upstream=[
             (
                 AwaitBody(),
                 Send(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n"),
-                Pause(0.12),
+                Pause(0.4),
                 Send(b"a"),
-                Pause(0.12),
+                Pause(0.4),
                 Send(b"b"),
-                Pause(0.12),
+                Pause(0.4),
                 Send(b"c"),
             )
         ],
