@@ -42,8 +42,19 @@ class ConnectionInfo:
     def seen_as(self, remote: tuple[str, int]) -> ConnectionInfo:
         """The same connection, with the peer that x-forwarded-for names."""
         other = ConnectionInfo()
-        for name in ConnectionInfo.__annotations__:
-            setattr(other, name, getattr(self, name))
+        other.connection_id = self.connection_id
+        other.direct_remote = self.direct_remote
+        other.local = self.local
+        other.direct_local = self.direct_local
+        other.requested_server_name = self.requested_server_name
+        other.tls = self.tls
+        other.filter_chain_name = self.filter_chain_name
+        other.listener_metadata = self.listener_metadata
+        other.termination_details = self.termination_details
+        other.transport_failure_reason = self.transport_failure_reason
+        other.close_type = self.close_type
+        other.local_close_reason = self.local_close_reason
+        other.filter_chain_metadata = self.filter_chain_metadata
         other.remote = remote
         return other
 
@@ -55,6 +66,8 @@ class UpstreamInfo:
     """`ip:port`, or the path of a pipe."""
     host_name: str = ""
     cluster: str = ""
+    observability_name: str = ""
+    """What the cluster is called in logs and statistics, if not by its name (Envoy: alt_stat_name)."""
     cluster_metadata: Mapping[str, Any] | None
     host_metadata: Mapping[str, Any] | None
     local: tuple[str, int] = ("", 0)

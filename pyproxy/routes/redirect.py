@@ -8,7 +8,7 @@ from pyproxy.config.route import DirectResponseAction, PathRewrite, RedirectActi
 from pyproxy.http.body import Body
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.routes.header_changes import ResponseChange
-from pyproxy.routes.rewrite import NewPath, build_new_path
+from pyproxy.routes.rewrite import NewPath, build_new_path, build_path_change
 
 Answer = Callable[[Request], Response]
 
@@ -16,11 +16,16 @@ _CREATED = 201
 _DEFAULT_PORTS = {b"http": b"80", b"https": b"443"}
 
 
-def build_redirect(match: RouteMatch, action: RedirectAction, change: ResponseChange | None) -> Answer:
-    """A function that makes the response. `change` is what the route's levels do to its headers."""
+def build_redirect(match: RouteMatch, action: RedirectAction, change: ResponseChange | None, *, tell: bool) -> Answer:
+    """A function that makes the response. `change` is what the route's levels do to its headers.
+
+    A rewritten path becomes that of the request too, as for forwarded requests: logs and header formats show it.
+    """
     scheme = b"https" if action.https else action.scheme.encode()
     host, port = action.host.encode(), b"%d" % action.port if action.port else b""
     path_of = _build_path(match, action)
+    new_path = _build_new_path(match, action)
+    rewrite = None if new_path is None else build_path_change(new_path, tell=tell)
     status = action.status
 
     def answer(request: Request) -> Response:
@@ -29,6 +34,8 @@ def build_redirect(match: RouteMatch, action: RedirectAction, change: ResponseCh
         if port:
             authority = b"%s:%s" % (authority, port)
         location = b"%s://%s%s" % (new_scheme, authority, path_of(request.path))
+        if rewrite is not None:
+            rewrite(request)
         return _finished(request, Response(status, Headers([(b"location", location)])), b"", change)
 
     return answer
@@ -87,7 +94,7 @@ def _build_path(match: RouteMatch, action: RedirectAction) -> NewPath:
             return fixed + mark + query if keep_query else fixed
 
         return fixed_path
-    change = build_new_path(match, PathRewrite(prefix=action.prefix_rewrite, regex=action.regex_rewrite))
+    change = _build_new_path(match, action)
     strip_query = action.strip_query
 
     def changed_path(path: bytes) -> bytes:
@@ -96,6 +103,10 @@ def _build_path(match: RouteMatch, action: RedirectAction) -> NewPath:
         return path.partition(b"?")[0] if strip_query else path
 
     return changed_path
+
+
+def _build_new_path(match: RouteMatch, action: RedirectAction) -> NewPath | None:
+    return build_new_path(match, PathRewrite(prefix=action.prefix_rewrite, regex=action.regex_rewrite))
 
 
 def _rooted(path: bytes) -> bytes:

@@ -87,10 +87,11 @@ def build_host_change(rewrite: HostRewrite, *, tell: bool) -> RequestChange | No
 
 
 def set_authority(request: Request, authority: bytes, *, forward: bool, tell: bool) -> None:
-    """A new authority. `tell` keeps the old one in x-envoy-original-host, `forward` adds it to x-forwarded-host."""
+    """A new authority. `tell` keeps the old one in x-envoy-original-host, `forward` adds it to x-forwarded-host unless
+    that ends with it."""
     old = request.authority
     if tell:
         request.headers.set(_ORIGINAL_HOST, old)
-    if forward:
+    if forward and (request.headers.joined(_FORWARDED_HOST) or b"").rpartition(b",")[2] != old:
         append(request.headers, _FORWARDED_HOST, old, INLINE_REQUEST)
     request.authority = authority

@@ -86,7 +86,8 @@ class Route:
                 missing = Target("", mutate_response=self.mutate_response)
                 self.resolve = lambda _: missing
             case RedirectAction() as redirect:
-                self.answer = build_redirect(config.match, redirect, levels.response_change(config.headers))
+                change = levels.response_change(config.headers)
+                self.answer = build_redirect(config.match, redirect, change, tell=levels.table.tell_originals)
             case DirectResponseAction() as direct:
                 self.answer = build_direct_response(direct, levels.response_change(config.headers))
         self._forward(forward, levels)

@@ -18,7 +18,7 @@ _PSEUDO: Final[dict[str, str]] = {
     ":path": "request.path if request.method else None",
     ":authority": "request.authority if request.method else None",
     "host": "request.authority if request.method else None",
-    ":scheme": "request.scheme if request.method else None",
+    ":scheme": "request.scheme or None",
 }
 
 
@@ -122,7 +122,8 @@ def requested_server_name(operator: Operator, scope: Scope) -> Expression:
 
 # Sizes: names and values of the header map, pseudo-headers included.
 
-_REQUEST_PSEUDO_NAMES: Final = len(b":method:path:authority:scheme")
+_SCHEME_NAME: Final = len(b":scheme")
+_OTHER_PSEUDO_NAMES: Final = len(b":method:path:authority")
 _STATUS_SIZE: Final = len(b":status200")
 
 
@@ -133,8 +134,10 @@ def size_of(pairs: list[Pair] | None) -> int:
 def _request_size(request: Request, response: Response | None) -> int:
     if not request.method:
         return 0
-    pseudo = len(request.method) + len(request.path) + len(request.authority) + len(request.scheme)
-    return _REQUEST_PSEUDO_NAMES + pseudo + size_of(request.headers.pairs)
+    size = _OTHER_PSEUDO_NAMES + len(request.method) + len(request.path) + len(request.authority)
+    if request.scheme:
+        size += _SCHEME_NAME + len(request.scheme)
+    return size + size_of(request.headers.pairs)
 
 
 def _response_size(request: Request, response: Response | None) -> int:

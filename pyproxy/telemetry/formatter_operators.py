@@ -94,7 +94,7 @@ _TEXTS: Final[dict[str, str]] = {
     "UPSTREAM_PROTOCOL": "upstream.protocol",
     "ROUTE_NAME": "info.route_name",
     "VIRTUAL_CLUSTER_NAME": "info.virtual_cluster",
-    "UPSTREAM_CLUSTER": "upstream.cluster",
+    "UPSTREAM_CLUSTER": "upstream.observability_name or upstream.cluster",
     "UPSTREAM_CLUSTER_RAW": "upstream.cluster",
     "UPSTREAM_TRANSPORT_FAILURE_REASON": "upstream.transport_failure_reason",
     "UPSTREAM_LOCAL_CLOSE_REASON": "upstream.local_close_reason",
@@ -108,7 +108,8 @@ _TEXTS: Final[dict[str, str]] = {
 }
 
 _NUMBERS: Final[dict[str, str]] = {
-    "RESPONSE_CODE": "info.status",
+    # In a header value of the response nothing has been sent yet.
+    "RESPONSE_CODE": "info.status or answer.status",
     "BYTES_RECEIVED": "info.bytes_received",
     "BYTES_SENT": "info.bytes_sent",
     "BYTES_RETRANSMITTED": "0",

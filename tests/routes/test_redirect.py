@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyproxy.config.format import Format
+from pyproxy.config.format import Format, Operator
 from pyproxy.config.headers import NO_CHANGES, HeaderAdd, HeaderChanges
 from pyproxy.config.route import (
     Action,
@@ -89,6 +89,31 @@ def test_redirects(action: RedirectAction, plain: str, port_80: str, port_8080: 
     assert location(action, "/p/abc?q=1", match=match) == plain
     assert location(action, "/p", "h:80", match=match) == port_80
     assert location(action, "/pabb?b=b", "h:8080", match=match) == port_8080
+
+
+@pytest.mark.parametrize(
+    ("action", "path"),
+    [
+        (RedirectAction(prefix_rewrite="/n"), "/n/a?q"),
+        (RedirectAction(prefix_rewrite="/n", strip_query=True), "/n/a?q"),
+        (RedirectAction(prefix_rewrite="/p"), "/p/a?q"),
+        (RedirectAction(regex_rewrite=RegexRewrite("p", "q")), "/q/a?q"),
+        (RedirectAction(regex_rewrite=RegexRewrite(".*", "")), None),
+        (RedirectAction(path="/new"), None),
+        (RedirectAction(https=True), None),
+    ],
+)
+def test_a_rewritten_path_is_told_of_the_request(action: RedirectAction, path: str | None) -> None:
+    seen = Format((Operator("REQ", ":path"),))
+    route = one_route(
+        action, RouteMatch(P, "/p"), route={"headers": HeaderChanges(response_add=(HeaderAdd(b"y", seen),))}
+    )
+    assert route.answer is not None
+    request = make_request("/p/a?q")
+    response = route.answer(request)
+    assert request.path == (path or "/p/a?q").encode()
+    assert response.headers.get(b"y") == request.path
+    assert request.headers.get(b"x-envoy-original-path") == (None if path is None else b"/p/a?q")
 
 
 def test_redirects_of_other_matches() -> None:

@@ -106,8 +106,16 @@ def test_x_forwarded_host() -> None:
     action = ForwardAction("up", host_rewrite=HostRewrite(literal="lit.com", append_x_forwarded_host=True))
     told = (b"x-envoy-original-host", b"old.com")
     assert forwarded(action, "/").headers.pairs == [told, (b"x-forwarded-host", b"old.com")]
-    named = (b"x-forwarded-host", b"first")
-    assert forwarded(action, "/", named).headers.pairs == [(b"x-forwarded-host", b"first,old.com"), told]
+    for before, after in [
+        (b"first", b"first,old.com"),
+        (b"old.com", b"old.com"),
+        (b"a,old.com", b"a,old.com"),
+        (b"a, old.com", b"a, old.com,old.com"),
+        (b"old.com,a", b"old.com,a,old.com"),
+        (b"OLD.COM", b"OLD.COM,old.com"),
+    ]:
+        pairs = forwarded(action, "/", (b"x-forwarded-host", before)).headers.pairs
+        assert pairs == [(b"x-forwarded-host", after), told]
 
 
 def test_the_upstream_host_gives_its_name() -> None:

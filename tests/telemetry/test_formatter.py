@@ -182,6 +182,25 @@ def test_what_left_no_trace_in_the_response() -> None:
     assert build_formatter(parse_format("%RESP(x)% %RESP(:STATUS)% %RESPONSE_HEADERS_BYTES%"))(request, None) == "- - 0"
 
 
+def test_header_values_of_a_response_that_has_not_been_sent() -> None:
+    request, response = forwarded()
+    request.info.status = 0
+    assert build_bytes_formatter(parse_format("%RESPONSE_CODE%"))(request, response) == b"200"
+    assert build_bytes_formatter(parse_format("%RESPONSE_CODE%"))(request, None) == b"0"
+
+
+def test_a_request_without_scheme() -> None:
+    request, response = forwarded()
+    request.scheme = b""
+    assert build_formatter(parse_format("%REQ(:SCHEME)% %REQUEST_HEADERS_BYTES%"))(request, response) == "- 93"
+
+
+def test_another_name_for_the_cluster() -> None:
+    request, response = forwarded()
+    request.info.upstream.observability_name = "alias"
+    assert build_formatter(parse_format("%UPSTREAM_CLUSTER% %UPSTREAM_CLUSTER_RAW%"))(request, response) == "alias up"
+
+
 def test_several_flags_and_details_with_spaces() -> None:
     request, response = forwarded()
     request.info.flags = (ResponseFlag.UPSTREAM_RETRY_LIMIT_EXCEEDED, ResponseFlag.UPSTREAM_CONNECTION_FAILURE)
