@@ -16,13 +16,18 @@ H1_ENGINE: str = _engine.ENGINE
 
 
 def new_request_decoder(options: CodecOptions) -> RequestDecoder:
-    """Custom methods are beyond llhttp, whose list of methods is fixed: they need the pure engine."""
-    if options.allow_custom_methods:
-        from pyproxy.http import h1_py  # noqa: PLC0415 - loaded only where it is wanted
+    """llhttp's list of methods is fixed and it folds no lines: what it cannot do the pure engine does."""
+    if options.allow_custom_methods or options.lenient:
+        from pyproxy.http import h1_py
 
         return h1_py.H1RequestDecoder(options)
     return _engine.H1RequestDecoder(options)
 
 
 def new_response_decoder(options: CodecOptions) -> ResponseDecoder:
+    """See `new_request_decoder`."""
+    if options.lenient:
+        from pyproxy.http import h1_py
+
+        return h1_py.H1ResponseDecoder(options)
     return _engine.H1ResponseDecoder(options)

@@ -7,6 +7,7 @@ A line that the pattern does not take is `NotPlain`: llhttp decides what to make
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from pyproxy.http.message import Pair
@@ -21,12 +22,29 @@ _MOST_LINES = 2048
 
 _LONGEST_LINE = 200
 
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _REQUEST_LINE = re.compile(rb"(GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) (/[!\x24-\x7e]*) HTTP/1\.1")
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 
-AUTHORITY = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?\Z")
-"""RFC 3986 3.2 without user information."""
+_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+;=%]+|\[([0-9A-Fa-f:.]+)\])(?::(\d{1,5}))?")
+_HIGHEST_PORT = 65535
+
+
+def is_authority(value: bytes) -> bool:
+    """RFC 3986 3.2 without user information, and without the comma, by which recipients join two hosts."""
+    found = _AUTHORITY.fullmatch(value)
+    if found is None:
+        return False
+    address, port = found[1], found[2]
+    if port is not None and int(port) > _HIGHEST_PORT:
+        return False
+    if address is not None:
+        try:
+            ipaddress.IPv6Address(address.decode())
+        except ValueError:
+            return False
+    return True
+
 
 _FORGET = frozenset(
     (
@@ -54,12 +72,12 @@ class FieldLines(dict[bytes, Pair]):
     """Field line -> (name, value). A Host that is not an authority is not plain."""
 
     def __missing__(self, line: bytes) -> Pair:
-        found = _FIELD.fullmatch(line)
+        found = FIELD.fullmatch(line)
         if found is None:
             raise NotPlain
         name = found[1].lower()
         value = found[2].rstrip(b" \t")
-        if name == b"host" and not AUTHORITY.match(value):
+        if name == b"host" and not is_authority(value):
             raise NotPlain
         pair = (name, value)
         if len(line) <= _LONGEST_LINE and name not in _FORGET:
@@ -97,3 +115,9 @@ class StatusLines(dict[bytes, int]):
                 self.clear()
             self[line] = status
         return status
+
+
+# What every connection of this process has learnt; bounded, and made of lines that peers send all the time.
+FIELDS = FieldLines().__getitem__
+REQUEST_LINE = RequestLines().__getitem__
+STATUS_LINE = StatusLines().__getitem__

@@ -159,7 +159,7 @@ class _Decoder:
             fields = _lower(self._chunks.trailers.fields)
             if any(name in (b"content-length", b"transfer-encoding") for name, _ in fields):
                 raise CodecError(self._bad_status, "http1.codec_error", "framing in the trailers")
-            trailers = h1_rules.check_trailers(fields, self._options)
+            trailers = h1_rules.trailers_to_keep(fields, self._options)
         head = self._head
         if head is None or trailers:
             self._flush()
@@ -197,11 +197,8 @@ class H1RequestDecoder(_Decoder):
         head.version = f"HTTP/{version.decode()}"
         head.headers = headers = Headers(_lower(lines.fields))
         head.size = lines.size
-        tokens = _connection_tokens(headers)
-        head.keep_alive = _keeps_alive(tokens, head.version)
-        head.upgrade = head.method == b"CONNECT" or (b"upgrade" in tokens and b"upgrade" in headers)
         named = b"host" in headers
-        h1_rules.check_request(head, headers, head.version, lines.start + b"\r\n", self._options)
+        h1_rules.check_request(head, self._options)
         engine = h11.Connection(h11.SERVER, max_incomplete_event_size=_TO_THE_END)
         # h11 insists on Host; that there is none is for the connection manager to say.
         self._ask_h11(engine, lines, b"" if named else b"host: none\r\n")
@@ -277,16 +274,13 @@ class H1ResponseDecoder(_Decoder):
         head = ResponseHead()
         head.version = f"HTTP/{version.decode()}"
         head.status = status = int(code)
-        head.headers = headers = Headers(_lower(lines.fields))
+        head.headers = Headers(_lower(lines.fields))
         head.size = lines.size
-        h1_rules.check_response(head, headers, head.version, self._options)
+        h1_rules.check_response(head, self._options)
         method = self._expected[0] if status < 200 else self._expected.popleft()
-        never_a_body = status < 200 or status == 204
-        if never_a_body and (head.chunked or head.content_length):
-            raise CodecError(502, "http1.codec_error", f"a response with status {status} and a body")  # RFC 9112 6.1
-        bodyless = never_a_body or status == 304 or method == b"HEAD"
+        bodyless = h1_rules.has_no_body(head, method)
         framed = bodyless or head.chunked or head.content_length is not None
-        head.keep_alive = framed and _keeps_alive(_connection_tokens(headers), head.version)
+        head.keep_alive = framed and head.keep_alive
         engine = h11.Connection(h11.CLIENT, max_incomplete_event_size=_TO_THE_END)
         engine.send(h11.Request(method=method, target=b"/", headers=[(b"host", b"none")]))
         engine.send(h11.EndOfMessage())
@@ -306,14 +300,3 @@ class H1ResponseDecoder(_Decoder):
 
 def _lower(fields: list[Pair]) -> list[Pair]:
     return [(name.lower(), value) for name, value in fields]
-
-
-def _connection_tokens(headers: Headers) -> set[bytes]:
-    """The options of Connection, and of Proxy-Connection, which Envoy honours too."""
-    values = headers.get_all(b"connection") + headers.get_all(b"proxy-connection")
-    return {token.strip(b" \t").lower() for value in values for token in value.split(b",")}
-
-
-def _keeps_alive(tokens: set[bytes], version: str) -> bool:
-    """RFC 9112 9.3."""
-    return b"close" not in tokens and (version == "HTTP/1.1" or b"keep-alive" in tokens)

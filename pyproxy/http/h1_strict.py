@@ -21,8 +21,8 @@ _QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff
 _FIELD = re.compile(rb"(%b+):[ \t]*(%b*?)[ \t]*" % (_TOKEN, _VALUE))
 _PARTIAL_FIELD = re.compile(rb"%b*|%b+:%b*\r?|\r" % (_TOKEN, _TOKEN, _VALUE))
 _FOLD = re.compile(rb"[ \t]+(%b*?)[ \t]*\r?" % _VALUE)
-# As llhttp has it: a little more than RFC 9112 7.1.1, but no character that could end the line for somebody.
-_EXTENSION = rb";+(?:%b+|%b*=%b*(?:%b)?)" % (_TOKEN, _TOKEN, _TOKEN, _QUOTED)
+# RFC 9112 7.1.1 without the white space, which it calls bad.
+_EXTENSION = rb";%b+(?:=(?:%b+|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
 # 16 digits are 64 bits.
 _CHUNK_LINE = re.compile(rb"0*([0-9A-Fa-f]{1,16})((?:%b)*)" % _EXTENSION)
 _PARTIAL_CHUNK_LINE = re.compile(rb"(?:0*[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\xff]*)?\r?)?")
@@ -112,7 +112,7 @@ class FieldLines:
     def _skip_empty(self) -> None:
         self._empty_lines += 1
         self.size = 0
-        if self._empty_lines > MAX_EMPTY_LINES:
+        if self._empty_lines > MAX_EMPTY_LINES or self._status == 502:
             self._refuse("empty lines before a message")
 
     def _unfold(self, line: bytes) -> None:
@@ -140,7 +140,7 @@ class FieldLines:
         self.size += size
         limit = self._options.limits.headers_kb
         if self.size > limit * 1024:
-            raise CodecError(self._status, f"http1.{self._kind}_too_large", f"more than {limit} KiB of {self._kind}")
+            raise CodecError(self._status, "http1.headers_too_large", f"more than {limit} KiB of {self._kind}")
 
     def _refuse(self, reason: str) -> NoReturn:
         raise CodecError(400 if self._status == 431 else 502, "http1.codec_error", reason)

@@ -21,7 +21,7 @@ OTHER_PROTOCOL = "RTSP, ICE and HTTP/0.9 are not HTTP/1.1"
 CODING = "a transfer coding that we would have to undo"
 ZEROS = "Content-Length with leading zeros"
 USER = "user information, a fragment or a zone in the authority"
-NO_RESPONSE_BEHIND = "a response that nobody asked for"
+EMPTY_LINE = "empty lines before a response (RFC 9112 2.2 allows them before a request only)"
 
 # name -> (complete messages, whether there is an error or None where either is right, why)
 DIFFERENT: dict[str, tuple[int, bool | None, str]] = {
@@ -48,6 +48,10 @@ DIFFERENT: dict[str, tuple[int, bool | None, str]] = {
     "request/transfer-encoding: POST with `chunked` as last transfer-encoding (multiple headers)": (0, True, CODING),
     "request/uri: Underscore in hostname": (1, False, TUNNEL),
     "request/uri: `host:port` and basic auth": (0, True, USER),
+    "response/connection: HTTP 304 with Content-Length": (1, True, EMPTY_LINE),
+    "response/connection: HTTP 100 first, then 400": (1, True, EMPTY_LINE),
+    "response/pipelining: Should parse multiple events": (1, True, EMPTY_LINE),
+    "response/sample: Response starting with CRLF": (0, True, EMPTY_LINE),
     "response/connection: HTTP 101 response with Upgrade and Content-Length header": (0, True, "101 was not asked for"),
     "response/connection: HTTP 101 response with Upgrade and Transfer-Encoding header": (
         0,
