@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 SMALL = 4096
 _CHUNKED = (b"transfer-encoding", b"chunked")
+_NO_LENGTH = (b"content-length", b"0")
+_BODILESS = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
+"""Methods for which no content is expected, so that its absence need not be told (RFC 9110 8.6)."""
 _BEFORE = b"upstream connect error or disconnect/reset before headers. reset reason: "
 
 
@@ -181,10 +184,15 @@ class H1Upstream(Connection):
             self._chunked = b"content-length" not in request.headers.index
             if self._chunked:
                 pairs = [*pairs, _CHUNKED]
+        elif request.method not in _BODILESS and b"content-length" not in request.headers.index:
+            pairs = [*pairs, _NO_LENGTH]
         if self._proper_case:
             pairs = h1_encode.title_case(pairs)
-        head = h1_encode.request_head(request.method, request.path, request.authority, pairs)
-        info.header_sent = info.wire_sent = len(head)
+            head = h1_encode.request_head(request.method, request.path, request.authority, pairs, b"Host")
+        else:
+            head = h1_encode.request_head(request.method, request.path, request.authority, pairs)
+        info.header_sent = h1_encode.header_bytes(head)
+        info.wire_sent = len(head)
         info.pool_ready = info.request_sent_first = clock.now
         self._decoder.expect(request.method)
         self.write(head)
@@ -198,19 +206,25 @@ class H1Upstream(Connection):
     def on_data(self, chunk: bytes) -> None:
         size = len(chunk)
         attempt = self._try
+        if self._chunked:
+            pieces = h1_encode.chunk(chunk)
+            size += len(pieces[0]) + 2
+            if size <= SMALL:
+                self.write(b"".join(pieces))
+            else:
+                for piece in pieces:
+                    self.write(piece)
+        else:
+            self.write(chunk)
         if attempt is not None:
             attempt.info.wire_sent += size
-        if not self._chunked:
-            self.write(chunk)
-        elif size <= SMALL:
-            self.write(b"%x\r\n%b\r\n" % (size, chunk))
-        else:
-            for piece in h1_encode.chunk(chunk):
-                self.write(piece)
 
     def on_end(self, trailers: Trailers | None) -> None:
         if self._chunked:
-            self.write(h1_encode.last_chunk(trailers if self.pool.options.enable_trailers else None))
+            last = h1_encode.last_chunk(trailers if self.pool.options.enable_trailers else None)
+            self.write(last)
+            if self._try is not None:
+                self._try.info.wire_sent += len(last)
         self._request_ended = True
         attempt = self._try
         if attempt is not None:
@@ -259,7 +273,8 @@ class H1Upstream(Connection):
     def _on_head(self, head: ResponseHead, attempt: Try) -> None:
         info = attempt.info
         info.response_first = clock.now
-        info.header_received = head.size
+        if attempt.request.info.logged:
+            info.header_received = head.headers.size() or 3
         if not head.keep_alive:
             self._closing = True
         if head.ended:
@@ -337,6 +352,8 @@ class H1Upstream(Connection):
                 if type(event) is End:
                     self._closing = True
                     self._on_end(None, attempt)
+                elif isinstance(event, CodecError):
+                    self._protocol_error(event, attempt)
         return False
 
     def on_closed(self, error: Exception | None) -> None:

@@ -10,7 +10,7 @@ from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.http import h1_encode
 from pyproxy.http.body import Body, Trailers
 from pyproxy.http.codec import CodecError, End, RequestDecoder, RequestEvent, RequestHead
-from pyproxy.http.message import Headers
+from pyproxy.http.message import Headers, Pair
 from pyproxy.http.stream import RequestHandler, StreamAcceptor
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
 from pyproxy.network.connection import Connection
@@ -22,6 +22,8 @@ SMALL = 4096
 
 _CLOSE = (b"connection", b"close")
 _KEEP_ALIVE = (b"connection", b"keep-alive")
+_CHUNKED = (b"transfer-encoding", b"chunked")
+_NO_LENGTH = (b"content-length", b"0")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODILESS = frozenset((204, 304))
 
@@ -37,7 +39,7 @@ class H1DownstreamOptions:
     stream_idle: Deadlines | None = None
     request_headers: Deadlines | None = None
     delayed_close: Deadlines | None = None
-    max_duration: float = 0.0
+    max_duration: Deadlines | None = None
     max_requests: int = 0
     trailers: bool = False
     proper_case: bool = False
@@ -49,6 +51,7 @@ class H1Downstream(Connection):
     __slots__ = (
         "_acceptor",
         "_body",
+        "_body_unread",
         "_chunked",
         "_closing",
         "_decoder",
@@ -77,6 +80,7 @@ class H1Downstream(Connection):
         self._body: Body | None = None  # of the request, while it comes
         self._response_body: Body | None = None  # while it goes
         self._request_ended = True
+        self._body_unread = False
         self._head_method = b""
         self._version = ""
         self._keep_alive = True
@@ -98,6 +102,8 @@ class H1Downstream(Connection):
             options.idle.arm(self)
         if options.stream_idle is not None:
             options.stream_idle.arm(self)
+        if options.max_duration is not None:
+            options.max_duration.arm(self)
 
     def on_bytes(self, data: bytes) -> None:
         if self._closing:
@@ -115,25 +121,24 @@ class H1Downstream(Connection):
             self._queue.extend(events)
             return
         for position, event in enumerate(events):
+            if self.handler is not None and self._request_ended:
+                self._queue.extend(events[position:])
+                self.pause_reading()
+                return
             if isinstance(event, RequestHead):
-                if self.handler is not None:
-                    self._queue.extend(events[position:])
-                    self.pause_reading()
-                    return
                 self._begin(event)
             else:
                 self._rest_of_message(event)
 
-    def on_eof(self) -> bool:
-        # A downstream that sends FIN after its request may still read the answer.
-        if self.handler is None or not self._request_ended:
-            return False
-        self._keep_alive = False
-        return True
-
     def on_closed(self, error: Exception | None) -> None:
         options = self._options
-        for deadlines in (options.idle, options.stream_idle, options.request_headers, options.delayed_close):
+        for deadlines in (
+            options.idle,
+            options.stream_idle,
+            options.request_headers,
+            options.delayed_close,
+            options.max_duration,
+        ):
             if deadlines is not None:
                 deadlines.disarm(self)
         self._closing = True
@@ -161,6 +166,8 @@ class H1Downstream(Connection):
         elif deadlines is options.request_headers:
             if self.handler is None and not self._closing:
                 self._refuse(CodecError(408, "request_header_timeout", "the request head took too long"))
+        elif deadlines is options.max_duration:
+            self.drain()
         elif deadlines is options.idle:
             if self.handler is None and self._idle_for(deadlines):
                 self.close()
@@ -196,7 +203,10 @@ class H1Downstream(Connection):
         if self._options.max_requests and self.requests >= self._options.max_requests:
             self._keep_alive = False
         self.handler = handler = self._acceptor.on_request(self, head, body)
+        # A response that is there before anybody could have read the body ends the connection (as in Envoy).
+        self._body_unread = body is not None
         handler.start()
+        self._body_unread = False
 
     def _rest_of_message(self, event: bytes | End | CodecError) -> None:
         body = self._body
@@ -213,6 +223,8 @@ class H1Downstream(Connection):
                 self.handler.on_request_end()
         else:
             self.last_active = clock.now
+            if self.handler is not None:
+                self.handler.on_request_data(len(event))
             body.feed(event)
 
     def _broken(self, error: CodecError) -> None:
@@ -256,21 +268,21 @@ class H1Downstream(Connection):
         self._keep_alive = False
 
     def send_response(self, status: int, headers: Headers, body: Body | None, info: StreamInfo) -> None:
-        pairs = headers.pairs
-        if not self._request_ended:
+        if not self._request_ended or self._body_unread:
             self._keep_alive = False  # what is left of the request must never be read as the next one
-        if not self._keep_alive:
-            pairs.append(_CLOSE)
-        elif self._version == "HTTP/1.0":
-            pairs.append(_KEEP_ALIVE)
         bodiless = self._head_method == b"HEAD" or status in _BODILESS
-        self._chunked = False
-        if b"content-length" not in headers.index and not bodiless:
-            self._frame(headers, body)
+        framing = self._framing(status, headers, body, bodiless)
+        pairs = headers.pairs
+        if not self._keep_alive:
+            pairs = [*pairs, _CLOSE]
+        elif self._version == "HTTP/1.0":
+            pairs = [*pairs, _KEEP_ALIVE]
+        if framing is not None:
+            pairs = [*pairs, framing]
         if self._options.proper_case:
             pairs = h1_encode.title_case(pairs)
-        head = h1_encode.response_head(status, pairs)
-        info.header_sent = len(head)
+        head = h1_encode.response_head(status, pairs, self._version)
+        info.header_sent = h1_encode.header_bytes(head)
         if body is None:
             info.wire_sent = len(head)
             self.write(head)
@@ -298,36 +310,47 @@ class H1Downstream(Connection):
             body.hold()
         body.pipe_to(self)
 
-    def _frame(self, headers: Headers, body: Body | None) -> None:
-        """No length is known: chunks, or for HTTP/1.0 the end of the connection (RFC 9112 6.3)."""
-        if body is None:
-            headers.pairs.append((b"content-length", b"0"))
-        elif self._version == "HTTP/1.0":
-            self._keep_alive = False
-            headers.pairs[:] = [pair for pair in headers.pairs if pair[0] != b"connection"]
-            headers.pairs.append((b"connection", b"close"))
-        else:
-            self._chunked = True
-            headers.pairs.append((b"transfer-encoding", b"chunked"))
+    def _framing(self, status: int, headers: Headers, body: Body | None, bodiless: bool) -> Pair | None:
+        """The header that tells where the response ends, if it does not say so itself (RFC 9112 6.3)."""
+        self._chunked = False
+        if b"content-length" in headers.index:
+            if status == 204:  # RFC 9110 8.6
+                headers.remove(b"content-length")
+            return None
+        if status in _BODILESS:
+            return None
+        if body is None and not bodiless:
+            return _NO_LENGTH
+        if self._version == "HTTP/1.0":
+            self._keep_alive = False  # the end of the connection is the end of the body
+            return None
+        self._chunked = not bodiless
+        return _CHUNKED
 
     def on_data(self, chunk: bytes) -> None:
         info = self._stream_info
         assert info is not None
         size = len(chunk)
         info.bytes_sent += size
-        info.wire_sent += size
+        self.last_active = clock.now
         if not self._chunked:
+            info.wire_sent += size
             self.write(chunk)
         elif size <= SMALL:
-            self.write(b"%x\r\n%b\r\n" % (size, chunk))
+            framed = b"%x\r\n%b\r\n" % (size, chunk)
+            info.wire_sent += len(framed)
+            self.write(framed)
         else:
             for piece in h1_encode.chunk(chunk):
+                info.wire_sent += len(piece)
                 self.write(piece)
 
     def on_end(self, trailers: Trailers | None) -> None:
         if self._chunked:
-            self.write(h1_encode.last_chunk(trailers if self._options.trailers else None))
+            last = h1_encode.last_chunk(trailers if self._options.trailers else None)
+            self.write(last)
             if self._stream_info is not None:
+                self._stream_info.wire_sent += len(last)
                 self._stream_info.response_trailers = trailers
         self._sent()
 
@@ -384,7 +407,7 @@ class H1Downstream(Connection):
         """Requests that were pipelined behind the one that is done."""
         queue = self._queue
         while queue and not self._closing:
-            if type(queue[0]) is RequestHead and self.handler is not None:
+            if self.handler is not None and self._request_ended:
                 return
             event = queue.popleft()
             if isinstance(event, RequestHead):

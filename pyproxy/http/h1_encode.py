@@ -19,22 +19,33 @@ _STATUS_LINES = {s.value: b"HTTP/1.1 %d %b\r\n" % (s.value, s.phrase.encode()) f
 _STATUS_LINES[413] = b"HTTP/1.1 413 Payload Too Large\r\n"
 _STATUS_LINES[416] = b"HTTP/1.1 416 Range Not Satisfiable\r\n"
 _STATUS_LINES[422] = b"HTTP/1.1 422 Unprocessable Entity\r\n"
+_STATUS_LINES[599] = b"HTTP/1.1 599 Last Unassigned Server Error Code\r\n"
+_STATUS_LINES[418] = b"HTTP/1.1 418 Unknown\r\n"
 
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-def request_head(method: bytes, target: bytes, authority: bytes, pairs: list[Pair]) -> bytes:
-    """A request line and header block. Host comes first (RFC 9110 7.2)."""
+def request_head(method: bytes, target: bytes, authority: bytes, pairs: list[Pair], host: bytes = b"host") -> bytes:
+    """A request line and header block. Host comes first (RFC 9110 7.2); `host` is how its name is written."""
     if pairs:
-        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b\r\n\r\n" % (method, target, authority, _LINE(map(_COLON, pairs)))
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\n\r\n" % (method, target, authority)
+        fields = _LINE(map(_COLON, pairs))
+        return b"%b %b HTTP/1.1\r\n%b: %b\r\n%b\r\n\r\n" % (method, target, host, authority, fields)
+    return b"%b %b HTTP/1.1\r\n%b: %b\r\n\r\n" % (method, target, host, authority)
 
 
-def response_head(status: int, pairs: list[Pair]) -> bytes:
+def response_head(status: int, pairs: list[Pair], version: str = "HTTP/1.1") -> bytes:
+    """A status line and header block. `version` is the request's: HTTP/1.0 is answered in kind (as Envoy does)."""
     line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+    if version == "HTTP/1.0":
+        line = b"HTTP/1.0" + line[8:]
     if pairs:
         return b"%b%b\r\n\r\n" % (line, _LINE(map(_COLON, pairs)))
     return line + b"\r\n"
+
+
+def header_bytes(head: bytes) -> int:
+    """What Envoy counts as header bytes sent: the head without start line and without the empty line."""
+    return len(head) - head.find(b"\r\n") - 4
 
 
 def chunk(data: bytes) -> tuple[bytes, bytes, bytes]:

@@ -111,3 +111,14 @@ def append(headers: Headers, name: bytes, value: bytes, inline: frozenset[bytes]
     elif value:
         present = headers.joined(name)
         headers.set(name, present + b"," + value if present else value)
+
+
+def join_repeated(headers: Headers, inline: frozenset[bytes]) -> None:
+    """Join the lines of each inline header that came on several lines. Call it only for headers that repeat."""
+    seen: set[bytes] = set()
+    for name, _ in list(headers.pairs):
+        if name in seen and name in inline:
+            joined = headers.joined(name)
+            if joined is not None:
+                headers.set(name, joined)
+        seen.add(name)

@@ -11,17 +11,15 @@ TEXT = b"text/plain"
 
 def local_reply(error: ProxyError) -> Response:
     """The response for an error, as Envoy writes it: a short text that says what happened, or nothing."""
-    return text_reply(error.status, error.body, error.headers)
+    return with_body(Response(error.status, Headers(list(error.headers))), error.body)
 
 
-def text_reply(
-    status: int, body: bytes, extra: tuple[tuple[bytes, bytes], ...] = (), content_type: bytes = TEXT
-) -> Response:
-    """A response made here."""
-    headers = Headers()
+def with_body(response: Response, body: bytes, content_type: bytes = TEXT) -> Response:
+    """Give a response that was made here its body; the headers that describe it come last."""
     if body:
-        headers.add(b"content-length", b"%d" % len(body))
-        headers.add(b"content-type", content_type)
-    for name, value in extra:
-        headers.add(name, value)
-    return Response(status, headers, Body.complete(body) if body else None)
+        response.headers.add(b"content-length", b"%d" % len(body))
+        response.headers.add(b"content-type", content_type)
+        response.body = Body.complete(body)
+    else:
+        response.body = None
+    return response

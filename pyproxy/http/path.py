@@ -6,7 +6,6 @@ import re
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
-_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SLASHES = re.compile(rb"/{2,}")
 _ESCAPED_SLASH = re.compile(rb"(?i)%(2f|5c)")
 
@@ -20,7 +19,7 @@ def normalize(path: bytes) -> bytes | None:
     """Dot segments removed, unreserved escapes decoded, backslashes turned. None where that cannot be done."""
     bare, query = _split(path)
     if b"%" in bare:
-        if _BAD_ESCAPE.search(bare) or b"%00" in bare:
+        if b"%00" in bare:
             return None
         bare = _ESCAPE.sub(_decode_unreserved, bare)
     bare = bare.replace(b"\\", b"/")
@@ -39,12 +38,13 @@ def _without_dots(bare: bytes) -> bytes:
     segments = bare.split(b"/")
     for position, segment in enumerate(segments):
         last = position == len(segments) - 1
-        if segment == b"..":
+        name = segment.partition(b";")[0] if segment[:1] == b"." else segment
+        if name == b"..":
             if len(kept) > 1:
                 kept.pop()
             if last:
                 kept.append(b"")
-        elif segment == b".":
+        elif name == b".":
             if last:
                 kept.append(b"")
         else:

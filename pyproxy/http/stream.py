@@ -43,6 +43,9 @@ class RequestHandler(Protocol):
 
     def start(self) -> None: ...
 
+    def on_request_data(self, size: int) -> None:
+        """So many more bytes of the request body are here."""
+
     def on_request_end(self) -> None:
         """The whole request is here (called only for a request whose body came after its head)."""
 

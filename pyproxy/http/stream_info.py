@@ -138,6 +138,8 @@ class StreamInfo:
     original_path: bytes = b""
     """The path as it came, before rewrites."""
     local_reply_body: bytes = b""
+    logged: bool = False
+    """There is an access log, so what only a log could show is worked out."""
     health_check: bool = False
     internal: bool = False
     """The request came from inside (Envoy: x-envoy-internal)."""

@@ -34,6 +34,7 @@ _CONSUMED = frozenset(
         _EXPECTED,
     )
 )
+_ATTEMPTS = b"x-envoy-attempt-count"
 _SERVICE_TIME = b"x-envoy-upstream-service-time"
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 _MAX_TIMEOUT_MS = 24 * 3600 * 1000
@@ -63,9 +64,13 @@ class Router:
         if cluster is None:
             raise ProxyError(ResponseFlag.NO_CLUSTER_FOUND, Source.LOCAL, route.not_found_status, "cluster_not_found")
         timeout = self._timeout(request, route)
+        tries = 1
+        info = request.info
+        info.attempts = 1
+        if route.attempt_count_in_request:
+            request.headers.set(_ATTEMPTS, b"1")
         if target.mutate_request is not None:
             target.mutate_request(request)
-        tries = 1
         attempt = self._try(request, route, cluster, timeout, tries)
         while True:
             try:
@@ -78,13 +83,15 @@ class Router:
                     raise
             tries += 1
             attempt = self._try(request, route, cluster, timeout, tries)
-        if self._tell_time:
-            upstream = attempt.info
-            waited = upstream.response_first - (upstream.request_sent_last or upstream.request_sent_first)
-            _set_service_time(response.headers, int(waited * 1000))
+        upstream = attempt.info
+        if self._tell_time and upstream.request_sent_last:
+            _set_service_time(response.headers, int((upstream.response_first - upstream.request_sent_last) * 1000))
+        info.details = "via_upstream"
+        info.status = response.status
+        if route.attempt_count_in_response:
+            response.headers.set(_ATTEMPTS, b"%d" % tries)
         if target.mutate_response is not None:
             target.mutate_response(request, response)
-        request.info.details = "via_upstream"
         return response
 
     def _try(self, request: Request, route: Route, cluster: Cluster, timeout: Deadlines | None, tries: int) -> Try:
@@ -165,7 +172,7 @@ class Router:
                 headers.remove(name)
         if not seconds:
             return None
-        if self._tell_time:
+        if self._tell_time and route.max_stream_duration is None:
             headers.pairs.append((_EXPECTED, expected))
             index[_EXPECTED] = expected
         return self._deadlines.of(seconds)

@@ -48,9 +48,16 @@ class Exchange(Drive):
         self.stream = stream
         info = StreamInfo(clock.now, clock.now + clock.wall_offset, stream.info)
         info.protocol = head.version
-        info.header_received = info.wire_received = head.size
-        if body is None or body.ended:
+        if manager.logging:
+            info.logged = True
+            host = 0 if head.host is None else len(head.host) + 7
+            info.header_received = head.headers.size() + host or 3
+        info.wire_received = head.size + len(head.body)
+        if body is None:
             info.request_end = info.start
+        elif body.ended:
+            info.request_end = info.start
+            info.bytes_received = len(head.body)
         self.request = Request(head.method, head.target, head.host or b"", head.headers, info, body, head.scheme or b"")
         self.response: Response | None = None
         self.expect_continue = head.expect_continue
@@ -67,7 +74,7 @@ class Exchange(Drive):
             manager.prepare(request, self)
             manager.route(request, self)
         except ProxyError as error:
-            if error.status == 400 or request.method == b"CONNECT":
+            if manager.closes_connection(request, error):
                 self.stream.close_after_response()
             self.reply_locally(error)
             return
@@ -96,12 +103,19 @@ class Exchange(Drive):
         request = self.request
         info = request.info
         self.response = response
+        if info.details == "direct_response":
+            response = self.response = self.manager.shape_direct(request, response)
         self.manager.finalize_response(request, response)
         info.status = response.status
         info.response_start = clock.now
         self.stream.send_response(response.status, response.headers, response.body, info)
 
     # What the stream reports
+
+    def on_request_data(self, size: int) -> None:
+        info = self.request.info
+        info.bytes_received += size
+        info.wire_received += size
 
     def on_request_end(self) -> None:
         self.request.info.request_end = clock.now

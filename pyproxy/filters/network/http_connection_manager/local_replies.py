@@ -9,7 +9,7 @@ from pyproxy.config.format import Format, JsonFormat
 from pyproxy.errors import ProxyError
 from pyproxy.filters.network.http_connection_manager.config import LocalReplyConfig, LocalReplyMapper
 from pyproxy.http import local_reply
-from pyproxy.http.message import Request, Response
+from pyproxy.http.message import Headers, Request, Response
 from pyproxy.routes.header_changes import build_header_adds
 from pyproxy.runtime import Runtime
 from pyproxy.telemetry.formatter import build_formatter, build_json_formatter
@@ -27,31 +27,45 @@ class LocalReplies:
         self._content_type = config.content_type or _content_type(config.format)
 
     def __call__(self, request: Request, error: ProxyError) -> Response:
-        info = request.info
-        response = local_reply.local_reply(error)
-        info.status = response.status
-        info.local_reply_body = error.body
+        """The reply for an error. What the route adds to responses, it adds to this one too."""
+        headers = Headers(list(error.headers))
+        response = Response(error.status, headers)
+        route = request.route
+        if route is not None and route.mutate_response is not None:
+            request.info.status = error.status
+            route.mutate_response(request, response)
+        return self._shaped(request, response, error.body, local_reply.TEXT)
+
+    def shape(self, request: Request, response: Response) -> Response:
+        """A response that a route gave by itself."""
         if not self._mappers and self._format is None:
             return response
-        text_of, content_type, body = self._format, self._content_type, error.body
+        body = b"" if response.body is None else response.body.take() or b""
+        content_type = response.headers.get(b"content-type") or local_reply.TEXT
+        for name in (b"content-length", b"content-type"):
+            response.headers.remove(name)
+        return self._shaped(request, response, body, content_type)
+
+    def _shaped(self, request: Request, response: Response, body: bytes, content_type: bytes) -> Response:
+        info = request.info
+        info.status = response.status
+        text_of, typed = self._format, self._content_type
+        info.local_reply_body = body  # for the formats; the access log shows none (Envoy)
         for mapper in self._mappers:
             if mapper.fits(request, response):
                 response.status = info.status = mapper.config.status or response.status
-                body = info.local_reply_body = mapper.config.body if mapper.config.body is not None else body
+                if mapper.config.body is not None:
+                    body = info.local_reply_body = mapper.config.body
                 if mapper.format is not None:
-                    text_of, content_type = mapper.format, mapper.content_type
+                    text_of, typed = mapper.format, mapper.content_type
                 if mapper.add_headers is not None:
                     mapper.add_headers(request, response)
                 break
         if text_of is not None:
             body = text_of(request, response).encode()
-        shaped = local_reply.text_reply(
-            response.status,
-            body,
-            tuple(p for p in response.headers.pairs if p[0] not in (b"content-length", b"content-type")),
-            content_type or local_reply.TEXT,
-        )
-        return shaped
+            content_type = typed or local_reply.TEXT
+        info.local_reply_body = b""
+        return local_reply.with_body(response, body, content_type)
 
 
 class _Mapper:

@@ -54,6 +54,7 @@ class HttpConnectionManager:
         self.finalize_response = ResponseFinalization(config)
         self._prepare = RequestPreparation(config, RequestIds())
         self._local_replies = LocalReplies(config.local_reply, runtime)
+        self.logging = bool(config.access_logs)
         self._access_logs = [runtime.access_logs.open(log, runtime.values) for log in config.access_logs]
         self._runtime = runtime
         self._connections: set[DownstreamConnection] = set()
@@ -75,7 +76,7 @@ class HttpConnectionManager:
             stream_idle=deadlines(timeouts.stream_idle),
             request_headers=deadlines(timeouts.request_headers),
             delayed_close=deadlines(timeouts.delayed_close),
-            max_duration=timeouts.max_connection_duration,
+            max_duration=deadlines(timeouts.max_connection_duration),
             max_requests=self.config.max_requests_per_connection,
             trailers=self.config.codec.keep_trailers,
             proper_case=self.config.header_key_format == "proper",
@@ -147,14 +148,17 @@ class HttpConnectionManager:
         exchange.refusal = ProxyError(
             flag, Source.DOWNSTREAM, error.status, error.details, body=_REASONS.get(error.status, b"Bad Request")
         )
+        exchange.request.info.request_end = 0.0
         return exchange
 
     def prepare(self, request: Request, exchange: Exchange) -> None:
         """Everything before routing. Raises ProxyError where the request ends here."""
         if request.path[:1] != b"/":
             self._odd_target(request)
+        if not request.authority and request.info.protocol == "HTTP/1.0":
+            request.authority = self.config.default_http10_host
         if exchange.upgrade:
-            self._check_upgrade(request)
+            self._look_at_upgrade(request, exchange)
         self._prepare(request)
         if exchange.expect_continue:
             exchange.stream.send_informational(100)
@@ -165,13 +169,17 @@ class HttpConnectionManager:
         if request.path == b"*":
             raise ProxyError(None, Source.LOCAL, 404, "absolute_path_rejected")
 
-    def _check_upgrade(self, request: Request) -> None:
+    def _look_at_upgrade(self, request: Request, exchange: Exchange) -> None:
         """No upgrade is forwarded unless it was configured; h2c is taken for what it is without it (RFC 9110 7.8)."""
-        wanted = request.headers.joined(b"upgrade") or b""
-        if wanted.lower() == b"h2c":
+        if (request.headers.joined(b"upgrade") or b"").lower() == b"h2c":
             request.headers.remove(b"http2-settings")
-            return
-        raise ProxyError(None, Source.LOCAL, 403, "upgrade_failed")
+            exchange.upgrade = False
+
+    def closes_connection(self, request: Request, error: ProxyError) -> bool:
+        """Whether a request that was refused before it went anywhere takes its connection with it."""
+        if error.status == 400:
+            return not self.config.stream_error_on_invalid_message
+        return error.status == 403 or request.method == b"CONNECT"
 
     def route(self, request: Request, exchange: Exchange) -> None:
         self._routed.value += 1
@@ -181,11 +189,17 @@ class HttpConnectionManager:
             info.route_name = route.name
             info.virtual_host = route.virtual_host
             info.route_metadata = route.metadata
+        if exchange.upgrade:
+            raise ProxyError(None, Source.LOCAL, 403, "upgrade_failed")
         if self._timers or (route is not None and route.timers):
             StreamTimers.arm(self._runtime.deadlines, self.config.timeouts, route, exchange)
 
     def local_reply(self, request: Request, error: ProxyError) -> Response:
         return self._local_replies(request, error)
+
+    def shape_direct(self, request: Request, response: Response) -> Response:
+        """Redirects and direct responses are local replies too."""
+        return self._local_replies.shape(request, response)
 
     def finished(self, exchange: Exchange) -> None:
         """A request is over: numbers and logs."""

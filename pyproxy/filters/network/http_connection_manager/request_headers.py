@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 
-from pyproxy.errors import ProxyError, Source
+from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.network.http_connection_manager.config import (
     EscapedSlashes,
     HttpConnectionManagerConfig,
     Underscores,
 )
 from pyproxy.http import path as paths
+from pyproxy.http.inline_headers import INLINE_REQUEST, join_repeated
 from pyproxy.http.message import Request
 from pyproxy.http.request_id import RequestIds
 from pyproxy.network.local_address import first_address
@@ -113,6 +114,8 @@ class RequestPreparation:
         """Change the request in place. Raises ProxyError where it must not go on."""
         headers = request.headers
         index = headers.index
+        if len(index) != len(headers.pairs):
+            join_repeated(headers, INLINE_REQUEST)
         if self._plain and index.keys().isdisjoint(_SPECIAL):
             # The common case: nothing to take away, two headers to add.
             if b"#" in request.path:
@@ -159,6 +162,8 @@ class RequestPreparation:
             for name in _EDGE_ONLY:
                 headers.remove(name)
             headers.set(b"x-envoy-external-address", client.encode())
+            if self._config.forwarding.append_x_forwarded_port and b"x-forwarded-port" not in headers.index:
+                headers.add(b"x-forwarded-port", b"%d" % request.info.connection.local[1])
             if not self._config.request_id.preserve_external and self._generate_id and _REQUEST_ID in headers.index:
                 headers.set(_REQUEST_ID, self._ids.next())
 
@@ -247,7 +252,7 @@ class RequestPreparation:
         if not named:
             return
         if self._config.underscores is Underscores.REJECT_REQUEST:
-            raise ProxyError(None, Source.DOWNSTREAM, 400, "http1.unexpected_underscore", body=b"Bad Request")
+            raise _broken("http1.unexpected_underscore")
         for name in named:
             request.headers.remove(name)
 
@@ -259,15 +264,18 @@ class RequestPreparation:
             for name in nominated.lower().split(b","):
                 name = name.strip()
                 if name in _PROTECTED:
-                    raise _refused(400, "connection_header_removal_rejected")
+                    raise _broken("http1.connection_header_rejected")
                 if name != b"te":
                     headers.remove(name)
         for name in _HOP_BY_HOP:
             if name in index:
                 headers.remove(name)
-        if b"te" in index and b"trailers" not in (headers.joined(b"te") or b"").lower():
-            headers.remove(b"te")
-        if b"expect" in index and index[b"expect"].lower() == b"100-continue":
+        if b"te" in index:
+            if b"trailers" in (headers.joined(b"te") or b"").lower():
+                headers.set(b"te", b"trailers")
+            else:
+                headers.remove(b"te")
+        if b"expect" in index and index[b"expect"].lower() == b"100-continue" and not self._config.proxy_100_continue:
             headers.remove(b"expect")
 
 
@@ -286,6 +294,11 @@ def _client_of(forwarded: bytes, hops: int) -> tuple[str, bool]:
 
 def _is_loopback(address: str) -> bool:
     return address.startswith("127.") or address == "::1"
+
+
+def _broken(details: str) -> ProxyError:
+    """What Envoy's codec refuses already: it looks like a request that could not be read."""
+    return ProxyError(ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR, Source.DOWNSTREAM, 400, details, body=b"Bad Request")
 
 
 def _refused(status: int, details: str) -> ProxyError:

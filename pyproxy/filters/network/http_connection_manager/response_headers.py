@@ -5,9 +5,10 @@ from __future__ import annotations
 from email.utils import formatdate
 
 from pyproxy.filters.network.http_connection_manager.config import HttpConnectionManagerConfig, ServerHeader
+from pyproxy.http.inline_headers import INLINE_RESPONSE, join_repeated
 from pyproxy.http.message import Headers, Request, Response
 
-_HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding"))
+_HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 _SERVER = b"server"
 _DATE = b"date"
 
@@ -56,6 +57,8 @@ class ResponseFinalization:
     def __call__(self, request: Request, response: Response) -> None:
         headers = response.headers
         pairs, index = headers.pairs, headers.index
+        if len(index) != len(pairs):
+            join_repeated(headers, INLINE_RESPONSE)
         if not index.keys().isdisjoint(_HOP_BY_HOP):
             _remove_hop_by_hop(headers)
         if _DATE not in index:
