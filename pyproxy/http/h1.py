@@ -267,13 +267,13 @@ class H1RequestDecoder(_Decoder):
                 return b""
             try:
                 head = h1_head.request_head(read[0], self._options)
-            except httptools.HttpParserError as error:
-                return self._fail(h1_head.explain_request(error, read[0]), events)
+            except httptools.HttpParserError as refused:
+                return self._fail(h1_head.explain_request(refused, read[0]), events)
         except CodecError as error:
             return self._fail(error, events)
-        except httptools.HttpParserError as error:
+        except httptools.HttpParserError as refused:
             raw = b"" if self._reader is None else self._reader.raw
-            return self._fail(h1_head.explain_request(error, raw), events)
+            return self._fail(h1_head.explain_request(refused, raw), events)
         self._tunnel = head.method == b"CONNECT"
         self._over = self._tunnel or not head.keep_alive
         return self._body(head, read[1], 0, events)
@@ -386,8 +386,8 @@ class H1ResponseDecoder(_Decoder):
             head = h1_head.response_head(read[0], self._options)
         except CodecError as error:
             return self._fail(error, events)
-        except httptools.HttpParserError as error:
-            return self._fail(CodecError(502, "http1.codec_error", str(error)), events)
+        except httptools.HttpParserError as refused:
+            return self._fail(CodecError(502, "http1.codec_error", str(refused)), events)
         rest = read[1]
         bodiless = h1_rules.has_no_body(head, self._expected[0])
         if head.status < 200:

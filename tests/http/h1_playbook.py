@@ -65,8 +65,8 @@ class Reading:
                 self._go_on(current, event)
 
     def _begin(self, head: Any) -> None:
-        names = type(head).__annotations__.keys() - {"headers", "body", "ended"}
-        shown = {name: getattr(head, name) for name in names}
+        names = set(dir(head)) - {"headers", "body", "ended"}
+        shown = {name: getattr(head, name) for name in names if not name.startswith("_")}
         if not head.ended:
             assert head.body == b"", "a body in the head of a message that goes on"
         self.messages.append(Message(shown, list(head.headers), head.body, complete=head.ended))
