@@ -17,7 +17,7 @@ from pyproxy.config.regex_classes import ANY, ANY_BUT_NEWLINE, Ranges, fold, neg
 
 MAX_REPEAT: Final = 1000
 """RE2 repeats nothing more often than this, nested repetitions multiplied."""
-MAX_DEPTH: Final = 200
+MAX_DEPTH: Final = 60
 MAX_LEAVES: Final = 2000
 """Bound on a pattern with all its repetitions written out. Envoy's default (100 instructions) is far below."""
 

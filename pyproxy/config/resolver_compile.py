@@ -20,6 +20,17 @@ _NAMED: Final = {
     "envoy.cluster.strict_dns": DiscoveryType.STRICT_DNS,
     "envoy.cluster.logical_dns": DiscoveryType.LOGICAL_DNS,
 }
+_DNS_FIELDS: Final = (
+    "dns_refresh_rate",
+    "dns_jitter",
+    "dns_failure_refresh_rate",
+    "respect_dns_ttl",
+    "dns_lookup_family",
+    "typed_dns_resolver_config",
+    "dns_resolvers",
+    "dns_resolution_config",
+    "use_tcp_for_dns_lookups",
+)
 _SUPPORTED: Final = tuple(kind.value for kind in _NAMED.values())
 
 
@@ -46,10 +57,7 @@ def compile_resolving(view: View) -> Resolving:
 
 def _of_kind(view: View, discovery: DiscoveryType) -> Resolving:
     if discovery is DiscoveryType.STATIC:
-        view.ignore(
-            "dns_refresh_rate", "dns_jitter", "dns_failure_refresh_rate", "respect_dns_ttl", "dns_lookup_family"
-        )
-        view.ignore("typed_dns_resolver_config", "dns_resolvers", "dns_resolution_config", "use_tcp_for_dns_lookups")
+        view.ignore(*_DNS_FIELDS)
         return Resolving(discovery)
     return _dns(view, discovery, view.enum("dns_lookup_family"))
 
@@ -60,6 +68,7 @@ def _custom(view: View, custom: View) -> Resolving:
         typed = custom.any("typed_config")
         assert typed is not None
         if typed.type_name == DNS_CLUSTER:
+            view.ignore(*_DNS_FIELDS)
             return _dns_cluster(typed)
         custom.fail("typed_config", f"clusters of type {typed.type_name} are not supported yet", expected=DNS_CLUSTER)
     if name not in _NAMED:
