@@ -62,6 +62,7 @@ class H1Downstream(Connection):
         "_request_ended",
         "_response_body",
         "_stream_info",
+        "_unread",
         "_version",
         "handler",
         "info",
@@ -80,6 +81,7 @@ class H1Downstream(Connection):
         self._body: Body | None = None  # of the request, while it comes
         self._response_body: Body | None = None  # while it goes
         self._request_ended = True
+        self._unread = 0  # bytes of a request that could not be read yet
         self._body_unread = False
         self._head_method = b""
         self._version = ""
@@ -115,11 +117,13 @@ class H1Downstream(Connection):
                 self._begin(only)
                 return
         if not events:
-            self._head_incomplete()
+            self._head_incomplete(len(data))
             return
         if self._queue:
             self._queue.extend(events)
             return
+        if isinstance(events[-1], CodecError):
+            self._unread += len(data)
         for position, event in enumerate(events):
             if self.handler is not None and self._request_ended:
                 self._queue.extend(events[position:])
@@ -191,6 +195,7 @@ class H1Downstream(Connection):
 
     def _begin(self, head: RequestHead) -> None:
         self.requests += 1
+        self._unread = 0
         self._head_method = head.method
         self._version = head.version
         self._keep_alive = self._keep_alive and head.keep_alive
@@ -251,10 +256,11 @@ class H1Downstream(Connection):
         self._request_ended = False
         self._head_method = b""
         self._version = "HTTP/1.1"
-        self.handler = self._acceptor.on_codec_error(self, error)
+        self.handler = self._acceptor.on_codec_error(self, error, self._unread)
         self.handler.start()
 
-    def _head_incomplete(self) -> None:
+    def _head_incomplete(self, size: int) -> None:
+        self._unread += size
         if self.handler is None and self._options.request_headers is not None:
             self._options.request_headers.arm_once(self)
 
@@ -274,7 +280,7 @@ class H1Downstream(Connection):
         framing = self._framing(status, headers, body, bodiless)
         pairs = headers.pairs
         if not self._keep_alive:
-            pairs = [*pairs, _CLOSE]
+            pairs.append(_CLOSE)
         elif self._version == "HTTP/1.0":
             pairs = [*pairs, _KEEP_ALIVE]
         if framing is not None:

@@ -77,8 +77,8 @@ class StreamAcceptor(Protocol):
     def on_request(self, stream: DownstreamStream, head: RequestHead, body: Body | None) -> RequestHandler:
         """A request came: make its handler. The connection then calls `start`."""
 
-    def on_codec_error(self, stream: DownstreamStream, error: CodecError) -> RequestHandler:
-        """The downstream broke the protocol between requests: make the handler that answers."""
+    def on_codec_error(self, stream: DownstreamStream, error: CodecError, size: int) -> RequestHandler:
+        """The downstream broke the protocol after `size` bytes of a request: make the handler that answers."""
 
     def on_open(self, connection: DownstreamConnection) -> None: ...
 

@@ -88,10 +88,10 @@ class Router:
             _set_service_time(response.headers, int((upstream.response_first - upstream.request_sent_last) * 1000))
         info.details = "via_upstream"
         info.status = response.status
-        if route.attempt_count_in_response:
-            response.headers.set(_ATTEMPTS, b"%d" % tries)
         if target.mutate_response is not None:
             target.mutate_response(request, response)
+        if route.attempt_count_in_response:
+            response.headers.set(_ATTEMPTS, b"%d" % tries)
         return response
 
     def _try(self, request: Request, route: Route, cluster: Cluster, timeout: Deadlines | None, tries: int) -> Try:

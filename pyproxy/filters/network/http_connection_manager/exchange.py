@@ -83,7 +83,7 @@ class Exchange(Drive):
 
     # The chain's end
 
-    def on_raise(self, error: Exception) -> None:
+    def on_raise(self, error: BaseException) -> None:
         if not isinstance(error, ProxyError):
             log.error("a filter failed for %r", self.request, exc_info=error)
             error = ProxyError(None, Source.LOCAL, 500, "filter_exception")

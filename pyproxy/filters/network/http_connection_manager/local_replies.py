@@ -31,9 +31,12 @@ class LocalReplies:
         headers = Headers(list(error.headers))
         response = Response(error.status, headers)
         route = request.route
-        if route is not None and route.mutate_response is not None:
-            request.info.status = error.status
-            route.mutate_response(request, response)
+        if route is not None:
+            # The target is drawn once per request, so this is the one that was tried.
+            mutate = route.resolve(request).mutate_response if route.answer is None else route.mutate_response
+            if mutate is not None:
+                request.info.status = error.status
+                mutate(request, response)
         return self._shaped(request, response, error.body, local_reply.TEXT)
 
     def shape(self, request: Request, response: Response) -> Response:
@@ -62,7 +65,7 @@ class LocalReplies:
                     mapper.add_headers(request, response)
                 break
         if text_of is not None:
-            body = text_of(request, response).encode()
+            body = text_of(request, response).encode(errors="surrogateescape")
             content_type = typed or local_reply.TEXT
         info.local_reply_body = b""
         return local_reply.with_body(response, body, content_type)

@@ -134,7 +134,7 @@ class HttpConnectionManager:
         self._requests.value += 1
         return Exchange(self, stream, head, body)
 
-    def on_codec_error(self, stream: DownstreamStream, error: CodecError) -> Exchange:
+    def on_codec_error(self, stream: DownstreamStream, error: CodecError, size: int) -> Exchange:
         self.stats.downstream_cx_protocol_error.value += 1
         head = RequestHead()
         head.method = head.target = b""
@@ -148,7 +148,10 @@ class HttpConnectionManager:
         exchange.refusal = ProxyError(
             flag, Source.DOWNSTREAM, error.status, error.details, body=_REASONS.get(error.status, b"Bad Request")
         )
-        exchange.request.info.request_end = 0.0
+        info = exchange.request.info
+        info.request_end = 0.0
+        info.wire_received = size
+        info.header_received = 0
         return exchange
 
     def prepare(self, request: Request, exchange: Exchange) -> None:
@@ -189,6 +192,9 @@ class HttpConnectionManager:
             info.route_name = route.name
             info.virtual_host = route.virtual_host
             info.route_metadata = route.metadata
+            info.virtual_host_metadata = route.virtual_host_metadata
+            if route.virtual_cluster is not None:
+                info.virtual_cluster = route.virtual_cluster(request)
         if exchange.upgrade:
             raise ProxyError(None, Source.LOCAL, 403, "upgrade_failed")
         if self._timers or (route is not None and route.timers):
