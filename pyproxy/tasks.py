@@ -69,10 +69,14 @@ class Deadlines:
 
         Costs a timer of its own, so it is for what happens once per duration, not once per request.
         """
+        timer = self._early.pop(item, None)
+        if timer is not None:
+            timer.cancel()
         self._early[item] = self._loop.call_later(seconds, self._come_back, item)
 
     def disarm(self, item: Expiring) -> None:
-        if self._armed.pop(item, None) is None and self._early:
+        self._armed.pop(item, None)
+        if self._early:
             timer = self._early.pop(item, None)
             if timer is not None:
                 timer.cancel()
@@ -86,20 +90,34 @@ class Deadlines:
         item.on_deadline(self)
 
     def _fire(self) -> None:
-        self._timer = None
         # The loop's clock has a resolution of one millisecond: it may call a little early.
         now = clock.tick() + 0.0005
-        while self._armed:
-            item, at = next(iter(self._armed.items()))
+        armed = self._armed
+        # `_timer` stays set meanwhile, so that what is armed again here starts no second timer.
+        while armed:
+            item, at = next(iter(armed.items()))
             if at > now:
                 self._timer = self._loop.call_later(at - now, self._fire)
                 return
-            del self._armed[item]
+            del armed[item]
+            self._expire(item)
+        self._timer = None
+
+    def _expire(self, item: Expiring) -> None:
+        """One that fails must not keep the others from running out."""
+        try:
             item.on_deadline(self)
+        except Exception:
+            log.exception("the timeout of %r failed", item)
+
+
+_MOST_DURATIONS = 256
 
 
 class DeadlineTable:
-    """One `Deadlines` per duration; durations come from configuration, so there are few."""
+    """One `Deadlines` per duration. Those that configurations name are few; a request may name any, and beyond a
+    number of them they are not kept: a rare duration costs a timer of its own, and no memory for ever.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -108,7 +126,9 @@ class DeadlineTable:
     def of(self, seconds: float) -> Deadlines:
         found = self._by_seconds.get(seconds)
         if found is None:
-            found = self._by_seconds[seconds] = Deadlines(self._loop, seconds)
+            found = Deadlines(self._loop, seconds)
+            if len(self._by_seconds) < _MOST_DURATIONS:
+                self._by_seconds[seconds] = found
         return found
 
 

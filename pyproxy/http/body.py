@@ -42,15 +42,28 @@ class Sink(Protocol):
 class Body:
     """One body. The producer calls `feed`, then `end` or `abort` once; the consumer calls `pipe_to` once."""
 
-    __slots__ = ("_chunks", "_held", "_sink", "_source", "_stopped", "_waiting", "ended", "error", "trailers")
+    __slots__ = (
+        "_chunks",
+        "_draining",
+        "_held",
+        "_sink",
+        "_source",
+        "_waiting",
+        "ended",
+        "error",
+        "stopped",
+        "trailers",
+    )
 
     def __init__(self, source: Source | None = None) -> None:
         self._source = source
         self._sink: Sink | None = None
         self._chunks: list[bytes] = []
         self._waiting = 0
+        self._draining = False
         self._held = False  # by the consumer
-        self._stopped = False  # the source, by us
+        self.stopped = False
+        """The source was told to hold."""
         self.ended = False
         self.trailers: Trailers | None = None
         self.error: ProxyError | None = None
@@ -61,13 +74,16 @@ class Body:
         body = Body()
         if data:
             body._chunks.append(data)
+            body._waiting = len(data)
         body.ended = True
         return body
 
     # Producer
 
     def feed(self, chunk: bytes) -> None:
-        if self._sink is not None and not self._held:
+        if not chunk:  # in chunked framing that would be the end
+            return
+        if self._sink is not None and not self._held and not self._draining:
             self._sink.on_data(chunk)
             return
         self._chunks.append(chunk)
@@ -78,13 +94,17 @@ class Body:
     def end(self, trailers: Trailers | None = None) -> None:
         self.ended = True
         self.trailers = trailers
+        self._start_source()  # it may have other things to read now
         self._source = None
-        if self._sink is not None and not self._chunks:
+        if self._sink is not None and not self._chunks and not self._held and not self._draining:
             self._sink.on_end(trailers)
 
     def abort(self, error: ProxyError) -> None:
-        """The source failed: what waits is dropped and the sink is told."""
+        """The source failed: what waits is dropped and the sink is told. Does nothing once it has ended or failed."""
+        if self.error is not None or (self.ended and not self._chunks):
+            return
         self.error = error
+        self.ended = False
         self._source = None
         self._chunks.clear()
         self._waiting = 0
@@ -104,7 +124,7 @@ class Body:
         return data
 
     def pipe_to(self, sink: Sink) -> None:
-        """Give everything, from now on, to `sink`."""
+        """Give everything, from now on, to `sink`. It may `hold` and `release` while it is given something."""
         self._sink = sink
         if self.error is not None:
             sink.on_abort(self.error)
@@ -125,6 +145,7 @@ class Body:
         self._sink = _NOWHERE
         self._chunks.clear()
         self._waiting = 0
+        self._held = False
         if source is not None:
             self._source = None
             source.cancel_body(error)
@@ -141,31 +162,42 @@ class Body:
             self._drain()
 
     def _drain(self) -> None:
+        """Give what waits to the sink, which may hold, leave or make the source feed meanwhile."""
         sink = self._sink
-        while self._chunks and not self._held and sink is not None:
-            chunks, self._chunks = self._chunks, []
-            self._waiting = 0
-            for i, chunk in enumerate(chunks):
-                sink.on_data(chunk)
-                if self._held:
-                    self._chunks = chunks[i + 1 :]
-                    self._waiting = sum(map(len, self._chunks))
-                    break
-        if self._chunks or self._held or sink is None:
+        if self._draining or sink is None:
+            return
+        self._draining = True
+        try:
+            self._give(sink, self._chunks)
+        finally:
+            self._draining = False
+        if self._held or self.error is not None or self._sink is not sink:
             return
         if self.ended:
             sink.on_end(self.trailers)
         else:
             self._start_source()
 
+    def _give(self, sink: Sink, chunks: list[bytes]) -> None:
+        """One after the other until the sink holds or leaves; what is fed meanwhile queues up behind."""
+        given = 0
+        while given < len(chunks) and not self._held:
+            chunk = chunks[given]
+            given += 1
+            self._waiting -= len(chunk)
+            sink.on_data(chunk)
+            if self._sink is not sink or self.error is not None:
+                return
+        del chunks[:given]
+
     def _stop_source(self) -> None:
-        if not self._stopped and self._source is not None:
-            self._stopped = True
+        if not self.stopped and self._source is not None:
+            self.stopped = True
             self._source.pause_reading()
 
     def _start_source(self) -> None:
-        if self._stopped:
-            self._stopped = False
+        if self.stopped:
+            self.stopped = False
             if self._source is not None:
                 self._source.resume_reading()
 

@@ -7,10 +7,14 @@ Filters may also await asyncio futures; what needs `asyncio.current_task()` does
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Coroutine, Generator
 from typing import Any
 
 from pyproxy import clock
+
+log = logging.getLogger("pyproxy.http.drive")
 
 
 class Waiter:
@@ -61,7 +65,7 @@ class Drive:
         except StopIteration as stop:
             self._coroutine = None
             self.on_return(stop.value)
-        except Exception as error:  # noqa: BLE001 - every failure of a filter has to become a reply
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - every failure has to become a reply
             self._coroutine = None
             self.on_raise(error)
         else:
@@ -69,11 +73,11 @@ class Drive:
             if isinstance(waiting, Waiter):
                 waiting.drive = self
             else:  # an asyncio future, and this is what Task does with it
-                waiting._asyncio_future_blocking = False
+                waiting._asyncio_future_blocking = False  # noqa: SLF001
                 waiting.add_done_callback(self._future_done)
 
     def throw(self, error: Exception) -> None:
-        """Stop the coroutine where it waits: its `finally` blocks run, nothing is reported."""
+        """Stop the coroutine where it waits: its `finally` blocks run, what comes of it is not wanted any more."""
         coroutine, self._coroutine = self._coroutine, None
         if coroutine is None:
             return
@@ -82,14 +86,17 @@ class Drive:
         self._waiting_for = None
         try:
             coroutine.throw(error)
-        except (StopIteration, type(error)):
-            return
-        coroutine.close()  # it would wait again
+            coroutine.close()  # it would wait again
+        except StopIteration:
+            pass
+        except (Exception, asyncio.CancelledError) as other:
+            if other is not error:
+                log.error("a filter failed when its request was over", exc_info=other)
 
     def on_return(self, value: Any) -> None:
         raise NotImplementedError
 
-    def on_raise(self, error: Exception) -> None:
+    def on_raise(self, error: BaseException) -> None:
         raise NotImplementedError
 
     def _future_done(self, future: object) -> None:

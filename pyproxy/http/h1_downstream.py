@@ -56,13 +56,16 @@ class H1Downstream(Connection):
         "_closing",
         "_decoder",
         "_head_method",
+        "_head_timed",
         "_keep_alive",
         "_options",
         "_queue",
         "_request_ended",
         "_response_body",
+        "_serving",
         "_stream_info",
         "_unread",
+        "_unsent",
         "_version",
         "handler",
         "info",
@@ -88,6 +91,9 @@ class H1Downstream(Connection):
         self._keep_alive = True
         self._chunked = False
         self._closing = False  # no more requests are read
+        self._serving = False  # the queue
+        self._head_timed = False  # by the clock for request heads
+        self._unsent = 0  # when the clock of the close was last looked at
         self._stream_info: StreamInfo | None = None
         self.handler: RequestHandler | None = None
         self.info = ConnectionInfo()
@@ -134,6 +140,14 @@ class H1Downstream(Connection):
             else:
                 self._rest_of_message(event)
 
+    def on_eof(self) -> bool:
+        # As in Envoy, whoever says that nothing more will come has gone, and waits for no answer.
+        if self.handler is not None:
+            self.abort()
+        elif self._options.delayed_close is not None:
+            self._options.delayed_close.arm_once(self)
+        return False
+
     def on_closed(self, error: Exception | None) -> None:
         options = self._options
         for deadlines in (
@@ -166,17 +180,46 @@ class H1Downstream(Connection):
         """One of the connection's timeouts. Idle clocks are not restarted by traffic: look, and wait for the rest."""
         options = self._options
         if deadlines is options.delayed_close:
-            self.abort() if self._out else self.close()
+            self._close_at_last(deadlines)
         elif deadlines is options.request_headers:
             if self.handler is None and not self._closing:
                 self._refuse(CodecError(408, "request_header_timeout", "the request head took too long"))
         elif deadlines is options.max_duration:
             self.drain()
         elif deadlines is options.idle:
-            if self.handler is None and self._idle_for(deadlines):
-                self.close()
-        elif self.handler is not None and self._idle_for(deadlines):
-            self.handler.on_downstream_reset(_stream_idle(504 if self._request_ended else 408))
+            if self.handler is not None:
+                deadlines.arm(self)
+            elif self._idle_for(deadlines):
+                self._close_in_time()
+        elif self.handler is None:
+            deadlines.arm(self)
+        elif self._idle_for(deadlines):
+            self._give_up(_stream_idle(504 if self._request_ended else 408))
+            if not self._closing:
+                deadlines.arm(self)
+
+    def _give_up(self, error: ProxyError) -> None:
+        """End the exchange in progress: with a local reply, or by breaking off the response that has begun."""
+        if self._response_body is not None:
+            self.on_abort(error)
+        elif self.handler is not None:
+            self.handler.on_downstream_reset(error)
+
+    def _close_in_time(self) -> None:
+        """Close after what was written. A downstream that does not read it cannot keep the connection open for ever."""
+        self._closing = True
+        self.close()
+        if self._options.delayed_close is not None:
+            self._options.delayed_close.arm(self)
+
+    def _close_at_last(self, deadlines: Deadlines) -> None:
+        """The downstream has had its time to read the last bytes; it gets more as long as it goes on reading."""
+        unsent = self.unsent()
+        if unsent and (not self._unsent or unsent < self._unsent):
+            self._unsent = unsent
+            deadlines.arm(self)
+        else:
+            self.abort()
 
     def _idle_for(self, deadlines: Deadlines) -> bool:
         left = self.last_active + deadlines.seconds - clock.now
@@ -189,13 +232,16 @@ class H1Downstream(Connection):
         """Take no further request: close when idle, else after the response in progress."""
         self._keep_alive = False
         if self.handler is None and not self._closing:
-            self.close()
+            self._close_in_time()
 
     # Requests
 
     def _begin(self, head: RequestHead) -> None:
         self.requests += 1
         self._unread = 0
+        self.last_active = clock.now
+        if self._head_timed:
+            self._stop_head_clock()
         self._head_method = head.method
         self._version = head.version
         self._keep_alive = self._keep_alive and head.keep_alive
@@ -240,7 +286,7 @@ class H1Downstream(Connection):
         self._keep_alive = False
         self._closing = True
         if not self._request_ended:
-            self.handler.on_downstream_reset(
+            self._give_up(
                 ProxyError(
                     ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR,
                     Source.DOWNSTREAM,
@@ -263,6 +309,12 @@ class H1Downstream(Connection):
         self._unread += size
         if self.handler is None and self._options.request_headers is not None:
             self._options.request_headers.arm_once(self)
+            self._head_timed = True
+
+    def _stop_head_clock(self) -> None:
+        self._head_timed = False
+        if self._options.request_headers is not None:
+            self._options.request_headers.disarm(self)
 
     # Responses: DownstreamStream and Sink
 
@@ -309,6 +361,7 @@ class H1Downstream(Connection):
             self._sent()
             return
         info.wire_sent = len(head)
+        self.last_active = clock.now
         self._stream_info = info
         self.write(head)
         self._response_body = body
@@ -367,7 +420,7 @@ class H1Downstream(Connection):
         if handler is not None:
             handler.on_downstream_reset(error)
         if self._chunked or self._version == "HTTP/1.1":
-            self.close()
+            self._close_in_time()
         else:
             self.abort()
 
@@ -376,7 +429,7 @@ class H1Downstream(Connection):
 
     def reset(self) -> None:
         self._drop_bodies(_gone())
-        self.close()
+        self._close_in_time()
 
     def _sent(self) -> None:
         """The response is out: the next request, or the end of the connection."""
@@ -393,8 +446,7 @@ class H1Downstream(Connection):
 
     def _finish_connection(self) -> None:
         if self._request_ended and not self._queue and not self._closing:
-            self._closing = True
-            self.close()
+            self._close_in_time()
             return
         # Closing with unread bytes would send RST, which may overtake the response: take what comes for a while.
         self._closing = True
@@ -410,18 +462,27 @@ class H1Downstream(Connection):
             self.close()
 
     def _serve_queue(self) -> None:
-        """Requests that were pipelined behind the one that is done."""
+        """Requests that were pipelined behind the one that is done. One that is answered at once comes back to here."""
+        if self._serving:
+            return
+        self._serving = True
         queue = self._queue
-        while queue and not self._closing:
-            if self.handler is not None and self._request_ended:
-                return
-            event = queue.popleft()
-            if isinstance(event, RequestHead):
-                self._begin(event)
-            else:
-                self._rest_of_message(event)
-        if not queue:
+        try:
+            while queue and not self._closing and (self.handler is None or not self._request_ended):
+                event = queue.popleft()
+                if isinstance(event, RequestHead):
+                    self._begin(event)
+                else:
+                    self._rest_of_message(event)
+        finally:
+            self._serving = False
+        if self._body is None or not self._body.stopped:
             self.resume_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, unless there is more here already than can be served."""
+        if not self._queue:
+            Connection.resume_reading(self)
 
     def _drop_bodies(self, error: ProxyError) -> None:
         request_body, self._body = self._body, None

@@ -103,12 +103,11 @@ class Connection:
                 self.transport.close()
 
     def abort(self) -> None:
-        """Close now (RST where the kernel still holds data)."""
-        if not self.closed:
-            self.closed = True
-            self._out.clear()
-            if self.transport is not None:
-                self.transport.abort()
+        """Close now (RST where the kernel still holds data), even if `close` still waits for the peer to read."""
+        self.closed = True
+        self._out.clear()
+        if self.transport is not None:
+            self.transport.abort()
 
     def shutdown_write(self) -> None:
         """Send FIN after what was written so far; go on reading."""
@@ -116,6 +115,11 @@ class Connection:
             if self._out:
                 self.flush()
             self.transport.write_eof()
+
+    def unsent(self) -> int:
+        """How many bytes wait for the peer to read what was sent before them."""
+        size: int = self.transport.get_write_buffer_size()
+        return size
 
     def pause_reading(self) -> None:
         if not self.reading_paused and not self.closed:
@@ -147,10 +151,14 @@ class Connection:
         clock.tick()
         cork = self._cork
         cork.inside = True
+        keep = False
         try:
-            return self.on_eof()
+            keep = self.on_eof()
         finally:
             cork.pull()
+        if not keep:  # the transport closes itself now, after what was written
+            self.closed = True
+        return keep
 
     def connection_lost(self, exc: Exception | None) -> None:
         clock.tick()
@@ -168,6 +176,7 @@ class Connection:
         self.on_writable(False)
 
     def resume_writing(self) -> None:
+        clock.tick()
         self.write_blocked = False
         self.on_writable(True)
 

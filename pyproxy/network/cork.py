@@ -37,6 +37,10 @@ class Cork:
     def pull(self) -> None:
         """Write what was collected. A flush may write more (a buffer that emptied), so until there is none."""
         dirty = self.dirty
-        while dirty:
-            dirty.pop().flush()
-        self.inside = False
+        try:
+            while dirty:
+                dirty.pop().flush()
+        finally:
+            self.inside = False
+            if dirty:  # a flush failed: the others still have their turn
+                self.schedule()
