@@ -224,16 +224,13 @@ class H1RequestDecoder(_Decoder):
         if len(pairs) > self._options.limits.header_count:
             return None
         head = RequestHead()
+        framed = False
         if not index.keys().isdisjoint(_NOT_PLAIN):
             if not _plainly_chunked(headers, length):
                 return None
-            head.chunked = True
-        if b"connection" in index:
-            persistent = _PERSISTENT.get(index[b"connection"])
-            if persistent is None:
-                return None
-            head.keep_alive = persistent
+            head.chunked = framed = True
         if length is not None:
+            framed = True
             if not length.isdigit() or (length[0] == 0x30 and len(length) > 1) or len(length) > 18:
                 return None
             head.content_length = int(length)
@@ -243,17 +240,21 @@ class H1RequestDecoder(_Decoder):
             pairs.remove((b"host", host))
         if len(index) != len(pairs) and not _repeats_fairly(pairs):
             return None
+        if b"connection" in index:
+            persistent = _PERSISTENT.get(index[b"connection"])
+            if persistent is None:
+                return None
+            head.keep_alive = persistent
+            self._over = not persistent
         head.method = method
         head.target = target
         head.headers = headers
         head.size = end + 4
-        if not head.keep_alive:
-            self._over = True
-        if length is None and not head.chunked:
-            events.append(head)
-            head.ended = True
-            return data[end + 4 :]
-        return self._body(head, data, end + 4, events)
+        if framed:
+            return self._body(head, data, end + 4, events)
+        events.append(head)
+        head.ended = True
+        return data[end + 4 :]
 
     def _long_way(self, data: bytes, events: list[RequestEvent]) -> bytes:
         """Read a head, or more of it, with llhttp, and what is here of its body; gives what is behind."""
@@ -349,31 +350,31 @@ class H1ResponseDecoder(_Decoder):
             if not _plainly_chunked(headers, length):
                 return None
             head.chunked = True
+        if length is not None:
+            if not length.isdigit() or (length[0] == 0x30 and len(length) > 1) or len(length) > 18:
+                return None
+            head.content_length = int(length)
+        bodiless = status in _BODILESS or self._expected[0] == b"HEAD"
+        if bodiless:
+            if status == 204 and (head.chunked or head.content_length):
+                return None
+        elif length is None and not head.chunked:
+            return None
         if b"connection" in index:
             persistent = _PERSISTENT.get(index[b"connection"])
             if persistent is None:
                 return None
             head.keep_alive = persistent
-        if length is not None:
-            if not length.isdigit() or (length[0] == 0x30 and len(length) > 1) or len(length) > 18:
-                return None
-            head.content_length = int(length)
+            self._over = not persistent
         head.status = status
         head.headers = headers
         head.size = end + 4
-        if status in _BODILESS or self._expected[0] == b"HEAD":
-            if status == 204 and (head.chunked or head.content_length):
-                return None
-            head.ended = True
-            events.append(head)
-        elif length is None and not head.chunked:
-            return None
         del self._expected[0]
-        if not head.keep_alive:
-            self._over = True
-        if head.ended:
-            return data[end + 4 :]
-        return self._body(head, data, end + 4, events)
+        if not bodiless:
+            return self._body(head, data, end + 4, events)
+        events.append(head)
+        head.ended = True
+        return data[end + 4 :]
 
     def _long_way(self, data: bytes, events: list[ResponseEvent]) -> bytes:
         """Read a head, or more of it, with llhttp, and what is here of its body; gives what is behind."""
