@@ -31,13 +31,13 @@ class ConnectionPool:
 
     __slots__ = (
         "_codec",
-        "_connecting",
         "_cork",
         "_draining",
         "_idle",
         "_idle_deadlines",
         "_loop",
         "_open",
+        "_opening",
         "_pending",
         "_worn_out",
         "cluster",
@@ -63,7 +63,7 @@ class ConnectionPool:
         self.limits = limits
         self._idle: list[H1Upstream] = []
         self._open: set[H1Upstream] = set()
-        self._connecting: set[asyncio.Task[Any]] = set()
+        self._opening: dict[H1Upstream, tuple[asyncio.Task[Any], asyncio.TimerHandle]] = {}
         self._pending: deque[Try] = deque()
         self._idle_deadlines = idle
         self._draining = False
@@ -97,63 +97,82 @@ class ConnectionPool:
 
     def _connect_if_allowed(self) -> None:
         """Open a connection for a waiting try, within the limit; a pool may always have one (Envoy)."""
-        if len(self._connecting) >= len(self._pending):
+        if len(self._opening) >= len(self._pending):
             return
         if not self.limits.try_acquire_connection():
             self.cluster.stats.upstream_cx_overflow.value += 1
-            if self._open or self._connecting:
+            if self._open or self._opening:
                 return
             self.limits.connections += 1
-        task = spawn(self._connect(), f"connect {self.host.address}")
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        self._connect()
 
-    async def _connect(self) -> None:
+    def _connect(self) -> None:
         stats, host = self.cluster.stats, self.host
         stats.upstream_cx_total.value += 1
         stats.upstream_cx_http1_total.value += 1
         host.cx_total += 1
-        started = clock.monotonic()
-        timer = self._loop.call_later(self.cluster.config.connect_timeout, _cancel(asyncio.current_task()))
         connection = H1Upstream(self._cork, new_response_decoder(self._codec), self, next(_next_id))
-        try:
-            await self._dial(connection)
-        except (OSError, asyncio.CancelledError) as error:
-            clock.tick()
-            self.limits.release_connection()
-            host.cx_connect_fail += 1
-            stats.upstream_cx_connect_fail.value += 1
-            stats.upstream_cx_destroy.value += 1
-            if isinstance(error, asyncio.CancelledError):
-                stats.upstream_cx_connect_timeout.value += 1
-                stats.upstream_cx_destroy_local.value += 1
-            else:
-                stats.upstream_cx_destroy_remote.value += 1
-            self._connect_failed(error)
-            return
-        finally:
-            timer.cancel()
-        clock.tick()
-        stats.upstream_cx_active.value += 1
-        stats.upstream_cx_connect_ms.record(int((clock.monotonic() - started) * 1000))
-        host.cx_active += 1
-        self._open.add(connection)
-        if self._idle_deadlines is not None:
-            self._idle_deadlines.arm(connection)
-        self._lend(connection)
-        self._cork.pull()
+        task = spawn(self._dial(connection), f"connect {host.address}")
+        timer = self._loop.call_later(self.cluster.config.connect_timeout, self._connect_timed_out, connection)
+        self._opening[connection] = (task, timer)
 
     async def _dial(self, connection: H1Upstream) -> None:
         address = self.host.address_config
         protocol: Any = connection  # one by shape
-        if address.pipe:
-            path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
-            await self._loop.create_unix_connection(lambda: protocol, path)
-        else:
-            await self._loop.create_connection(lambda: protocol, address.host, address.port)
+        try:
+            if address.pipe:
+                path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
+                await self._loop.create_unix_connection(lambda: protocol, path)
+            else:
+                await self._loop.create_connection(lambda: protocol, address.host, address.port)
+        except Exception as error:  # noqa: BLE001 - whatever it was, those that wait must hear of it
+            clock.tick()
+            if self._connect_ended(connection):
+                self.cluster.stats.upstream_cx_destroy_remote.value += 1
+                self._connect_failed(error)
 
-    def _connect_failed(self, error: BaseException) -> None:
-        """All that wait share the failure: the host cannot be reached (Envoy fails every pending request)."""
+    def _connect_timed_out(self, connection: H1Upstream) -> None:
+        clock.tick()
+        task = self._opening[connection][0]
+        if self._connect_ended(connection):
+            task.cancel()
+            stats = self.cluster.stats
+            stats.upstream_cx_connect_timeout.value += 1
+            stats.upstream_cx_destroy_local.value += 1
+            self._connect_failed(None)
+
+    def _connect_ended(self, connection: H1Upstream) -> bool:
+        """The attempt to connect has failed, or will not be waited for; False if that is known already."""
+        opening = self._opening.pop(connection, None)
+        if opening is None:
+            return False
+        opening[1].cancel()
+        self.limits.release_connection()
+        self.host.cx_connect_fail += 1
+        stats = self.cluster.stats
+        stats.upstream_cx_connect_fail.value += 1
+        stats.upstream_cx_destroy.value += 1
+        return True
+
+    def connected(self, connection: H1Upstream) -> None:
+        """The connection is there; called by itself before anything can happen on it."""
+        opening = self._opening.pop(connection, None)
+        if opening is None:  # too late
+            connection.abort()
+            return
+        opening[1].cancel()
+        stats = self.cluster.stats
+        stats.upstream_cx_active.value += 1
+        stats.upstream_cx_connect_ms.record(int((clock.now - connection.created) * 1000))
+        self.host.cx_active += 1
+        self._open.add(connection)
+        if self._idle_deadlines is not None:
+            self._idle_deadlines.arm(connection)
+        self._lend(connection)
+
+    def _connect_failed(self, error: Exception | None) -> None:
+        """All that wait share the failure: the host cannot be reached (Envoy fails every pending request). None is a
+        timeout."""
         pending, self._pending = self._pending, deque()
         failure = _connect_failure(error)
         for attempt in pending:
@@ -161,7 +180,6 @@ class ConnectionPool:
             self.cluster.stats.upstream_rq_pending_failure_eject.value += 1
             attempt.info.transport_failure_reason = _reason(error)
             attempt.connection_failed(failure)
-        self._cork.pull()
 
     def _lend(self, connection: H1Upstream) -> None:
         """Give a free connection to the try that waited longest, or keep it."""
@@ -250,15 +268,18 @@ class ConnectionPool:
         self._draining = True
         if self.high is not None:
             self.high.close()
-        for task in list(self._connecting):
-            task.cancel()
+        for connection, (task, _) in list(self._opening.items()):
+            if self._connect_ended(connection):
+                task.cancel()
+                self.cluster.stats.upstream_cx_destroy_local.value += 1
         for connection in list(self._open):
             connection.abort()
+        self._connect_failed(None)
 
     def __repr__(self) -> str:
         return (
             f"<ConnectionPool {self.host.address}: {len(self._open) - len(self._idle)} active, {len(self._idle)} idle, "
-            f"{len(self._connecting)} connecting, {len(self._pending)} waiting>"
+            f"{len(self._opening)} connecting, {len(self._pending)} waiting>"
         )
 
 
@@ -274,20 +295,15 @@ def overflow() -> ProxyError:
     )
 
 
-def _cancel(task: asyncio.Task[Any] | None) -> Any:
-    assert task is not None
-    return task.cancel
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, asyncio.CancelledError):
+def _reason(error: Exception | None) -> str:
+    if error is None:
         return ""
     text = getattr(error, "strerror", None) or str(error)
     return f"delayed_connect_error:_{text.replace(' ', '_')}"
 
 
-def _connect_failure(error: BaseException) -> ProxyError:
-    if isinstance(error, asyncio.CancelledError):
+def _connect_failure(error: Exception | None) -> ProxyError:
+    if error is None:
         reason, details = b"connection timeout", "connection_timeout"
     else:
         reason, details = b"remote connection failure", f"remote_connection_failure|{_reason(error)}"

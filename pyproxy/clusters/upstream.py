@@ -35,11 +35,22 @@ _BEFORE = b"upstream connect error or disconnect/reset before headers. reset rea
 class Try(Waiter):
     """One attempt to get a response from one host. `await` gives the Response (its body may still be coming)."""
 
-    __slots__ = ("connection", "error", "info", "pool", "request", "response", "timeout", "timeout_after_request")
+    __slots__ = (
+        "connection",
+        "error",
+        "info",
+        "pool",
+        "request",
+        "response",
+        "settled",
+        "timeout",
+        "timeout_after_request",
+    )
 
     def __init__(self, request: Request, pool: ConnectionPool) -> None:
         self.drive = None
         self.over = False
+        self.settled = False
         self.request = request
         self.pool = pool
         self.connection: H1Upstream | None = None
@@ -81,7 +92,7 @@ class Try(Waiter):
         )
 
     def fail(self, error: ProxyError) -> None:
-        """End the try: before the response headers the waiting router sees the error, after them the body breaks off."""
+        """End the try. Before the response headers the waiting router sees the error, after them the body breaks off."""
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.give_up()
@@ -95,7 +106,7 @@ class Try(Waiter):
         self._failed(error)
 
     def _failed(self, error: ProxyError) -> None:
-        if self.error is not None:
+        if self.settled:
             return
         self.error = error
         response = self.response
@@ -107,6 +118,7 @@ class Try(Waiter):
 
     def settle(self) -> None:
         """The last byte of the response came, or none will. Gives back what the try held and counts it; called once."""
+        self.settled = True
         timeout, self.timeout = self.timeout, None
         if timeout is not None:
             timeout.disarm(self)
@@ -163,6 +175,7 @@ class H1Upstream(Connection):
 
     def on_open(self) -> None:
         self.local_address = self.local()
+        self.pool.connected(self)
 
     # Sending
 
@@ -201,6 +214,8 @@ class H1Upstream(Connection):
             info.request_sent_last = clock.now
         else:
             self._request_ended = False
+            if self.write_blocked:
+                body.hold()
             body.pipe_to(self)
 
     def on_data(self, chunk: bytes) -> None:
@@ -252,23 +267,29 @@ class H1Upstream(Connection):
     def on_bytes(self, data: bytes) -> None:
         attempt = self._try
         if attempt is None:
-            self._closing = True  # an upstream that talks unasked cannot be trusted with another request
-            self.abort()
+            self._closing = self.closed_by_us = True
+            self.abort()  # an upstream that talks unasked cannot be trusted with another request
             return
         attempt.info.wire_received += len(data)
-        for event in self._decoder.receive(data):
+        events = self._decoder.receive(data)
+        for event in events:
+            if self._try is not attempt:
+                return  # the rest is nobody's
             if type(event) is ResponseHead:
+                self._closing = self._closing or (event.ended and event.status >= 200 and event is not events[-1])
                 if event.status >= 200:
                     self._on_head(event, attempt)
+                elif event.status == 101:
+                    self._protocol_error(CodecError(502, "http1.codec_error", "an upgrade nobody asked for"), attempt)
             elif type(event) is bytes:
                 if self._body is not None:
                     self._body.feed(event)
             elif type(event) is End:
+                self._closing = self._closing or event is not events[-1]
                 self._on_end(event.trailers, attempt)
             else:
                 assert isinstance(event, CodecError)
                 self._protocol_error(event, attempt)
-                return
 
     def _on_head(self, head: ResponseHead, attempt: Try) -> None:
         info = attempt.info
@@ -354,6 +375,8 @@ class H1Upstream(Connection):
                     self._on_end(None, attempt)
                 elif isinstance(event, CodecError):
                     self._protocol_error(event, attempt)
+        if self._try is not None:
+            self.abort()  # whatever of the request is still to be sent
         return False
 
     def on_closed(self, error: Exception | None) -> None:
