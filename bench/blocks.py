@@ -6,7 +6,7 @@ was slow is repeated on its own, because that is known without looking at what t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from bench.ratio import Estimate, bootstrap, bootstrap_ratio
@@ -35,6 +35,10 @@ class Block:
     index: int
     samples: tuple[Sample, ...]
     steal_percent: float
+
+    def without(self, target: str) -> "Block":
+        """The block as if a target had not taken part."""
+        return replace(self, samples=tuple(sample for sample in self.samples if sample.target != target))
 
     def of(self, target: str) -> list[Sample]:
         """The runs of one target, without those that were repeated."""

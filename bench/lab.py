@@ -102,8 +102,10 @@ class Lab:
 
     def _sample(self, target: Running, result: load.Load, spent: Cpu) -> Sample:
         pss = sum(process.memory_kb(pid)["pss"] for pid in target.pids())
+        log = self._access_log(target.name)
+        logged = log.stat().st_size if target.child else 0
         if target.child:
-            os.truncate(self._access_log(target.name), 0)
+            os.truncate(log, 0)
         return Sample(
             target=target.name,
             requests=result.requests,
@@ -112,6 +114,7 @@ class Lab:
             cpu_ns_total=spent.total,
             wall_ns=result.wall_ns,
             pss_kb=pss,
+            log_bytes=logged,
             lat_us=result.lat_us,
         )
 

@@ -18,6 +18,7 @@ class Sample:
     wall_ns: int
     pss_kb: int
     lat_us: dict[str, float] = field(default_factory=dict)
+    log_bytes: int = 0
     pace_ns: int = 0
     kept: bool = True
 

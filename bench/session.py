@@ -12,10 +12,11 @@ from bench.process import ProcessFailed
 from bench.ratio import Estimate
 from bench.sample import CONTROL, DIRECT, Sample
 from bench.scenarios import Scenario
-from bench.targets import BASELINE
+from bench.targets import BASELINE, TARGETS
 
 # Fewer accepted blocks than this say nothing about their spread.
 FEW = 3
+FAULTY_BLOCKS = 3
 
 Say = Callable[[str], None]
 
@@ -82,9 +83,10 @@ class Session:
     def measure(self) -> Outcome:
         """Run until it is enough, or as often as is allowed."""
         for name in [*self.names, *([self.control] if self.control else [])]:
-            self._guard(name, partial(self._calibrate, name))
+            self._guard(name, partial(self._warm_up, name))
         while len(self.blocks) < self.at_most and self.names:
             self.blocks.append(self._block(len(self.blocks)))
+            self._drop_the_faulty()
             self.say(self.standing())
             if blocks.enough(self._leading_ratio(), self.effort.at_least):
                 break
@@ -108,6 +110,23 @@ class Session:
             return None
         leader = next((name for name in self.names if name != BASELINE), None)
         return blocks.cost_ratio(blocks.accepted(self.blocks), leader, BASELINE) if leader else None
+
+    def _warm_up(self, name: str) -> Sample:
+        """A target that does not even answer here would spoil every block for the others."""
+        warm = self._calibrate(name)
+        if warm.errors:
+            raise ProcessFailed(f"{warm.errors} of {warm.requests} requests failed while it warmed up")
+        if self.scenario.mesh and name in TARGETS and not warm.log_bytes:
+            raise ProcessFailed(f"it logged nothing of {warm.requests} requests")
+        return warm
+
+    def _drop_the_faulty(self) -> None:
+        """One bad answer spoils a block; a target that goes on giving them is what is broken."""
+        for name in list(self.names):
+            spoilt = sum(any(sample.errors for sample in block.of(name)) for block in self.blocks)
+            if spoilt >= FAULTY_BLOCKS:
+                self._drop(name, f"requests failed in {spoilt} blocks")
+                self.blocks = [block.without(name) for block in self.blocks]
 
     def _calibrate(self, name: str) -> Sample:
         """Warm up twice, then fix how many requests burn the CPU time that a run is worth."""
@@ -154,9 +173,12 @@ class Session:
         try:
             return action()
         except (ProcessFailed, LoadFailed, OSError) as error:
-            self.lab.drop(name, str(error))
-            self.names = [other for other in self.names if other != name]
+            self._drop(name, str(error))
             return None
+
+    def _drop(self, name: str, reason: str) -> None:
+        self.lab.drop(name, reason)
+        self.names = [other for other in self.names if other != name]
 
 
 def measure(bench: Bench, scenario: Scenario, names: list[str], effort: Effort, say: Say) -> Outcome:
