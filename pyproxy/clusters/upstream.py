@@ -92,7 +92,7 @@ class Try(Waiter):
         )
 
     def fail(self, error: ProxyError) -> None:
-        """End the try. Before the response headers the waiting router sees the error, after them the body breaks off."""
+        """End the try. Before the response headers the waiting router sees the error, after them the body breaks."""
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.give_up()
