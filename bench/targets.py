@@ -78,7 +78,7 @@ TARGETS = {
             "haproxy",
             "cfg",
             lambda: system("haproxy"),
-            ("-q", "-db", "-f", "{}"),
+            ("-db", "-f", "{}"),  # not -q: it closes stdout, which is the access log
             haproxy.render,
             "xDS, route histograms, response flags of its own",
         ),

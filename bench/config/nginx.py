@@ -14,7 +14,6 @@ pid {scratch}/{role}.pid;
 error_log stderr error;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off;
   server_tokens off;
   keepalive_timeout 1h;
   keepalive_requests 1000000000;
@@ -26,7 +25,8 @@ http {{
 {http}}}
 """
 
-# Buffered and flushed as Envoy does by default: 64 KB or ten seconds.
+# Buffered and flushed as Envoy does by default: 64 KB or ten seconds. `off` would win over any log beside it.
+SILENT = "  access_log off;\n"
 MESH = """  log_format mesh escape=json '{{"start_time":"$time_iso8601","method":"$request_method",'
     '"path":"$request_uri","protocol":"$server_protocol","response_code":"$status",'
     '"bytes_received":"$request_length","bytes_sent":"$body_bytes_sent","duration":"$request_time",'
@@ -68,7 +68,7 @@ FROM_FILE = """    root {scratch};
 
 def render(scenario: Scenario, ports: Ports, access_log: Path) -> str:
     """nginx as a reverse proxy with upstream keep-alive; each route is a prefix location."""
-    mesh = MESH.format(access_log=access_log) if scenario.mesh else ""
+    mesh = MESH.format(access_log=access_log) if scenario.mesh else SILENT
     locations = "".join(f"    location {prefix} {{ proxy_pass http://service; }}\n" for prefix in scenario.prefixes)
     http = PROXY.format(mesh=mesh, upstream=ports.upstream, listen=ports.listen, locations=locations)
     return MAIN.format(scratch=access_log.parent, role="nginx", http=http)
@@ -78,7 +78,7 @@ def render_upstream(scenario: Scenario, port: int, scratch: Path) -> str:
     """The origin: small replies come from memory, large ones from a file by sendfile."""
     small = scenario.body <= 4 * KB
     answer = FROM_MEMORY.format(body=body(scenario)) if small else FROM_FILE.format(scratch=scratch)
-    http = f"  server {{\n    listen 127.0.0.1:{port} backlog=4096;\n{answer}  }}\n"
+    http = f"{SILENT}  server {{\n    listen 127.0.0.1:{port} backlog=4096;\n{answer}  }}\n"
     return MAIN.format(scratch=scratch, role="upstream", http=http)
 
 
