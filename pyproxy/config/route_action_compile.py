@@ -25,7 +25,7 @@ from pyproxy.config.route import (
     RouteMatch,
     WeightedCluster,
 )
-from pyproxy.config.uri_template import BadTemplate, parse_template, parse_template_rewrite
+from pyproxy.config.uri_template import BadTemplate, check_rewrite, check_template
 from pyproxy.config.view import View
 
 DEFAULT_TIMEOUT: Final = 15.0
@@ -216,11 +216,11 @@ def _template_rewrite(view: View, match: RouteMatch) -> str:
         view.fail("", "a uri_template rewriter needs a uri_template matcher", expected="match.path_match_policy")
     text = typed.text("path_template_rewrite")
     try:
-        parts = parse_template_rewrite(text)
+        used = check_rewrite(text)
     except BadTemplate as error:
         typed.fail("path_template_rewrite", f"{text!r} is not a template: {error}")
-    known = parse_template(match.path).variables
-    for name in (piece[0] for piece in parts if isinstance(piece, tuple)):
+    known = check_template(match.path)
+    for name in used:
         if name not in known:
             typed.fail("path_template_rewrite", f"the matcher has no variable {name!r}", expected=", ".join(known))
     return text

@@ -11,7 +11,7 @@ from pyproxy.config.matcher_compile import (
     compile_runtime_fraction,
 )
 from pyproxy.config.route import PathKind, RouteMatch
-from pyproxy.config.uri_template import BadTemplate, parse_template
+from pyproxy.config.uri_template import BadTemplate, check_template
 from pyproxy.config.view import View
 
 TEMPLATE_MATCH: Final = "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig"
@@ -71,7 +71,7 @@ def _template(view: View) -> str:
         view.fail("typed_config", f"{found} is not a path matcher that is supported", expected=TEMPLATE_MATCH)
     text = typed.text("path_template")
     try:
-        parse_template(text)
+        check_template(text)
     except BadTemplate as error:
         typed.fail("path_template", f"{text!r} is not a template: {error}")
     return text

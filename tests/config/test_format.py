@@ -118,7 +118,6 @@ def test_what_is_written_is_what_is_read(pieces: list[str]) -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         parsed = parse_format(text)
-    except BadFormat as error:
-        assert str(error)
-    else:
-        assert hash(parsed) == hash(parse_format(text))
+    except BadFormat:
+        return
+    assert hash(parsed) == hash(parse_format(text))

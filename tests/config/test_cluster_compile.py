@@ -1,0 +1,277 @@
+"""Clusters as values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pyproxy.config.address import AddressConfig
+from pyproxy.config.cluster import (
+    ClusterConfig,
+    DiscoveryType,
+    EndpointConfig,
+    LbPolicy,
+    Thresholds,
+    UpstreamHttpOptions,
+)
+from pyproxy.config.cluster_compile import compile_cluster
+from tests.config.compiling import URL, as_yaml, assignment, cluster, host, problems, unread, view
+
+CLUSTER = "envoy.config.cluster.v3.Cluster"
+OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+BALANCERS = f"{URL}envoy.extensions.load_balancing_policies"
+DNS = f"{URL}envoy.extensions.clusters.dns.v3.DnsCluster"
+
+
+def compiled(**fields: Any) -> tuple[ClusterConfig, list[str], list[str]]:
+    seen = view(CLUSTER, as_yaml(cluster(**fields)))
+    value = compile_cluster(seen)
+    return value, problems(seen), unread(seen)
+
+
+ONE = (EndpointConfig(AddressConfig("127.0.0.1", 1)),)
+NAMED = {"load_assignment": assignment(host("localhost", 80))}
+
+
+def test_a_bare_cluster_has_envoys_defaults() -> None:
+    value, faults, listed = compiled()
+    assert value == ClusterConfig("a", endpoints=ONE)
+    assert (value.connect_timeout, value.buffer_limit, value.thresholds[1].max_retries) == (5.0, 1048576, 3)
+    assert (faults, listed) == ([], [])
+
+
+def explicit(**fields: Any) -> dict[str, Any]:
+    config = {"@type": f"{URL}{OPTIONS}", "explicit_http_config": {"http_protocol_options": {}}, **fields}
+    return {"typed_extension_protocol_options": {OPTIONS: config}}
+
+
+def balanced(*policies: dict[str, Any]) -> dict[str, Any]:
+    entries = [{"typed_extension_config": {"name": "x", "typed_config": one}} for one in policies]
+    return {"load_balancing_policy": {"policies": entries}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "changed"),
+    [
+        ({"connect_timeout": "0.25s", "alt_stat_name": "z"}, {"connect_timeout": 0.25, "alt_stat_name": "z"}),
+        ({"per_connection_buffer_limit_bytes": 32768}, {"buffer_limit": 32768}),
+        ({"lb_policy": "RANDOM"}, {"lb_policy": LbPolicy.RANDOM}),
+        ({"lb_policy": "LEAST_REQUEST"}, {"lb_policy": LbPolicy.LEAST_REQUEST}),
+        (
+            {
+                "lb_policy": "LEAST_REQUEST",
+                "least_request_lb_config": {"choice_count": 3, "active_request_bias": {"default_value": 0.5}},
+            },
+            {"lb_policy": LbPolicy.LEAST_REQUEST, "least_request_choices": 3, "least_request_bias": 0.5},
+        ),
+        (
+            {"lb_policy": "RING_HASH", **balanced({"@type": f"{BALANCERS}.random.v3.Random"})},
+            {"lb_policy": LbPolicy.RANDOM},
+        ),
+        (
+            balanced({"@type": f"{BALANCERS}.least_request.v3.LeastRequest", "choice_count": 4}),
+            {"lb_policy": LbPolicy.LEAST_REQUEST, "least_request_choices": 4},
+        ),
+        (
+            {
+                "circuit_breakers": {
+                    "thresholds": [
+                        {"max_requests": 1},
+                        {"max_requests": 2},
+                        {"priority": "HIGH", "max_connections": 3, "track_remaining": True},
+                    ]
+                }
+            },
+            {"thresholds": (Thresholds(max_requests=1), Thresholds(max_connections=3, track_remaining=True))},
+        ),
+        (
+            explicit(
+                explicit_http_config={
+                    "http_protocol_options": {"enable_trailers": True, "header_key_format": {"proper_case_words": {}}}
+                },
+                common_http_protocol_options={
+                    "idle_timeout": "5s",
+                    "max_connection_duration": "6s",
+                    "max_requests_per_connection": 7,
+                    "max_headers_count": 8,
+                    "max_response_headers_kb": 9,
+                },
+            ),
+            {"http": UpstreamHttpOptions("http1", 5.0, 6.0, 7, 8, 9, "proper", True)},
+        ),
+        (
+            {
+                "common_http_protocol_options": {"idle_timeout": "0s"},
+                "http_protocol_options": {"enable_trailers": True},
+                "max_requests_per_connection": 2,
+            },
+            {"http": UpstreamHttpOptions(idle_timeout=0.0, enable_trailers=True, max_requests_per_connection=2)},
+        ),
+        # The extension replaces all the older fields.
+        ({**explicit(), "common_http_protocol_options": {"idle_timeout": "1s"}}, {}),
+        (
+            {"upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 10, "keepalive_probes": 3}}},
+            {"tcp_keepalive": (3, 10, 0)},
+        ),
+        ({"upstream_connection_options": {"tcp_keepalive": {}}}, {"tcp_keepalive": (0, 0, 0)}),
+        ({"common_lb_config": {"healthy_panic_threshold": {"value": 0}}}, {"panic_threshold": 0.0}),
+        ({"metadata": {"filter_metadata": {"ns": {"a": 2}}}}, {"metadata": {"ns": {"a": 2}}}),
+        ({"type": None}, {}),
+        ({"type": None, "cluster_type": {"name": "envoy.cluster.static"}}, {}),
+        ({"dns_refresh_rate": "1s", "dns_lookup_family": "V4_ONLY"}, {}),  # not asked for where nothing is resolved
+        ({"load_assignment": None}, {"endpoints": ()}),
+    ],
+)
+def test_what_a_cluster_says_is_in_its_value(fields: dict[str, Any], changed: dict[str, Any]) -> None:
+    value, faults, listed = compiled(**fields)
+    assert value == ClusterConfig("a", **{"endpoints": ONE, **changed})
+    assert (faults, listed) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "changed"),
+    [
+        ({"type": "STRICT_DNS"}, {"discovery": DiscoveryType.STRICT_DNS}),
+        ({"type": "LOGICAL_DNS"}, {"discovery": DiscoveryType.LOGICAL_DNS}),
+        (
+            {
+                "type": "STRICT_DNS",
+                "dns_refresh_rate": "1s",
+                "dns_lookup_family": "ALL",
+                "respect_dns_ttl": True,
+                "dns_jitter": "1s",
+                "dns_failure_refresh_rate": {"base_interval": "2s"},
+            },
+            {
+                "discovery": DiscoveryType.STRICT_DNS,
+                "dns_refresh_rate": 1.0,
+                "dns_lookup_family": "ALL",
+                "respect_dns_ttl": True,
+                "dns_failure_refresh_rate": (2.0, 20.0),
+            },
+        ),
+        (
+            {
+                "type": None,
+                "dns_lookup_family": "V6_ONLY",
+                "cluster_type": {
+                    "name": "x",
+                    "typed_config": {"@type": DNS, "dns_refresh_rate": "2s", "all_addresses_in_single_endpoint": True},
+                },
+            },
+            {"discovery": DiscoveryType.LOGICAL_DNS, "dns_refresh_rate": 2.0},
+        ),
+        ({"type": None, "cluster_type": {"name": "envoy.cluster.strict_dns"}}, {"discovery": DiscoveryType.STRICT_DNS}),
+    ],
+)
+def test_names_are_resolved_as_the_cluster_says(fields: dict[str, Any], changed: dict[str, Any]) -> None:
+    value, faults, listed = compiled(**{**NAMED, **fields})
+    assert value == ClusterConfig("a", endpoints=(EndpointConfig(AddressConfig("localhost", 80)),), **changed)
+    assert (faults, listed) == ([], [])
+
+
+def test_hosts_carry_what_is_said_of_them_and_of_their_locality() -> None:
+    load = {
+        "cluster_name": "a",
+        "policy": {"overprovisioning_factor": 200},
+        "endpoints": [
+            {
+                "locality": {"region": "r", "zone": "z", "sub_zone": "s"},
+                "load_balancing_weight": 3,
+                "lb_endpoints": [
+                    {**host("10.0.0.1", 80), "load_balancing_weight": 5, "health_status": "DRAINING"},
+                    {"endpoint": {"address": {"pipe": {"path": "/x"}}, "hostname": "h"}, "health_status": "DEGRADED"},
+                ],
+            },
+            {"lb_endpoints": [{**host("::1", 81), "metadata": {"filter_metadata": {"n": {"k": "v"}}}}]},
+        ],
+    }
+    value, faults, listed = compiled(load_assignment=load)
+    assert value.endpoints == (
+        EndpointConfig(AddressConfig("10.0.0.1", 80), weight=5, healthy=False, region="r", zone="z", sub_zone="s"),
+        EndpointConfig(AddressConfig(pipe="/x"), hostname="h", region="r", zone="z", sub_zone="s"),
+        EndpointConfig(AddressConfig("::1", 81), metadata={"n": {"k": "v"}}),
+    )
+    assert (faults, listed) == ([], [])
+
+
+def test_only_the_first_priority_with_hosts_is_used() -> None:
+    """There is no failover yet, and hosts kept in reserve must not get a share of the traffic."""
+    load = {
+        "cluster_name": "a",
+        "endpoints": [
+            {"lb_endpoints": []},
+            {"priority": 1, "lb_endpoints": [host("10.0.0.1")]},
+            {"priority": 2, "lb_endpoints": [host("10.0.0.2")]},
+        ],
+    }
+    value, faults, listed = compiled(load_assignment=load)
+    assert [(str(one.address), one.priority) for one in value.endpoints] == [("10.0.0.1:1", 1)]
+    assert (faults, listed) == ([], ["priority"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "listed"),
+    [
+        ({"outlier_detection": {}}, ["outlier_detection"]),
+        ({"lb_subset_config": {}}, ["lb_subset_config"]),
+        ({"close_connections_on_host_health_failure": True}, []),
+        ({"round_robin_lb_config": {"slow_start_config": {}}}, ["slow_start_config"]),
+        ({"circuit_breakers": {"per_host_thresholds": [{"max_connections": 1}]}}, ["per_host_thresholds"]),
+        ({"circuit_breakers": {"thresholds": [{"retry_budget": {}}]}}, ["retry_budget"]),
+        (
+            balanced({"@type": f"{BALANCERS}.maglev.v3.Maglev"}, {"@type": f"{BALANCERS}.round_robin.v3.RoundRobin"}),
+            ["typed_extension_config"],
+        ),
+    ],
+)
+def test_what_is_not_honoured_is_left_unread(fields: dict[str, Any], listed: list[str]) -> None:
+    assert compiled(**fields)[1:] == ([], listed)
+
+
+@pytest.mark.parametrize(
+    ("fields", "faults"),
+    [
+        ({"type": "EDS"}, ["type: clusters of type EDS are not supported yet"]),
+        (
+            {"lb_policy": "MAGLEV", "type": "ORIGINAL_DST"},
+            ["lb_policy: MAGLEV is not", "type: clusters of type ORIGINAL_DST"],
+        ),
+        (
+            {"load_assignment": assignment(host("foo"), host("1.2.3"), {})},
+            [f"load_assignment.endpoints[0].lb_endpoints[{at}].endpoint" for at in range(3)],
+        ),
+        ({"type": "LOGICAL_DNS", "load_assignment": None}, ["load_assignment: is required"]),
+        ({"type": "LOGICAL_DNS", "load_assignment": assignment()}, ["load_assignment.endpoints: holds 0 hosts"]),
+        (
+            explicit(explicit_http_config={"http2_protocol_options": {}}),
+            [f'typed_extension_protocol_options["{OPTIONS}"].explicit_http_config.http2_protocol_options: http2'],
+        ),
+        (
+            {
+                "transport_socket": {
+                    "name": "tls",
+                    "typed_config": {"@type": f"{URL}envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"},
+                }
+            },
+            ["transport_socket.typed_config: the transport socket 'tls' of type envoy.extensions"],
+        ),
+        (balanced({"@type": f"{BALANCERS}.maglev.v3.Maglev"}), ["load_balancing_policy.policies: holds no"]),
+        (
+            {"type": None, "cluster_type": {"name": "envoy.cluster.strict_dn"}},
+            ["cluster_type.name: unknown cluster type"],
+        ),
+    ],
+)
+def test_what_cannot_be_is_a_fault(fields: dict[str, Any], faults: list[str]) -> None:
+    found = compiled(**fields)[1]
+    assert len(found) == len(faults)
+    assert [one for one, start in zip(found, faults, strict=True) if not one.startswith(start)] == []
+
+
+def test_clusters_share_what_they_do_not_say() -> None:
+    first, second = compiled()[0], compiled(**explicit())[0]
+    assert first.http is second.http
+    assert first.thresholds is second.thresholds
+    assert hash(first) == hash(second)

@@ -1,0 +1,222 @@
+"""What routes do, as values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyproxy.config.invalid import InvalidConfig
+from pyproxy.config.route import (
+    DirectResponseAction,
+    ForwardAction,
+    HostRewrite,
+    PathKind,
+    PathRewrite,
+    RedirectAction,
+    RegexRewrite,
+    RetryPolicyConfig,
+    RouteMatch,
+    WeightedCluster,
+)
+from pyproxy.config.route_action_compile import compile_direct_response, compile_forward, compile_redirect
+from tests.config.compiling import CONTEXT, problems, unread, view
+
+ROUTE = "envoy.config.route.v3.RouteAction"
+PREFIX = RouteMatch(PathKind.PREFIX, "/")
+REWRITE = "type.googleapis.com/envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig"
+
+
+def forward(text: str, match: RouteMatch = PREFIX) -> tuple[ForwardAction, list[str], list[str]]:
+    seen = view(ROUTE, text)
+    action = compile_forward(seen, CONTEXT, match, validate=True)
+    return action, problems(seen), unread(seen)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("cluster: a", ForwardAction("a")),
+        ("cluster_header: X-C", ForwardAction(cluster_header=b"x-c")),
+        ("{cluster: a, timeout: 0s, idle_timeout: 1s}", ForwardAction("a", timeout=0.0, idle_timeout=1.0)),
+        ("{cluster: a, timeout: 0.25s, priority: HIGH}", ForwardAction("a", timeout=0.25, priority_high=True)),
+        (
+            "{cluster: a, cluster_not_found_response_code: INTERNAL_SERVER_ERROR}",
+            ForwardAction("a", cluster_not_found_status=500),
+        ),
+        ("{cluster: a, prefix_rewrite: /x}", ForwardAction("a", path_rewrite=PathRewrite("/x"))),
+        (
+            "{cluster: a, regex_rewrite: {pattern: {regex: '(a)'}, substitution: '\\1'}}",
+            ForwardAction("a", path_rewrite=PathRewrite(regex=RegexRewrite("(a)", "\\1"))),
+        ),
+        ("{cluster: a, host_rewrite_literal: h}", ForwardAction("a", host_rewrite=HostRewrite("h"))),
+        (
+            "{cluster: a, auto_host_rewrite: true, append_x_forwarded_host: true}",
+            ForwardAction("a", host_rewrite=HostRewrite(auto=True, append_x_forwarded_host=True)),
+        ),
+        ("{cluster: a, host_rewrite_header: X-H}", ForwardAction("a", host_rewrite=HostRewrite(header=b"x-h"))),
+        (
+            """
+            cluster: a
+            max_stream_duration: {max_stream_duration: 2s, grpc_timeout_header_max: 0s, grpc_timeout_header_offset: 1s}
+            """,
+            ForwardAction("a", max_stream_duration=2.0, max_grpc_timeout=0.0, grpc_timeout_offset=1.0),
+        ),
+        ("{cluster: a, max_grpc_timeout: 3s}", ForwardAction("a", max_grpc_timeout=3.0)),
+        (
+            "{cluster: a, upgrade_configs: [{upgrade_type: WebSocket}, {upgrade_type: x, enabled: false}]}",
+            ForwardAction("a", upgrade_types=frozenset((b"websocket",)), upgrades_off=frozenset((b"x",))),
+        ),
+        (
+            """
+            weighted_clusters:
+              runtime_key_prefix: p
+              header_name: X-R
+              clusters: [{name: a, weight: 90, host_rewrite_literal: h}, {cluster_header: X-C, weight: 10}]
+            """,
+            ForwardAction(
+                weighted=(WeightedCluster("a", 90, host_rewrite="h"), WeightedCluster("", 10, b"x-c")),
+                weighted_total=100,
+                weighted_runtime_prefix="p",
+                weighted_random_header=b"x-r",
+            ),
+        ),
+        (
+            """
+            cluster: a
+            retry_policy:
+              retry_on: 5xx, reset,
+              num_retries: 0
+              per_try_timeout: 1s
+              retriable_status_codes: [503]
+              retry_back_off: {base_interval: 0.1s}
+            """,
+            ForwardAction(
+                "a",
+                retry_policy=RetryPolicyConfig(
+                    frozenset(("5xx", "reset")), 0, 1.0, None, frozenset((503,)), back_off_base=0.1, back_off_max=1.0
+                ),
+            ),
+        ),
+        ("{cluster: a, retry_policy: {}}", ForwardAction("a", retry_policy=RetryPolicyConfig())),
+        # Nothing asks for these where there is no consistent hashing, and no filter for them.
+        ("{cluster: a, hash_policy: [{header: {header_name: x}}], cors: {}}", ForwardAction("a")),
+    ],
+)
+def test_an_action_becomes_a_value(text: str, value: ForwardAction) -> None:
+    assert forward(text) == (value, [], [])
+
+
+def test_a_template_rewrite_goes_with_a_template() -> None:
+    typed = f"{{'@type': {REWRITE}, path_template_rewrite: '/{{b}}'}}"
+    text = f"{{cluster: a, path_rewrite_policy: {{name: x, typed_config: {typed}}}}}"
+    action, faults, _ = forward(text, RouteMatch(PathKind.TEMPLATE, "/a/{b}"))
+    assert (action.path_rewrite, faults) == (PathRewrite(template="/{b}"), [])
+    assert "needs a uri_template matcher" in forward(text)[1][0]
+    assert "has no variable 'b'" in forward(text, RouteMatch(PathKind.TEMPLATE, "/a/{c}"))[1][0]
+
+
+def test_a_mistaken_substitution_is_taken_and_listed() -> None:
+    """Envoy takes it, and replaces nothing."""
+    action, faults, listed = forward("{cluster: a, regex_rewrite: {pattern: {regex: a}, substitution: '\\1'}}")
+    assert faults == []
+    assert action.path_rewrite.regex == RegexRewrite("a", "\\1")
+    assert listed == ["substitution"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "listed"),
+    [
+        ("request_mirror_policies: [{cluster: a}]", ["request_mirror_policies"]),
+        ("internal_redirect_policy: {}", ["internal_redirect_policy"]),
+        ("hedge_policy: {}", ["hedge_policy"]),
+        (
+            "retry_policy: {retry_host_predicate: [{name: x}], host_selection_retry_max_attempts: 5}",
+            ["retry_host_predicate"],
+        ),
+        ("upgrade_configs: []", []),
+    ],
+)
+def test_what_is_not_honoured_is_left_unread(fields: str, listed: list[str]) -> None:
+    assert forward(f"{{cluster: a, {fields}}}")[1:] == ([], listed)
+
+
+def test_all_faults_of_an_action_are_found_at_once() -> None:
+    text = (
+        "{weighted_clusters: {clusters: [{name: c, weight: 1}, {name: a}]}, prefix_rewrite: /x, "
+        "regex_rewrite: {pattern: {regex: '('}}, retry_policy: {retry_back_off: {base_interval: 2s, max_interval: 1s}}}"
+    )
+    _, faults, _ = forward(text)
+    assert [fault.split(":")[0] for fault in faults] == [
+        "weighted_clusters.clusters[0].name",
+        "weighted_clusters.clusters[1].weight",
+        "regex_rewrite",
+        "retry_policy.retry_back_off.max_interval",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{}", RedirectAction()),
+        (
+            """
+            https_redirect: true
+            host_redirect: h
+            port_redirect: 8443
+            path_redirect: /x?y
+            strip_query: true
+            response_code: PERMANENT_REDIRECT
+            """,
+            RedirectAction(308, https=True, host="h", port=8443, path="/x?y", strip_query=True),
+        ),
+        ("{scheme_redirect: ftp, prefix_rewrite: /x}", RedirectAction(scheme="ftp", prefix_rewrite="/x")),
+        (
+            "{regex_rewrite: {pattern: {regex: a}, substitution: b}, response_code: FOUND}",
+            RedirectAction(302, regex_rewrite=RegexRewrite("a", "b")),
+        ),
+    ],
+)
+def test_a_redirect_becomes_a_value(text: str, value: RedirectAction) -> None:
+    seen = view("envoy.config.route.v3.RedirectAction", text)
+    assert compile_redirect(seen) == value
+    assert unread(seen) == []
+
+
+def direct(text: str, most: int = 100) -> DirectResponseAction:
+    return compile_direct_response(view("envoy.config.route.v3.DirectResponseAction", text), most)
+
+
+def test_a_body_may_come_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "body"
+    file.write_bytes(b"from a file\xff")
+    monkeypatch.setenv("PYPROXY_TEST_BODY", "from outside")
+    assert direct("{status: 200}") == DirectResponseAction(200)
+    assert direct("{status: 200, body: {inline_string: é}}").body == "é".encode()
+    assert direct("{status: 200, body: {inline_bytes: /w==}}").body == b"\xff"
+    assert direct(f"{{status: 200, body: {{filename: {file}}}}}").body == b"from a file\xff"
+    assert direct("{status: 200, body: {environment_variable: PYPROXY_TEST_BODY}}").body == b"from outside"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("{inline_string: abcdef}", "holds 6 bytes, and at most 5 are allowed"),
+        ("{filename: /bin/sh}", "at most 5 are allowed"),
+        ("{filename: /nope}", "cannot be read: No such file or directory"),
+        ("{environment_variable: PYPROXY_NOT_SET}", "the environment has no variable"),
+        ("{}", "is empty"),
+    ],
+)
+def test_a_body_that_cannot_be_is_a_fault(body: str, reason: str) -> None:
+    with pytest.raises(InvalidConfig, match=reason):
+        direct(f"{{status: 200, body: {body}}}", most=5)
+
+
+def test_values_that_say_nothing_are_shared() -> None:
+    """Ten thousand routes do not hold ten thousand empty rewrites."""
+    first: Any = forward("cluster: a")[0]
+    second: Any = forward("cluster: b")[0]
+    assert first.path_rewrite is second.path_rewrite
+    assert first.host_rewrite is second.host_rewrite
