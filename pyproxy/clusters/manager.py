@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Iterable
 from typing import Any
@@ -81,12 +82,13 @@ class ClusterManager:
         if waiting:
             await asyncio.wait((done,), timeout=seconds)
 
-    def snapshot(self) -> list[dict[str, Any]]:
-        """Plain data about every cluster and its hosts (admin `/clusters`)."""
+    def snapshot(self, start: int = 0, count: int | None = None) -> list[dict[str, Any]]:
+        """Plain data about clusters and their hosts (admin `/clusters`): `count` of them from number `start` on."""
         live = self._live
+        end = None if count is None else start + count
         return [
             cluster_status(live[name]) if name in live else unused_status(config)
-            for name, config in self._configs.items()
+            for name, config in itertools.islice(self._configs.items(), start, end)
         ]
 
     def close(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 from pyproxy.config.listener import FilterChainConfig, ListenerConfig
 from pyproxy.runtime import Runtime
+from pyproxy.tasks import spawn
 from pyproxy.telemetry.listener_stats import ListenerStats
 
 
@@ -17,7 +19,8 @@ class Listener:
     def __init__(self, config: ListenerConfig, runtime: Runtime) -> None:
         self.config = config
         self._runtime = runtime
-        self._servers: list[asyncio.AbstractServer] = []
+        self._servers: list[tuple[socket.socket, asyncio.AbstractServer]] = []
+        self._arriving = 0
         self.stats = ListenerStats(runtime.stats, config.stat_prefix or _stat_name(config))
         chain = config.filter_chains[0] if config.filter_chains else config.default_filter_chain
         assert chain is not None
@@ -26,7 +29,7 @@ class Listener:
     @property
     def connections(self) -> int:
         count: int = self._terminal.connections
-        return count
+        return count + self._arriving
 
     async def listen(self, sockets: list[socket.socket]) -> None:
         loop = self._runtime.loop
@@ -35,16 +38,26 @@ class Listener:
                 server: Any = await loop.create_unix_server(self._accept, sock=bound)
             else:
                 server = await loop.create_server(self._accept, sock=bound, backlog=self.config.backlog or 4096)
-            self._servers.append(server)
+            self._servers.append((bound, server))
 
     def _accept(self) -> Any:
         self.stats.downstream_cx_total.value += 1
         return self._terminal.open_connection()
 
     def stop_accepting(self) -> None:
-        for server in self._servers:
+        """Connections that wait in the queue of a socket are taken first: closing it would reset them."""
+        for bound, server in self._servers:
+            for waiting in _accept_all(bound):
+                self._arriving += 1
+                spawn(self._take(waiting), "accept").add_done_callback(self._arrived)
             server.close()
         self._servers.clear()
+
+    async def _take(self, waiting: socket.socket) -> None:
+        await self._runtime.loop.connect_accepted_socket(self._accept, waiting)
+
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        self._arriving -= 1
 
     def drain(self) -> None:
         """Accept no more; connections end with the request that they are in."""
@@ -61,6 +74,15 @@ class Listener:
 
     def __repr__(self) -> str:
         return f"<Listener {self.config.name} on {len(self._servers)} sockets, {self.connections} connections>"
+
+
+def _accept_all(bound: socket.socket) -> Iterator[socket.socket]:
+    while True:
+        try:
+            waiting, _ = bound.accept()
+        except OSError:
+            return
+        yield waiting
 
 
 def _build_chain(chain: FilterChainConfig, runtime: Runtime) -> Any:

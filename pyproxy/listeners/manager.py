@@ -14,6 +14,8 @@ from pyproxy.runtime import Runtime
 SocketKey = tuple[str, int]
 """(listener name, position of the address in the listener)."""
 
+HANDSHAKE_GRACE = 0.1
+"""Seconds: nobody may begin a new handshake any more; those that were under way can complete in this time."""
 IDLE_GRACE = 1.0
 """Seconds that a connection without a request is kept when draining."""
 _LOOK_AGAIN = 0.02
@@ -69,15 +71,19 @@ class ListenerManager:
         A request may be on its way on a connection that looks idle. So idle ones are closed only after a while.
         """
         for listener in self._listeners.values():
-            listener.stop_accepting()
             listener.ask_to_leave()
+        await asyncio.sleep(min(HANDSHAKE_GRACE, seconds))
+        for listener in self._listeners.values():
+            listener.stop_accepting()
         await self._wait_for_no_connection(min(IDLE_GRACE, seconds))
         for listener in self._listeners.values():
             listener.drain()
         await self._wait_for_no_connection(seconds - IDLE_GRACE)
 
     async def _wait_for_no_connection(self, seconds: float) -> None:
+        """Looked at now and then: a connection that closes has better things to do than to tell."""
         end = clock.monotonic() + seconds
-        # Looked at now and then: a connection that closes has better things to do than to tell.
-        while self.connections_active and clock.monotonic() < end:  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_AGAIN)
+        while clock.monotonic() < end:
+            await asyncio.sleep(_LOOK_AGAIN)  # first of all: what was just accepted is not counted yet
+            if not self.connections_active:
+                return

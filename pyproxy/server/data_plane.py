@@ -11,7 +11,7 @@ from typing import Any
 
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.runtime_values import RuntimeValues
-from pyproxy.listeners.manager import ListenerManager
+from pyproxy.listeners.manager import HANDSHAKE_GRACE, ListenerManager
 from pyproxy.network.cork import Cork
 from pyproxy.runtime import Runtime
 from pyproxy.server.blueprint import WorkerSeat
@@ -73,8 +73,8 @@ class DataPlane:
             "waiting_for": [self._waiting_for] if self._waiting_for else [],
         }
 
-    def clusters(self) -> list[dict[str, Any]]:
-        return self._clusters.snapshot()
+    def clusters(self, start: int, count: int) -> list[dict[str, Any]]:
+        return self._clusters.snapshot(start, count)
 
     def tick(self, interval: float) -> None:
         self._watchdog.tick(interval)
@@ -89,11 +89,9 @@ class DataPlane:
     def ask_to_leave(self, names: list[str]) -> None:
         self._listeners.ask_to_leave(names)
 
-    async def drain_listeners(self, names: list[str], seconds: float) -> None:
-        """Ask downstreams to leave for so many seconds, then accept no more."""
-        if seconds:
-            self._listeners.ask_to_leave(names)
-            await asyncio.sleep(seconds)
+    async def stop_listeners(self, names: list[str]) -> None:
+        """Accept no more, once those whose handshake was under way are in."""
+        await asyncio.sleep(HANDSHAKE_GRACE)
         self._listeners.stop_accepting(names)
 
     async def drain(self, seconds: float) -> None:

@@ -19,13 +19,12 @@ from pyproxy.server.crew import CrewReport, Phase
 from pyproxy.server.memory_use import MemoryUse, measure
 from pyproxy.server.server_state import ServerState, overall
 from pyproxy.server.worker_link import WorkerLink
+from pyproxy.tasks import spawn
 
 log = logging.getLogger("pyproxy.server.proxy")
 
 HOT_RESTART_VERSION = "disabled"
 LINK_SECONDS = 2.0
-CLUSTERS_SECONDS = 5.0
-"""Ten thousand hosts take a worker about a second to describe."""
 
 
 class Proxy:
@@ -73,16 +72,13 @@ class Proxy:
         states = [worker.state for worker in self._workers]
         return overall(states, draining=self.draining, health_failed=self.health_failed)
 
-    async def ask_workers(self, message: dict[str, Any], seconds: float | None = None) -> list[Any]:
+    async def ask_workers(self, message: dict[str, Any]) -> list[Any]:
         """The answers in the order of the workers, None for those that gave none in time."""
-        if seconds is None:
-            return await asyncio.gather(*(worker.ask(message) for worker in self._workers))
-        return await asyncio.gather(*(worker.ask(message, seconds) for worker in self._workers))
+        return await asyncio.gather(*(worker.ask(message) for worker in self._workers))
 
     async def clusters(self) -> list[dict[str, Any]]:
         """All clusters with their hosts by name; the numbers of the workers are added."""
-        answers = await self.ask_workers({"op": "clusters"}, CLUSTERS_SECONDS)
-        return merge_clusters([answer for answer in answers if answer])
+        return merge_clusters(await asyncio.gather(*(worker.clusters() for worker in self._workers)))
 
     # What can be done
 
@@ -109,12 +105,23 @@ class Proxy:
             worker.tell({"op": "fail_health_checks", "failed": failed})
 
     async def drain_listeners(self, names: Collection[str], seconds: float) -> None:
-        """Stop accepting on these listeners; what is open gets so many seconds to finish."""
+        """Stop accepting on these listeners: now, or after so many seconds in which downstreams are asked to leave."""
+        if not seconds:
+            await self._stop_listeners(names)
+            return
+        self.ask_to_leave(names)
+        _ = spawn(self._stop_listeners_later(names, seconds), "drain-listeners")
+
+    async def _stop_listeners_later(self, names: Collection[str], seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._stop_listeners(names)
+
+    async def _stop_listeners(self, names: Collection[str]) -> None:
         self.drained |= set(names)
         await self._ask_supervisor({"op": "remember", "memory": {"drained": sorted(self.drained)}})
         await self._ask_supervisor({"op": "close_listeners", "names": sorted(names)})
         for worker in self._workers:
-            worker.tell({"op": "drain_listeners", "names": sorted(names), "seconds": seconds})
+            worker.tell({"op": "stop_listeners", "names": sorted(names)})
 
     def ask_to_leave(self, names: Collection[str]) -> None:
         """Ask the downstreams of these listeners to leave, and go on accepting."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.server.port_holder import holders_of
+from pyproxy.server.quiesce import quiesce
 
 log = logging.getLogger("pyproxy.server.sockets")
 
@@ -63,14 +64,21 @@ class ListenSockets:
                 if id(sock) not in kept:
                     sock.close()
 
-    def forget(self, listeners: Collection[str]) -> None:
-        """Close the sockets of these listeners for good: a worker that starts later does not get them."""
-        for key in [key for key in self._by_key if key[0] in listeners]:
-            for sock in self._by_key.pop(key):
-                sock.close()
+    def retire(self, listeners: Collection[str] | None = None) -> None:
+        """Take no new connections on these listeners (None: on any). A worker that starts later does not get them."""
+        names = {name for name, _ in self._by_key} if listeners is None else set(listeners)
+        for sock in self._without(names):
+            quiesce(sock)
+            sock.close()
 
     def close(self) -> None:
-        self.forget({name for name, _ in self._by_key})
+        """Drop this process's copies; other processes go on with theirs."""
+        for sock in self._without({name for name, _ in self._by_key}):
+            sock.close()
+
+    def _without(self, names: Collection[str]) -> list[socket.socket]:
+        keys = [key for key in self._by_key if key[0] in names]
+        return [sock for key in keys for sock in self._by_key.pop(key)]
 
 
 def open_listeners(listeners: Iterable[ListenerConfig], workers: int) -> ListenSockets:

@@ -198,7 +198,7 @@ class Supervisor:
             log.warning("%s: stopping; open requests get up to %g s to finish", why, seconds)
             self._phase = Phase.DRAINING
             self._deadline = clock.monotonic() + seconds + GRACE_AFTER_DRAIN
-            self._blueprint.sockets.close()
+            self._blueprint.sockets.retire()
             for seat in self._workers:
                 seat.due = None
             number = signal.SIGTERM
@@ -252,7 +252,7 @@ class Supervisor:
             case "remember":
                 self._memory.update(body["memory"])
             case "close_listeners":
-                self._blueprint.sockets.forget(set(body["names"]))
+                self._blueprint.sockets.retire(body["names"])
             case unknown:
                 log.error("the manager asks for something unknown: %r", unknown)
         self._link.answer(envelope, {})

@@ -17,6 +17,10 @@ log = logging.getLogger("pyproxy.server.worker_link")
 ANSWER_SECONDS = 0.75
 """A worker's loop never sleeps that long; a probe gives us one second (Kubernetes: timeoutSeconds)."""
 
+PAGE = 50
+"""Clusters that a worker describes at once: a few milliseconds of its time."""
+PAGE_SECONDS = 5.0
+
 
 class WorkerLink:
     """`on_live(link)` is called when the worker, or its successor, begins to serve."""
@@ -45,6 +49,16 @@ class WorkerLink:
         answer = await self.ask({"op": "status"})
         self.state = ServerState[answer["state"]] if answer else None
         return self.state
+
+    async def clusters(self) -> list[dict[str, Any]]:
+        """All clusters as the worker has them; in pages, so that no request waits while it describes thousands."""
+        found: list[dict[str, Any]] = []
+        while True:
+            question = {"op": "clusters", "start": len(found), "count": PAGE}
+            page = await self.ask(question, PAGE_SECONDS)
+            found.extend(page or ())
+            if not page or len(page) < PAGE:
+                return found
 
     async def ask(self, message: dict[str, Any], seconds: float = ANSWER_SECONDS) -> Any:
         """The answer, or None where there is none in time."""

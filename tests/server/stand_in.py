@@ -69,7 +69,7 @@ class StandInPlane:
     def status(self) -> dict[str, Any]:
         return {"connections": len(self.open)}
 
-    def clusters(self) -> list[dict[str, Any]]:
+    def clusters(self, start: int, count: int) -> list[dict[str, Any]]:
         return []
 
     def tick(self, interval: float) -> None:
@@ -84,7 +84,7 @@ class StandInPlane:
     def ask_to_leave(self, names: list[str]) -> None:
         print("ask to leave", *names, os.getpid(), flush=True)
 
-    async def drain_listeners(self, names: list[str], seconds: float) -> None:
+    async def stop_listeners(self, names: list[str]) -> None:
         for name in names:
             self.servers.pop(name).close()
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyproxy.server.frames import FRAME_LIMIT, Assembler, Envelope, Kind, encode
@@ -18,7 +18,7 @@ ENVELOPES = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ENVELOPES, max_size=8))
 def test_messages_come_out_as_they_went_in(envelopes: list[Envelope]) -> None:
     assembler = Assembler()

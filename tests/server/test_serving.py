@@ -179,6 +179,18 @@ def test_failed_health_checks_ask_downstreams_to_leave(start: Start) -> None:
     eventually(lambda: get_once(proxy)[2] == "")
 
 
+def test_listeners_drain_gracefully(start: Start) -> None:
+    """First downstreams are asked to leave and new ones are still served, then the listener is closed."""
+    proxy = start(*hello(), "--concurrency", "1", "--drain-time-s", "1")
+    connection, port = connect(proxy), proxy.port("web")
+    assert get(connection) == (200, b"hi", "")
+    assert proxy.admin("/drain_listeners?graceful", "POST") == (200, "OK")
+    assert get(connection) == (200, b"hi", "close")
+    eventually(lambda: refuses(port))
+    assert proxy.admin("/ready") == (200, "LIVE")
+    assert stat(proxy, "listener_manager.listener_stopped") == 1
+
+
 def test_log_files_are_opened_again(start: Start, tmp_path: Path) -> None:
     traffic, admin = tmp_path / "access.log", tmp_path / "admin.log"
     proxy = start(

@@ -61,10 +61,10 @@ def test_a_worker_keeps_only_its_own(opened: list[ListenSockets]) -> None:
     assert other["web", 0].fileno() == -1
 
 
-def test_a_forgotten_listener_is_not_given_to_a_later_worker(opened: list[ListenSockets]) -> None:
+def test_a_retired_listener_is_not_given_to_a_later_worker(opened: list[ListenSockets]) -> None:
     sockets = open_listeners([listener("web"), listener("inside")], 1)
     opened.append(sockets)
-    sockets.forget({"inside"})
+    sockets.retire({"inside"})
     assert set(sockets.of_worker(0)) == {("web", 0)}
     assert ("inside", 0) in sockets.addresses
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import re
 from collections.abc import Callable, Iterable
@@ -30,9 +31,16 @@ async def show_config(question: Question) -> Reply:
     except re.error as error:
         return bad_request(f"Error while parsing name_regex from {query['name_regex']}: {error}", PLAIN)
     wanted: Wanted = (lambda name: bool(names.fullmatch(name))) if query.get("name_regex") else (lambda name: True)
+    endpoints = await _endpoints(question.proxy, wanted) if question.flag("include_eds") else None
+    # In a thread: thousands of clusters take seconds, and a probe must not wait for that.
+    return await asyncio.to_thread(_show, question, wanted, endpoints)
+
+
+def _show(question: Question, wanted: Wanted, endpoints: Data | None) -> Reply:
+    query = question.query
     dumps = _dumps(question.proxy, wanted)
-    if question.flag("include_eds"):
-        dumps.insert(2, await _endpoints(question.proxy, wanted))
+    if endpoints is not None:
+        dumps.insert(2, endpoints)
     if query.get("resource"):
         return _resource(dumps, query["resource"], query.get("mask", ""))
     if query.get("mask"):

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from pyproxy.server.admin.endpoint import JSON, TEXT, Endpoint, Parameter, Question, Reply, bad_request
 from pyproxy.telemetry.prometheus import render_prometheus
+from pyproxy.telemetry.shared_reader import StatsSnapshot
+from pyproxy.telemetry.stat_tags import TagExtractor
 from pyproxy.telemetry.stats_query import BadStatsQuery, Buckets, StatsFormat, StatsQuery, StatType
 from pyproxy.telemetry.stats_text import render_json, render_text
 
 
 async def show_stats(question: Question) -> Reply:
-    return _show(question, prometheus=False)
+    return await _show(question, prometheus=False)
 
 
 async def show_prometheus(question: Question) -> Reply:
-    return _show(question, prometheus=True)
+    return await _show(question, prometheus=True)
 
 
-def _show(question: Question, *, prometheus: bool) -> Reply:
+async def _show(question: Question, *, prometheus: bool) -> Reply:
+    """Read here, rendered in a thread: a scrape of many thousand stats must not keep a probe waiting."""
     try:
         query = StatsQuery.parse(question.query, prometheus=prometheus)
     except BadStatsQuery as error:
         return bad_request(str(error))
     snapshot = question.stats.snapshot(unused=not query.used_only)
+    return await asyncio.to_thread(_render, snapshot, query, question.stats.tags)
+
+
+def _render(snapshot: StatsSnapshot, query: StatsQuery, tags: TagExtractor) -> Reply:
     match query.format:
         case StatsFormat.TEXT:
             return Reply(render_text(snapshot, query))
         case StatsFormat.JSON:
             return Reply(render_json(snapshot, query), JSON)
         case StatsFormat.PROMETHEUS:
-            return Reply(render_prometheus(snapshot, query, question.stats.tags), TEXT)
+            return Reply(render_prometheus(snapshot, query, tags), TEXT)
 
 
 _COMMON = (
