@@ -15,7 +15,7 @@ from pyproxy.config.cluster_compile import compile_cluster
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.listener_compile import compile_listener
-from pyproxy.config.parts import part
+from pyproxy.config.parts import not_yet, part
 from pyproxy.config.resolver_compile import check_resolver
 from pyproxy.config.view import View
 
@@ -144,8 +144,8 @@ def _admin(view: View) -> AdminConfig | None:
     if admin is None:
         return None
     admin.ignore("profile_path", "ignore_global_conn_limit")  # no profiler, and no limit to be exempt from
-    logs = compile_access_logs(admin)
-    path = admin.text("access_log_path")
+    logs = compile_access_logs(not_yet(admin))
+    path = not_yet(admin).text("access_log_path")
     if path:
         logs = (*logs, default_access_log(path))
     address = admin.child("address")
@@ -186,7 +186,7 @@ def _log_format(view: View) -> str | Mapping[str, str]:
 
 
 def _stats(view: View) -> StatsConfig:
-    interval = view.seconds("stats_flush_interval")
+    interval = not_yet(view).seconds("stats_flush_interval")
     tags: list[tuple[str, str]] = []
     config = view.child("stats_config")
     if config is not None:

@@ -10,7 +10,7 @@ from pyproxy.config.endpoint_compile import check_ip
 from pyproxy.config.extensions import Category, CompileContext, Extension, check_order, compile_filter
 from pyproxy.config.listener import FilterChainConfig, FilterConfig, ListenerConfig
 from pyproxy.config.metadata import compile_metadata
-from pyproxy.config.parts import part
+from pyproxy.config.parts import not_yet, part
 from pyproxy.config.transport_socket import compile_transport_socket
 from pyproxy.config.view import View
 
@@ -39,7 +39,8 @@ def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
     if not view.message.filter_chains and default is None:  # type: ignore[attr-defined]
         view.report.add((*view.path, "filter_chains"), "is empty", expected="at least one filter chain")
     _check_matches(view)
-    timeout, buffer = view.seconds("listener_filters_timeout"), view.wrapped("per_connection_buffer_limit_bytes")
+    timeout = view.seconds("listener_filters_timeout")
+    buffer = not_yet(view).wrapped("per_connection_buffer_limit_bytes")
     reuse = view.wrapped("enable_reuse_port")
     return ListenerConfig(
         name=view.text("name") or _unnamed(addresses),
@@ -54,7 +55,7 @@ def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
         reuse_port=reuse is None or bool(reuse),
         transparent=bool(view.wrapped("transparent")),
         freebind=bool(view.wrapped("freebind")),
-        access_logs=compile_access_logs(view),
+        access_logs=compile_access_logs(not_yet(view)),
         traffic_direction=view.enum("traffic_direction"),
         metadata=compile_metadata(view),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyproxy.config.cluster import DiscoveryType
+from pyproxy.config.parts import not_yet
 from pyproxy.config.view import View
 
 DNS_CLUSTER: Final = "envoy.extensions.clusters.dns.v3.DnsCluster"
@@ -101,7 +102,7 @@ def _dns(view: View, discovery: DiscoveryType, family: str) -> Resolving:
         family,
         _DEFAULT_REFRESH if rate is None else rate,
         (first, most),
-        bool(view.scalar("respect_dns_ttl")),
+        bool(not_yet(view).scalar("respect_dns_ttl")),
     )
 
 

@@ -11,7 +11,7 @@ from pyproxy.config.data_source import read_data_source
 from pyproxy.config.extensions import CompileContext, compile_overrides
 from pyproxy.config.header_compile import compile_header_changes
 from pyproxy.config.matcher_compile import compile_regex_text
-from pyproxy.config.parts import part
+from pyproxy.config.parts import not_yet, part
 from pyproxy.config.regex import BadRegex, check_substitution
 from pyproxy.config.retry_compile import compile_retry_policy
 from pyproxy.config.route import (
@@ -82,10 +82,10 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
     if not present.isdisjoint(_HOST_REWRITES):
         host_rewrite = part(report, _SAME_HOST, lambda: _host_rewrite(view))
     if "upgrade_configs" in present:
-        upgrades = part(report, _NO_UPGRADES, lambda: _upgrades(view))
+        upgrades = part(report, _NO_UPGRADES, lambda: _upgrades(not_yet(view)))
     longest, grpc_most, grpc_offset = _durations(view) if not present.isdisjoint(_DURATIONS) else _NO_DURATIONS
     timeout = view.seconds("timeout")
-    retry = view.child("retry_policy")
+    retry = not_yet(view).child("retry_policy")
     return ForwardAction(
         cluster=part(report, "", lambda: _cluster(view, context, validate=validate)),
         cluster_header=view.text("cluster_header").lower().encode(),
@@ -256,11 +256,13 @@ def _host_rewrite(view: View) -> HostRewrite:
 
 def _durations(view: View) -> _Durations:
     """`max_stream_duration`, `max_grpc_timeout` and `grpc_timeout_offset`, in the new form or the deprecated one."""
-    old_most, old_offset = view.seconds("max_grpc_timeout"), view.seconds("grpc_timeout_offset")
+    later = not_yet(view)
+    old_most, old_offset = later.seconds("max_grpc_timeout"), later.seconds("grpc_timeout_offset")
     durations = view.child("max_stream_duration")
     if durations is None:
         return None, old_most, old_offset or 0.0
-    most, offset = durations.seconds("grpc_timeout_header_max"), durations.seconds("grpc_timeout_header_offset")
+    later = not_yet(durations)
+    most, offset = later.seconds("grpc_timeout_header_max"), later.seconds("grpc_timeout_header_offset")
     longest = durations.seconds("max_stream_duration")
     return longest, old_most if most is None else most, (old_offset if offset is None else offset) or 0.0
 

@@ -12,7 +12,7 @@ from pyproxy.config.extensions import CompileContext, compile_overrides
 from pyproxy.config.header_compile import compile_header_changes
 from pyproxy.config.matcher_compile import compile_header_match
 from pyproxy.config.metadata import compile_metadata
-from pyproxy.config.parts import part
+from pyproxy.config.parts import not_yet, part
 from pyproxy.config.retry_compile import compile_retry_policy
 from pyproxy.config.route import (
     Action,
@@ -79,7 +79,7 @@ class _TableCompiler:
         if view.has("matcher"):
             view.fail("matcher", "a tree of matchers is not supported yet", expected="routes")
         view.ignore("rate_limits", "cors")  # only filters ask for them, and those filters are refused
-        retry = view.child("retry_policy")
+        retry = not_yet(view).child("retry_policy")
         return VirtualHostConfig(
             name=view.text("name"),
             domains=tuple(view.scalars("domains")),
@@ -142,11 +142,8 @@ def _compile_virtual_cluster(view: View) -> VirtualClusterConfig:
 
 
 def _compile_decorator(view: View) -> str:
-    decorator = view.child("decorator")
-    if decorator is None:
-        return ""
-    decorator.ignore("propagate")  # a header of tracing, which adds nothing of its own here
-    return decorator.text("operation")
+    decorator = not_yet(view).child("decorator")
+    return "" if decorator is None else decorator.text("operation")
 
 
 def _check_domains(view: View) -> None:

@@ -51,7 +51,7 @@ def test_a_bootstrap_becomes_values() -> None:
     values, faults, report = compiled(config)
     assert faults == []
     assert values is not None
-    assert report.unhonoured == []
+    assert [render_path(one.path) for one in report.unhonoured] == ["stats_flush_interval", "admin.access_log_path"]
     assert values.node == NodeConfig("n", "c", "r", "z", "", {"k": ["v"]})
     assert values.admin is not None
     assert values.admin.address == AddressConfig("127.0.0.1", 9901)

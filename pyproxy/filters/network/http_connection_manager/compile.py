@@ -11,7 +11,7 @@ from pyproxy.config.access_log_compile import compile_access_logs
 from pyproxy.config.enums import compile_enum
 from pyproxy.config.extensions import Category, CompileContext, Extension, check_order, compile_filter
 from pyproxy.config.listener import FilterConfig
-from pyproxy.config.parts import part
+from pyproxy.config.parts import not_yet, part
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.route_compile import compile_route_table
 from pyproxy.config.upstream_http_compile import header_key_format
@@ -208,7 +208,7 @@ def _timeouts(view: View, common: View | None) -> HcmTimeouts:
 def _upgrades(view: View) -> frozenset[bytes]:
     """The kinds of upgrade that are allowed. A chain of filters of their own is listed as not honoured."""
     allowed: dict[bytes, bool] = {}
-    for config in view.children("upgrade_configs"):
+    for config in not_yet(view).children("upgrade_configs"):
         name = config.text("upgrade_type").lower().encode()
         if name in allowed:
             config.fail("upgrade_type", f"{name.decode()!r} stands twice")
@@ -219,8 +219,9 @@ def _upgrades(view: View) -> frozenset[bytes]:
 
 def _flush_interval(view: View) -> float:
     """In either of its places, but not in both."""
-    interval = view.seconds("access_log_flush_interval")
-    options = view.child("access_log_options")
+    later = not_yet(view)
+    interval = later.seconds("access_log_flush_interval")
+    options = later.child("access_log_options")
     if options is None:
         return interval or 0.0
     for name in ("access_log_flush_interval", "flush_access_log_on_new_request"):

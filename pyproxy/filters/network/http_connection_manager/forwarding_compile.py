@@ -6,6 +6,7 @@ import ipaddress
 from typing import Final
 
 from pyproxy.config.enums import compile_enum
+from pyproxy.config.parts import not_yet
 from pyproxy.config.view import View
 from pyproxy.filters.network.http_connection_manager.config import EscapedSlashes, ForwardingOptions, PathOptions
 
@@ -46,7 +47,7 @@ def compile_forwarding(view: View) -> ForwardingOptions:
         internal_cidrs=cidrs,
         unix_sockets_internal=sockets,
         represent_ipv4_remote_address_as_ipv4_mapped_ipv6=bool(
-            view.scalar("represent_ipv4_remote_address_as_ipv4_mapped_ipv6")
+            not_yet(view).scalar("represent_ipv4_remote_address_as_ipv4_mapped_ipv6")
         ),
         scheme_overwrite=b"" if scheme is None else scheme.text("scheme_to_overwrite").encode(),
         match_upstream_scheme=scheme is not None and bool(scheme.scalar("match_upstream")),
@@ -65,7 +66,7 @@ def _internal_addresses(view: View) -> tuple[tuple[str, ...], bool]:
     config = view.child("internal_address_config")
     if config is None:
         return (), False
-    return config.each("cidr_ranges", _cidr), bool(config.scalar("unix_sockets"))
+    return config.each("cidr_ranges", _cidr), bool(not_yet(config).scalar("unix_sockets"))
 
 
 def _cidr(view: View) -> str:
