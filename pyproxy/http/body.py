@@ -49,14 +49,16 @@ class Body:
         "_sink",
         "_source",
         "_waiting",
+        "_watermark",
         "ended",
         "error",
         "stopped",
         "trailers",
     )
 
-    def __init__(self, source: Source | None = None) -> None:
+    def __init__(self, source: Source | None = None, watermark: int = HIGH_WATERMARK) -> None:
         self._source = source
+        self._watermark = watermark
         self._sink: Sink | None = None
         self._chunks: list[bytes] = []
         self._waiting = 0
@@ -88,7 +90,7 @@ class Body:
             return
         self._chunks.append(chunk)
         self._waiting += len(chunk)
-        if self._waiting > HIGH_WATERMARK:
+        if self._waiting > self._watermark:
             self._stop_source()
 
     def end(self, trailers: Trailers | None = None) -> None:
@@ -96,8 +98,10 @@ class Body:
         self.trailers = trailers
         self._start_source()  # it may have other things to read now
         self._source = None
-        if self._sink is not None and not self._chunks and not self._held and not self._draining:
-            self._sink.on_end(trailers)
+        sink = self._sink
+        if sink is not None and not self._chunks and not self._held and not self._draining:
+            self._sink = _NOWHERE
+            sink.on_end(trailers)
 
     def abort(self, error: ProxyError) -> None:
         """The source failed: what waits is dropped and the sink is told. Does nothing once it has ended or failed."""
@@ -174,6 +178,7 @@ class Body:
         if self._held or self.error is not None or self._sink is not sink:
             return
         if self.ended:
+            self._sink = _NOWHERE
             sink.on_end(self.trailers)
         else:
             self._start_source()

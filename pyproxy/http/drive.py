@@ -72,6 +72,9 @@ class Drive:
             self._waiting_for = waiting
             if isinstance(waiting, Waiter):
                 waiting.drive = self
+            elif waiting is None:  # asyncio.sleep(0)
+                self._waiting_for = turn = object()
+                asyncio.get_running_loop().call_soon(self._future_done, turn)
             else:  # an asyncio future, and this is what Task does with it
                 waiting._asyncio_future_blocking = False  # noqa: SLF001
                 waiting.add_done_callback(self._future_done)
