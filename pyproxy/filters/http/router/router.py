@@ -11,6 +11,7 @@ from pyproxy.clusters.host import Host
 from pyproxy.clusters.upstream import Try
 from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
 from pyproxy.filters.http.router.config import RouterConfig
+from pyproxy.filters.http.router.strict_headers import check_headers
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.stream_info import UpstreamInfo
 from pyproxy.routes.route import Route
@@ -34,6 +35,7 @@ _CONSUMED = frozenset(
         _EXPECTED,
     )
 )
+_TIMEOUTS = frozenset((_TIMEOUT, _EXPECTED))
 _ATTEMPTS = b"x-envoy-attempt-count"
 _SERVICE_TIME = b"x-envoy-upstream-service-time"
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
@@ -43,10 +45,12 @@ _MAX_TIMEOUT_MS = 24 * 3600 * 1000
 class Router:
     """One router of one filter chain; shared by all its requests."""
 
-    __slots__ = ("_clusters", "_deadlines", "_runtime", "_tell_time")
+    __slots__ = ("_clusters", "_deadlines", "_respect", "_runtime", "_strict", "_tell_time")
 
     def __init__(self, config: RouterConfig, runtime: Runtime) -> None:
         self._tell_time = not config.suppress_envoy_headers
+        self._respect = config.respect_expected_rq_timeout
+        self._strict = config.strict_check_headers
         self._runtime = runtime
         self._clusters = runtime.clusters
         self._deadlines = runtime.deadlines
@@ -59,6 +63,8 @@ class Router:
         if route.answer is not None:  # a redirect or a direct response
             request.info.details = "direct_response"
             return route.answer(request)
+        if self._strict:
+            check_headers(request, self._strict)
         target = route.resolve(request)
         cluster = self._clusters.get(target.cluster)
         if cluster is None:
@@ -101,7 +107,7 @@ class Router:
         if host is None:
             cluster.stats.upstream_cx_none_healthy.value += 1
             request.info.upstream = upstream = UpstreamInfo()
-            upstream.cluster = cluster.name
+            cluster.tell(upstream)
             error = ProxyError(
                 ResponseFlag.NO_HEALTHY_UPSTREAM, Source.LOCAL, 503, "no_healthy_upstream", body=b"no healthy upstream"
             )
@@ -163,12 +169,14 @@ class Router:
         index = headers.index
         seconds: float = route.timeout
         expected = route.timeout_ms
+        if self._respect and _EXPECTED in index:
+            return self._timeout_of_proxy_in_front(headers, seconds, expected)
         if not index.keys().isdisjoint(_CONSUMED):
             asked = index.get(_TIMEOUT)
             if asked is not None and asked.isdigit():
                 milliseconds = min(int(asked), _MAX_TIMEOUT_MS)
                 seconds, expected = milliseconds / 1000, b"%d" % milliseconds
-            for name in _CONSUMED & index.keys():
+            for name in _CONSUMED:
                 headers.remove(name)
         if not seconds:
             return None
@@ -176,6 +184,17 @@ class Router:
             headers.pairs.append((_EXPECTED, expected))
             index[_EXPECTED] = expected
         return self._deadlines.of(seconds)
+
+    def _timeout_of_proxy_in_front(self, headers: Headers, seconds: float, expected: bytes) -> Deadlines | None:
+        """It had the word on the timeout, so x-envoy-upstream-rq-timeout-ms is not for us (Envoy)."""
+        said = headers.index[_EXPECTED]
+        if said.isdigit():
+            milliseconds = min(int(said), _MAX_TIMEOUT_MS)
+            seconds, expected = milliseconds / 1000, b"%d" % milliseconds
+        for name in (_CONSUMED - _TIMEOUTS) & headers.index.keys():
+            headers.remove(name)
+        headers.set(_EXPECTED, expected)
+        return self._deadlines.of(seconds) if seconds else None
 
     def _may_repeat(self, request: Request, error: ProxyError, tries: int) -> bool:
         """A request that was sent on a connection which the upstream was just closing may go again, once, if it is

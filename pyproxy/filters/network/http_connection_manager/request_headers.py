@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 
+from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.network.http_connection_manager.config import (
     EscapedSlashes,
@@ -16,7 +17,7 @@ from pyproxy.filters.network.http_connection_manager.config import (
 )
 from pyproxy.http import path as paths
 from pyproxy.http.inline_headers import INLINE_REQUEST, join_repeated
-from pyproxy.http.message import Request
+from pyproxy.http.message import Headers, Request
 from pyproxy.http.request_id import RequestIds
 from pyproxy.network.local_address import first_address
 
@@ -52,6 +53,7 @@ _EDGE_ONLY = (
 )
 _XFF = b"x-forwarded-for"
 _XFP = b"x-forwarded-proto"
+_XFPORT = b"x-forwarded-port"
 _XFP_HTTP = (_XFP, b"http")
 _XFP_HTTPS = (_XFP, b"https")
 _XFCC = b"x-forwarded-client-cert"
@@ -66,6 +68,7 @@ class RequestPreparation:
     """Prepares requests as one connection manager is configured to. Shared by all its requests."""
 
     __slots__ = (
+        "_agent",
         "_any_path_option",
         "_config",
         "_edge",
@@ -73,19 +76,27 @@ class RequestPreparation:
         "_host_options",
         "_ids",
         "_internal",
+        "_internal_only",
+        "_node",
         "_plain",
         "_scheme",
+        "_special",
         "_underscores",
         "_via",
     )
 
-    def __init__(self, config: HttpConnectionManagerConfig, ids: RequestIds) -> None:
+    def __init__(self, config: HttpConnectionManagerConfig, ids: RequestIds, node: NodeConfig) -> None:
         paths_config, forwarding = config.paths, config.forwarding
         self._config = config
         self._ids = ids
         self._generate_id = config.request_id.generate
         self._edge = forwarding.use_remote_address
         self._internal = tuple(ipaddress.ip_network(cidr, strict=False) for cidr in forwarding.internal_cidrs)
+        own = () if config.route_table is None else config.route_table.internal_only_headers
+        self._internal_only = _INTERNAL_ONLY.union(own)
+        self._special = _SPECIAL.union(own)
+        self._agent = node.cluster.encode() if config.add_user_agent else None
+        self._node = node.id.encode()
         self._any_path_option = (
             paths_config.normalize
             or paths_config.merge_slashes
@@ -116,7 +127,7 @@ class RequestPreparation:
         index = headers.index
         if len(index) != len(headers.pairs):
             join_repeated(headers, INLINE_REQUEST)
-        if self._plain and index.keys().isdisjoint(_SPECIAL):
+        if self._plain and index.keys().isdisjoint(self._special):
             # The common case: nothing to take away, two headers to add.
             if b"#" in request.path:
                 raise _refused(400, "path_normalization_failed")
@@ -144,28 +155,40 @@ class RequestPreparation:
             self._check_underscores(request)
         self._remove_hop_by_hop(request)
         internal, client = self._origin(request, secure)
-        headers = request.headers
+        headers, forwarding = request.headers, self._config.forwarding
+        from_outside = self._edge and not internal
+        if from_outside:
+            for name in _EDGE_ONLY:
+                headers.remove(name)
+        if self._agent is not None:
+            self._tell_agent(headers, self._agent)
         if not internal:
-            for name in _INTERNAL_ONLY & headers.index.keys():
+            for name in self._internal_only & headers.index.keys():
                 headers.remove(name)
         else:
             headers.set(b"x-envoy-internal", b"true")
             request.info.internal = True
-        if self._config.forwarding.forward_client_cert == "SANITIZE" or not secure:
+        if forwarding.forward_client_cert == "SANITIZE" or (
+            forwarding.forward_client_cert != "ALWAYS_FORWARD_ONLY" and not secure
+        ):
             headers.remove(_XFCC)
         if self._via:
             headers.add(b"via", self._via) if b"via" not in headers.index else headers.set(
                 b"via",
                 headers.joined(b"via") + b", " + self._via,  # type: ignore[operator]
             )
-        if self._edge and not internal:
-            for name in _EDGE_ONLY:
-                headers.remove(name)
+        if from_outside:
             headers.set(b"x-envoy-external-address", client.encode())
-            if self._config.forwarding.append_x_forwarded_port and b"x-forwarded-port" not in headers.index:
-                headers.add(b"x-forwarded-port", b"%d" % request.info.connection.local[1])
             if not self._config.request_id.preserve_external and self._generate_id and _REQUEST_ID in headers.index:
                 headers.set(_REQUEST_ID, self._ids.next())
+
+    def _tell_agent(self, headers: Headers, agent: bytes) -> None:
+        """Which service the request comes from: the one that this proxy stands beside (Envoy: add_user_agent)."""
+        headers.set(b"x-envoy-downstream-service-cluster", agent)
+        if not headers.get(b"user-agent"):
+            headers.set(b"user-agent", agent)
+        if self._node:
+            headers.set(b"x-envoy-downstream-service-node", self._node)
 
     # Where it came from
 
@@ -190,6 +213,12 @@ class RequestPreparation:
                 client, single = _client_of(forwarded, forwarding.xff_num_trusted_hops)
             if _XFP not in headers.index:
                 headers.add(_XFP, b"https" if secure else b"http")
+        if forwarding.append_x_forwarded_port:
+            believed = _XFPORT in headers.index and not (
+                forwarding.use_remote_address and not forwarding.xff_num_trusted_hops
+            )
+            if not believed:
+                headers.set(_XFPORT, b"%d" % connection.local[1])
         if self._scheme:
             request.scheme = self._scheme
             headers.set(_XFP, self._scheme)
