@@ -191,7 +191,7 @@ class Router:
         if said.isdigit():
             milliseconds = min(int(said), _MAX_TIMEOUT_MS)
             seconds, expected = milliseconds / 1000, b"%d" % milliseconds
-        for name in (_CONSUMED - _TIMEOUTS) & headers.index.keys():
+        for name in _CONSUMED - _TIMEOUTS:
             headers.remove(name)
         headers.set(_EXPECTED, expected)
         return self._deadlines.of(seconds) if seconds else None

@@ -163,7 +163,7 @@ class RequestPreparation:
         if self._agent is not None:
             self._tell_agent(headers, self._agent)
         if not internal:
-            for name in self._internal_only & headers.index.keys():
+            for name in self._internal_only:
                 headers.remove(name)
         else:
             headers.set(b"x-envoy-internal", b"true")
