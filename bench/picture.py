@@ -110,7 +110,7 @@ def _dots(axes: Axes, rows: Rows, target: str) -> None:
         for y, ratio in known:
             words = f"{ratio['median']:.2f}x" if ratio["median"] >= 0.1 else f"{ratio['median']:.3f}x"
             place = (ratio["median"], y)
-            text = axes.annotate(words, place, (8, 0), textcoords="offset points", va="center", color=colour, zorder=5)
+            text = axes.annotate(words, place, (0, 7), textcoords="offset points", ha="center", color=colour, zorder=5)
             text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
