@@ -48,6 +48,7 @@ NOT_YET: Final = {
 
 # Read by what compiles, or without effect as long as something else is refused.
 NEEDS_NO_READER: Final = {
+    "Fraction.numerator": "read by RuntimeValues, which stands beside it",
     "FilterOverride.disabled": "no filter takes part in routes yet",
     "FilterConfig.disabled": "no filter but the terminal one yet",
     "FilterConfig.type_name": "tells people what a filter is",
