@@ -14,8 +14,16 @@ from tests.oracle.conftest import Pair
 from tests.support.downstream import Piece
 
 HEAD = b"GET / HTTP/1.1\r\nHost: $HOST\r\n"
-# How much of a request whose body turns out to be bad has left already is a matter of timing.
-HALF_SENT = ("upstream.*", "log.0.upstream*", "log.0.bytes_received", "log.0.request*duration")
+# How far a parser has got in a bad head when it stops differs between parsers.
+HALF_READ = ("log.0.downstream_header_bytes_received",)
+# How much of a request whose body turns out to be bad has been read and has left already is a matter of timing.
+HALF_SENT = (
+    "upstream.*",
+    "log.0.upstream*",
+    "log.0.bytes_received",
+    "log.0.downstream_wire_bytes_received",
+    "log.0.request*duration",
+)
 REJECTED = {
     "reply.count": "1",
     "reply.0.start": "HTTP/1.1 400 Bad Request",
@@ -38,6 +46,7 @@ del TOO_LARGE["upstream.count"]
 def refused(id: str, data: bytes | Sequence[Piece], status: int = 400, **fields: object) -> Case:  # noqa: A002
     """Both must refuse it in the same way and let nothing through."""
     send = [data] if isinstance(data, bytes) else list(data)
+    fields.setdefault("ignore", HALF_READ)
     return Case(id=id, send=send, status=status, methods=["GET"], closes=True, **fields)  # type: ignore[arg-type]
 
 

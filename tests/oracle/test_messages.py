@@ -10,6 +10,8 @@ from tests.support.downstream import AwaitReply, Wait
 from tests.support.upstream import OK, AwaitBody, Close, Pause, Send, raw, reply
 
 BIG = bytes(range(256)) * 1200  # more than any buffer that is filled in one read
+# A long body is read in pieces of any size, and each becomes a chunk.
+CUT_ANYHOW = ("log.*_wire_bytes_*",)
 HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 TRAILERS_ON = {"http_protocol_options": {"enable_trailers": True}}
@@ -74,7 +76,12 @@ REQUEST_BODIES = [
         methods=["POST"],
     ),
     Case(id="post-big", send=[post("/", BIG)], status=200),
-    Case(id="post-big-chunked", send=[chunked("/", BIG, BIG)], status=200),
+    Case(
+        id="post-big-chunked",
+        send=[chunked("/", BIG, BIG)],
+        status=200,
+        ignore=CUT_ANYHOW,
+    ),
     Case(id="post-trailers-dropped", send=[chunked("/", b"hello", trailers=b"X-Trailer: v\r\n")], status=200),
     Case(
         id="post-trailers-dropped-by-upstream",
@@ -98,7 +105,7 @@ REQUEST_BODIES = [
         send=[chunked("/", trailers=b"X-Trailer: v\r\n")],
         status=200,
     ),
-    Case(id="get-with-body", send=[request("GET", "/", body=b"hello"), get("/next")], status=(200, 200)),
+    Case(id="get-with-body", send=in_turn(request("GET", "/", body=b"hello"), get("/next")), status=(200, 200)),
     Case(id="delete-with-body", send=[request("DELETE", "/", body=b"x")], status=200),
     Case(id="options", send=[request("OPTIONS", "/x")], status=200),
     Case(
@@ -183,6 +190,7 @@ RESPONSE_BODIES = [
         send=[get("/")],
         upstream=[raw(CHUNKED + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BIG), BIG))],
         status=200,
+        ignore=CUT_ANYHOW,
     ),
     Case(
         id="reply-trailers-dropped",
@@ -407,6 +415,7 @@ SMALL_BUFFERS = [
         send=in_turn(post("/", BIG), chunked("/", BIG), get("/")),
         upstream=[reply("200 OK", BIG)],
         status=(200, 200, 200),
+        ignore=CUT_ANYHOW,
     ),
 ]
 

@@ -30,6 +30,10 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
+# How far a parser has got in a bad head when it stops differs between parsers.
+HALF_READ = ("log.0.upstream_header_bytes_received",)
+
+
 def before(id: str, answer: Answer, status: int, flags: str, send: bytes = get("/")) -> Case:  # noqa: A002
     """The upstream fails before a whole head has come; the next request must find a good connection."""
     return Case(
@@ -38,6 +42,7 @@ def before(id: str, answer: Answer, status: int, flags: str, send: bytes = get("
         upstream=[answer, OK],
         status=(status, 200),
         flags=flags,
+        ignore=HALF_READ,
     )
 
 
@@ -317,6 +322,7 @@ OVERFLOWS = [
         upstream=[reply("200 OK", b"ok", "a: 1", "b: 2", "c: 3")],
         status=502,
         flags="UPE",
+        ignore=HALF_READ,
     ),
 ]
 
