@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.listener import ListenerConfig
+from pyproxy.network.keepalive import keep_alive
 from pyproxy.server.port_holder import holders_of
 from pyproxy.server.quiesce import quiesce
 
@@ -163,7 +164,7 @@ def _set_options(listener: ListenerConfig, sock: socket.socket) -> None:
     if listener.transparent:
         _set_by_family(sock, _IP_TRANSPARENT, _IPV6_TRANSPARENT)
     if listener.tcp_keepalive is not None:
-        _keep_alive(sock, listener.tcp_keepalive)
+        keep_alive(sock, listener.tcp_keepalive)
 
 
 def _family(address: AddressConfig) -> socket.AddressFamily:
@@ -199,15 +200,6 @@ def _set_by_family(sock: socket.socket, option: int, option6: int) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, option6, 1)
     else:
         sock.setsockopt(socket.IPPROTO_IP, option, 1)
-
-
-def _keep_alive(sock: socket.socket, keepalive: tuple[int, int, int]) -> None:
-    """On the listen socket, because accepted sockets inherit it; 0 keeps the system's value."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    options = (socket.TCP_KEEPCNT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
-    for option, value in zip(options, keepalive, strict=True):
-        if value:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _warn_if_shared(listener: ListenerConfig, address: AddressConfig) -> None:

@@ -10,6 +10,16 @@ from pyproxy.server.build_info import ENVOY_VERSION, build_info, version_text
 from pyproxy.server.flags import Options
 from pyproxy.server.proxy import HOT_RESTART_VERSION
 
+_COMMAND_LINE = """
+base_id concurrency config_path config_yaml allow_unknown_static_fields admin_address_path local_address_ip_version
+log_level component_log_level log_format log_path service_cluster service_node service_zone file_flush_interval
+drain_time parent_shutdown_time mode disable_hot_restart enable_mutex_tracing restart_epoch cpuset_threads
+reject_unknown_dynamic_fields log_format_escaped disabled_extensions ignore_unknown_dynamic_fields
+use_dynamic_base_id base_id_path drain_strategy enable_fine_grain_logging socket_path socket_mode enable_core_dump
+stats_tag skip_hot_restart_on_no_parent skip_hot_restart_parent_stats skip_deprecated_logs file_flush_min_size
+log_stacktrace_single_entry
+"""
+
 
 async def show_server_info(question: Question) -> Reply:
     """`state` is asked of the workers, as in `/ready`. `build` (which engines are loaded) and
@@ -55,47 +65,21 @@ def node_json(node: NodeConfig) -> dict[str, Any]:
 
 def command_line(options: Options, workers: int) -> dict[str, Any]:
     """envoy.admin.v3.CommandLineOptions, in its order."""
-    return {
+    as_json = {
         "base_id": str(options.base_id),
         "concurrency": workers,
-        "config_path": options.config_path,
-        "config_yaml": options.config_yaml,
         "allow_unknown_static_fields": options.allows_unknown_fields,
-        "admin_address_path": options.admin_address_path,
-        "local_address_ip_version": options.local_address_ip_version,
-        "log_level": options.log_level,
-        "component_log_level": options.component_log_level,
-        "log_format": options.log_format,
-        "log_path": options.log_path,
-        "service_cluster": options.service_cluster,
-        "service_node": options.service_node,
-        "service_zone": options.service_zone,
         "file_flush_interval": _seconds(options.file_flush_interval_msec),
         "drain_time": f"{options.drain_time_s}s",
         "parent_shutdown_time": f"{options.parent_shutdown_time_s}s",
         "mode": {"serve": "Serve", "validate": "Validate", "init_only": "InitOnly"}[options.mode],
-        "disable_hot_restart": options.disable_hot_restart,
-        "enable_mutex_tracing": options.enable_mutex_tracing,
-        "restart_epoch": options.restart_epoch,
-        "cpuset_threads": options.cpuset_threads,
-        "reject_unknown_dynamic_fields": options.reject_unknown_dynamic_fields,
-        "log_format_escaped": options.log_format_escaped,
         "disabled_extensions": [name for name in options.disable_extensions.split(",") if name],
-        "ignore_unknown_dynamic_fields": options.ignore_unknown_dynamic_fields,
-        "use_dynamic_base_id": options.use_dynamic_base_id,
-        "base_id_path": options.base_id_path,
         "drain_strategy": options.drain_strategy.capitalize(),
-        "enable_fine_grain_logging": options.enable_fine_grain_logging,
-        "socket_path": options.socket_path,
         "socket_mode": int(options.socket_mode, 8),
-        "enable_core_dump": options.enable_core_dump,
         "stats_tag": list(options.stats_tag),
-        "skip_hot_restart_on_no_parent": options.skip_hot_restart_on_no_parent,
-        "skip_hot_restart_parent_stats": options.skip_hot_restart_parent_stats,
-        "skip_deprecated_logs": options.skip_deprecated_logs,
         "file_flush_min_size": options.file_flush_min_size_kb,
-        "log_stacktrace_single_entry": options.log_stacktrace_single_entry,
     }
+    return {name: as_json[name] if name in as_json else getattr(options, name) for name in _COMMAND_LINE.split()}
 
 
 def _seconds(milliseconds: int) -> str:
