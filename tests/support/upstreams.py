@@ -1,4 +1,4 @@
-"""A router with its clusters, and upstreams whose every move is the test's: no sockets, no time that passes by itself."""
+"""A router with its clusters, and upstreams whose every move is the test's: no sockets, and time that is set."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Stage:
     """Ask requests on one side, play the upstreams on the other. `settle` lets the proxy do what it has to."""
 
     config: ClusterConfig
-    router: RouterConfig = RouterConfig()
+    router: RouterConfig = field(default_factory=RouterConfig)
     loop: StagedLoop = field(default_factory=StagedLoop)
     transports: list[ManualTransport] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
