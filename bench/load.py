@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.process import leashed
 from bench.scenarios import Scenario
 
 RUN_SECONDS = 300.0
@@ -64,9 +65,10 @@ def at_rate(scenario: Scenario, port: int, seconds: float, cpu: int, seed: int) 
 
 
 def _run(argv: list[str], cpu: int) -> str:
-    pinned = ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(cpu), *argv]
     try:
-        done = subprocess.run(pinned, capture_output=True, text=True, timeout=RUN_SECONDS, check=False, cwd=ROOT)
+        done = subprocess.run(
+            leashed(argv, cpu), capture_output=True, text=True, timeout=RUN_SECONDS, check=False, cwd=ROOT
+        )
     except subprocess.TimeoutExpired:
         raise LoadFailed(f"{argv[0]} did not end within {RUN_SECONDS:.0f} s") from None
     if done.returncode:

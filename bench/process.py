@@ -16,6 +16,16 @@ class ProcessFailed(Exception):
     """A child did not start, or did not live as long as it was needed."""
 
 
+def leashed(argv: Sequence[str], cpu: int) -> list[str]:
+    """The command pinned to a CPU, and killed when the harness ends, however it ends.
+
+    The shell asks for its parent once the kernel's promise holds: the harness may have died just before.
+    """
+    alive = '[ "$PPID" = "$0" ] && exec "$@"'
+    pinned = ["taskset", "-c", str(cpu), *argv]
+    return ["setpriv", "--pdeathsig", "KILL", "sh", "-c", alive, str(os.getpid()), *pinned]
+
+
 class Child:
     """One command in a session of its own; `stop` ends everything it started."""
 
@@ -23,10 +33,9 @@ class Child:
         self, argv: Sequence[str], cpu: int, log: Path, stdout: Path | None = None, env: Mapping[str, str] = {}
     ) -> None:
         self.log = log
-        pinned = ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(cpu), *argv]
         with log.open("ab") as errors, (stdout or log).open("ab") as output:
             self._process = subprocess.Popen(
-                pinned,
+                leashed(argv, cpu),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
