@@ -7,6 +7,7 @@ downstream is not trusted; what says who it is gets removed or written here.
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.errors import ProxyError, ResponseFlag, Source
@@ -17,12 +18,14 @@ from pyproxy.filters.network.http_connection_manager.config import (
 )
 from pyproxy.http import path as paths
 from pyproxy.http.inline_headers import INLINE_REQUEST, join_repeated
-from pyproxy.http.message import Headers, Request
+from pyproxy.http.message import Headers, Pair, Request
 from pyproxy.http.request_id import RequestIds
 from pyproxy.network.local_address import first_address
 
 # RFC 9110 7.6.1: for this connection only.
 _HOP_BY_HOP = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+_OF_UPGRADES = frozenset((b"connection", b"upgrade"))
+"""An upgrade that is asked for keeps them: whether it is allowed is seen when it is routed."""
 
 # What only an internal client may say (Envoy: cleanInternalHeaders).
 _INTERNAL_ONLY = frozenset(
@@ -40,7 +43,6 @@ _INTERNAL_ONLY = frozenset(
         b"x-envoy-force-trace",
         b"x-envoy-ip-tags",
         b"x-envoy-original-url",
-        b"x-envoy-original-path",
         b"x-envoy-hedge-on-per-try-timeout",
         b"x-envoy-internal",
     )
@@ -50,6 +52,7 @@ _EDGE_ONLY = (
     b"x-envoy-downstream-service-cluster",
     b"x-envoy-downstream-service-node",
     b"x-envoy-original-host",
+    b"x-envoy-original-path",
 )
 _XFF = b"x-forwarded-for"
 _XFP = b"x-forwarded-proto"
@@ -61,7 +64,27 @@ _REQUEST_ID = b"x-request-id"
 _SPECIAL = frozenset(
     (*_HOP_BY_HOP, *_INTERNAL_ONLY, *_EDGE_ONLY, _XFF, _XFCC, b"te", b"expect", b"x-envoy-external-address")
 )
-_PROTECTED = frozenset((b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", _XFCC, b"x-request-id"))
+_PROTECTED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", _XFCC, b"x-request-id"))
+
+
+_ODD_PATH = re.compile(rb"[#%\\]|/[./]")
+"""What normalisation, or the refusal of a fragment, would have something to do with."""
+
+_MOST_PEERS = 4096
+
+
+class _Peer:
+    """What a request through the edge says of the address that it came from, ready to be appended."""
+
+    __slots__ = ("forwarded_for", "internal", "verdict")
+
+    def __init__(self, host: str, internal: bool) -> None:
+        own = first_address() if _is_loopback(host) else host
+        self.internal = internal
+        self.forwarded_for: Pair = (_XFF, own.encode())
+        self.verdict: Pair = (
+            (b"x-envoy-internal", b"true") if internal else (b"x-envoy-external-address", host.encode())
+        )
 
 
 class RequestPreparation:
@@ -78,6 +101,7 @@ class RequestPreparation:
         "_internal",
         "_internal_only",
         "_node",
+        "_peers",
         "_plain",
         "_scheme",
         "_special",
@@ -108,15 +132,16 @@ class RequestPreparation:
             or paths_config.strip_trailing_host_dot
         )
         self._underscores = config.underscores is not Underscores.ALLOW
+        self._peers: dict[str, _Peer] = {}
         self._via = forwarding.via
         self._scheme = forwarding.scheme_overwrite
         self._plain = not (
-            self._any_path_option
-            or self._host_options
+            self._host_options
             or self._underscores
             or self._via
-            or self._edge
             or self._scheme
+            or forwarding.skip_xff_append
+            or forwarding.xff_num_trusted_hops
             or config.add_user_agent
             or forwarding.append_x_forwarded_port
         )
@@ -125,27 +150,57 @@ class RequestPreparation:
         """Change the request in place. Raises ProxyError where it must not go on."""
         headers = request.headers
         index = headers.index
+        if not request.authority:
+            raise _refused(400, "missing_host_header")
         if len(index) != len(headers.pairs):
             join_repeated(headers, INLINE_REQUEST)
-        if self._plain and index.keys().isdisjoint(self._special):
-            # The common case: nothing to take away, two headers to add.
-            if b"#" in request.path:
-                raise _refused(400, "path_normalization_failed")
+        edge = self._edge
+        if (
+            self._plain
+            and index.keys().isdisjoint(self._special)
+            and not (edge and self._needs_care(request))
+            and _ODD_PATH.search(request.path) is None
+        ):
+            # The common case: nothing to take away, a few headers to add.
+            peer = self._peer(request) if edge else None
+            if peer is not None:
+                headers.pairs.append(peer.forwarded_for)
+                index[_XFF] = peer.forwarded_for[1]
             if _XFP not in index:
                 pair = _XFP_HTTPS if secure else _XFP_HTTP
                 headers.pairs.append(pair)
                 index[_XFP] = pair[1]
+            if peer is not None:
+                headers.pairs.append(peer.verdict)
+                index[peer.verdict[0]] = peer.verdict[1]
+                request.info.internal = peer.internal
         else:
             self._in_full(request, secure)
         proto = index[_XFP]
         if not request.scheme:
             request.scheme = proto if proto in (b"http", b"https") else b"http"
-        if self._generate_id and _REQUEST_ID not in index:
+        if self._generate_id and not index.get(_REQUEST_ID):
             request_id = self._ids.next()
-            headers.pairs.append((_REQUEST_ID, request_id))
-            index[_REQUEST_ID] = request_id
-        if not request.authority:
-            raise _refused(400, "missing_host_header")
+            if _REQUEST_ID in index:
+                headers.set(_REQUEST_ID, request_id)
+            else:
+                headers.pairs.append((_REQUEST_ID, request_id))
+                index[_REQUEST_ID] = request_id
+
+    def _needs_care(self, request: Request) -> bool:
+        """A request at the edge that says of itself what is ours to say, or whose peer has no address."""
+        index = request.headers.index
+        return _XFP in index or _REQUEST_ID in index or not request.info.connection.direct_remote[1]
+
+    def _peer(self, request: Request) -> _Peer:
+        """What is said of the peer of a connection; the same for all its requests."""
+        host = request.info.connection.direct_remote[0]
+        found = self._peers.get(host)
+        if found is None:
+            if len(self._peers) >= _MOST_PEERS:
+                self._peers.clear()
+            found = self._peers[host] = _Peer(host, self._is_internal(host))
+        return found
 
     def _in_full(self, request: Request, secure: bool) -> None:
         self._paths(request)
@@ -166,7 +221,8 @@ class RequestPreparation:
             for name in self._internal_only:
                 headers.remove(name)
         else:
-            headers.set(b"x-envoy-internal", b"true")
+            headers.remove(b"x-envoy-internal")
+            headers.add(b"x-envoy-internal", b"true")
             request.info.internal = True
         if forwarding.forward_client_cert == "SANITIZE" or (
             forwarding.forward_client_cert != "ALWAYS_FORWARD_ONLY" and not secure
@@ -177,7 +233,7 @@ class RequestPreparation:
                 b"via",
                 headers.joined(b"via") + b", " + self._via,  # type: ignore[operator]
             )
-        if from_outside:
+        if from_outside and client:
             headers.set(b"x-envoy-external-address", client.encode())
             if not self._config.request_id.preserve_external and self._generate_id and _REQUEST_ID in headers.index:
                 headers.set(_REQUEST_ID, self._ids.next())
@@ -193,17 +249,17 @@ class RequestPreparation:
     # Where it came from
 
     def _origin(self, request: Request, secure: bool) -> tuple[bool, str]:
-        """Whether the request is internal, and the address of the client. Writes x-forwarded-*."""
+        """Whether the request is internal, and the IP address of the client. Writes x-forwarded-*."""
         headers, forwarding = request.headers, self._config.forwarding
         connection = request.info.connection
-        peer = connection.direct_remote[0]
+        peer, pipe = connection.direct_remote[0], not connection.direct_remote[1]
         forwarded = headers.joined(_XFF)
         client, single = "", forwarded is None
         if forwarding.use_remote_address:
             if forwarding.xff_num_trusted_hops and forwarded is not None:
                 client, _ = _client_of(forwarded, forwarding.xff_num_trusted_hops - 1)
             client = client or peer
-            if not forwarding.skip_xff_append:
+            if not forwarding.skip_xff_append and not pipe:
                 own = first_address() if _is_loopback(peer) else peer
                 headers.set(_XFF, own.encode() if forwarded is None else forwarded + b"," + own.encode())
             if not forwarding.xff_num_trusted_hops or _XFP not in headers.index:
@@ -213,7 +269,7 @@ class RequestPreparation:
                 client, single = _client_of(forwarded, forwarding.xff_num_trusted_hops)
             if _XFP not in headers.index:
                 headers.add(_XFP, b"https" if secure else b"http")
-        if forwarding.append_x_forwarded_port:
+        if forwarding.append_x_forwarded_port and not pipe:
             believed = _XFPORT in headers.index and not (
                 forwarding.use_remote_address and not forwarding.xff_num_trusted_hops
             )
@@ -225,13 +281,13 @@ class RequestPreparation:
         internal = single and bool(client) and self._is_internal(client)
         if client and client != connection.remote[0]:
             request.info.connection = connection.seen_as((client, 0))
-        return internal, client or peer
+        return internal, "" if pipe and client == peer else client or peer
 
     def _is_internal(self, client: str) -> bool:
         try:
             address = ipaddress.ip_address(client)
         except ValueError:
-            return not client or "/" in client
+            return self._config.forwarding.unix_sockets_internal
         return any(address in network for network in self._internal)
 
     # Path and authority
@@ -247,6 +303,7 @@ class RequestPreparation:
             unescaped = paths.unescape_slashes(path)
             if unescaped is not path:
                 if options.escaped_slashes is EscapedSlashes.REJECT_REQUEST:
+                    request.path = unescaped
                     raise _refused(400, "path_normalization_failed")
                 path = unescaped
         if options.normalize:
@@ -256,12 +313,9 @@ class RequestPreparation:
             path = normal
         if options.merge_slashes:
             path = paths.merge_slashes(path)
-        if (
-            options.escaped_slashes is EscapedSlashes.UNESCAPE_AND_REDIRECT
-            and paths.unescape_slashes(request.path) != request.path
-        ):
+        came, request.path = request.path, path
+        if options.escaped_slashes is EscapedSlashes.UNESCAPE_AND_REDIRECT and paths.unescape_slashes(came) != came:
             raise ProxyError(None, Source.LOCAL, 307, "path_normalization_failed", headers=((b"location", path),))
-        request.path = path
 
     def _host(self, request: Request, secure: bool) -> None:
         options = self._config.paths
@@ -281,7 +335,7 @@ class RequestPreparation:
         if not named:
             return
         if self._config.underscores is Underscores.REJECT_REQUEST:
-            raise _broken("http1.unexpected_underscore")
+            raise _broken(request, "http1.unexpected_underscore")
         for name in named:
             request.headers.remove(name)
 
@@ -289,15 +343,22 @@ class RequestPreparation:
         headers = request.headers
         index = headers.index
         nominated = headers.joined(b"connection")
+        upgrade = False
         if nominated is not None:
             for name in nominated.lower().split(b","):
                 name = name.strip()
+                if name == b"host":
+                    request.authority = b""
+                    headers.remove(b"connection")
+                    raise _refused(400, "missing_host_header")
                 if name in _PROTECTED:
-                    raise _broken("http1.connection_header_rejected")
-                if name != b"te":
+                    raise _broken(request, "http1.connection_header_rejected")
+                if name == b"upgrade":
+                    upgrade = name in index
+                elif name != b"te":
                     headers.remove(name)
         for name in _HOP_BY_HOP:
-            if name in index:
+            if name in index and not (upgrade and name in _OF_UPGRADES):
                 headers.remove(name)
         if b"te" in index:
             if b"trailers" in (headers.joined(b"te") or b"").lower():
@@ -325,8 +386,11 @@ def _is_loopback(address: str) -> bool:
     return address.startswith("127.") or address == "::1"
 
 
-def _broken(details: str) -> ProxyError:
+def _broken(request: Request, details: str) -> ProxyError:
     """What Envoy's codec refuses already: it looks like a request that could not be read."""
+    request.method = request.path = request.authority = request.scheme = b""
+    request.headers = Headers()
+    request.info.request_end = 0.0
     return ProxyError(ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR, Source.DOWNSTREAM, 400, details, body=b"Bad Request")
 
 
