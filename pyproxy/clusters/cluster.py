@@ -55,9 +55,11 @@ class Cluster:
     """
 
     __slots__ = (
+        "_alt_stat_name",
         "_by_key",
         "_discovery",
         "_gauges",
+        "_metadata",
         "_services",
         "_waiting",
         "choose",
@@ -74,6 +76,8 @@ class Cluster:
     def __init__(self, config: ClusterConfig, services: ClusterServices) -> None:
         self.config = config
         self.name = config.name
+        self._alt_stat_name = config.alt_stat_name
+        self._metadata = config.metadata
         self.loop = services.loop
         self.deadlines = services.deadlines
         self.stats = ClusterStats(services.stats, config.stat_name)
@@ -85,6 +89,12 @@ class Cluster:
         self._waiting: list[Callable[[], None]] = []
         self.limits, self._gauges = _limits(config, services, self.stats)
         self._discovery = _discovery(config, services, self.stats)
+
+    def tell(self, info: UpstreamInfo) -> None:
+        """Write down which cluster was chosen."""
+        info.cluster = self.name
+        info.observability_name = self._alt_stat_name
+        info.cluster_metadata = self._metadata
 
     def start(self) -> None:
         """Begin to discover hosts; those of a STATIC cluster are there at once."""
@@ -215,6 +225,4 @@ def _discovery(config: ClusterConfig, services: ClusterServices, stats: ClusterS
             return StrictDnsDiscovery(config, discovering)
         case DiscoveryType.LOGICAL_DNS:
             return LogicalDnsDiscovery(config, discovering)
-        case DiscoveryType.EDS | DiscoveryType.ORIGINAL_DST:
-            raise NotImplementedError(f"cluster {config.name}: discovery by {config.discovery.value}")
     assert_never(config.discovery)

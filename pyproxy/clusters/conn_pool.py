@@ -16,6 +16,7 @@ from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.http.codec import CodecLimits, CodecOptions
 from pyproxy.http.engines import new_response_decoder
 from pyproxy.network.cork import Cork
+from pyproxy.network.keepalive import keep_alive
 from pyproxy.tasks import Deadlines, spawn
 
 if TYPE_CHECKING:
@@ -125,6 +126,10 @@ class ConnectionPool:
                 await self._loop.create_unix_connection(lambda: protocol, path)
             else:
                 await self._loop.create_connection(lambda: protocol, address.host, address.port)
+            keepalive = self.cluster.config.tcp_keepalive
+            sock = connection.socket()
+            if keepalive is not None and sock is not None:
+                keep_alive(sock, keepalive)
         except Exception as error:  # noqa: BLE001 - whatever it was, those that wait must hear of it
             clock.tick()
             if self._connect_ended(connection):

@@ -64,7 +64,7 @@ class Try(Waiter):
         info.host_address = host.address
         info.host_name = host.hostname
         info.host_metadata = host.metadata
-        info.cluster = pool.cluster.name
+        pool.cluster.tell(info)
 
     def __await__(self) -> Generator[Any, None, Response]:
         if not self.over:
@@ -144,6 +144,7 @@ class H1Upstream(Connection):
         "_proper_case",
         "_request_ended",
         "_try",
+        "_version",
         "busy",
         "closed_by_us",
         "connection_id",
@@ -156,11 +157,13 @@ class H1Upstream(Connection):
 
     def __init__(self, cork: Cork, decoder: ResponseDecoder, pool: ConnectionPool, connection_id: int) -> None:
         super().__init__(cork)
+        self.limit_buffers(pool.cluster.config.buffer_limit)
         self._decoder = decoder
         self._proper_case = pool.options.header_key_format == "proper"
         self._try: Try | None = None
         self._body: Body | None = None
         self._request_ended = True
+        self._version = "HTTP/1.1"  # of the last response
         self._chunked = False
         self._closing = False
         self.pool = pool
@@ -190,7 +193,7 @@ class H1Upstream(Connection):
         pool.host.rq_total += 1
         info.local = self.local_address
         info.connection_id = self.connection_id
-        info.protocol = "HTTP/1.1"
+        info.protocol = self._version
         body = request.body
         pairs = request.headers.pairs
         if body is not None:
@@ -240,6 +243,7 @@ class H1Upstream(Connection):
             self.write(last)
             if self._try is not None:
                 self._try.info.wire_sent += len(last)
+                self._try.info.header_sent += len(last) - len(h1_encode.LAST_CHUNK)
         self._request_ended = True
         attempt = self._try
         if attempt is not None:
@@ -281,6 +285,9 @@ class H1Upstream(Connection):
                     self._on_head(event, attempt)
                 elif event.status == 101:
                     self._protocol_error(CodecError(502, "http1.codec_error", "an upgrade nobody asked for"), attempt)
+                else:
+                    attempt.info.interim = True
+                    attempt.info.header_received += event.headers.size() or 3
             elif type(event) is bytes:
                 if self._body is not None:
                     self._body.feed(event)
@@ -295,7 +302,8 @@ class H1Upstream(Connection):
         info = attempt.info
         info.response_first = clock.now
         if attempt.request.info.logged:
-            info.header_received = head.headers.size() or 3
+            info.header_received += head.headers.size() or 3
+        self._version = head.version
         if not head.keep_alive:
             self._closing = True
         if head.ended:
@@ -304,13 +312,16 @@ class H1Upstream(Connection):
             info.response_last = clock.now
             self._done(attempt)
         else:
-            self._body = body = Body(self)
+            self._body = body = Body(self, self.buffer_limit)
             attempt.response = Response(head.status, head.headers, body)
         attempt.wake()
 
     def _on_end(self, trailers: Trailers | None, attempt: Try) -> None:
         body, self._body = self._body, None
-        attempt.info.response_last = clock.now
+        info = attempt.info
+        info.response_last = clock.now
+        if trailers and attempt.request.info.logged:
+            info.header_received += sum([len(name) + len(value) + 3 for name, value in trailers])
         self._done(attempt)
         if body is not None:
             body.end(trailers)
@@ -390,15 +401,17 @@ class H1Upstream(Connection):
         if not self._request_ended and attempt.request.body is not None and attempt.response is None:
             attempt.request.body.hold()
         reused = self.requests > 1 and attempt.info.wire_received == 0
-        attempt.connection_failed(_broken(after_headers=body is not None, reused=reused))
+        attempt.connection_failed(
+            _broken(after_headers=body is not None, after_interim=attempt.info.interim, reused=reused)
+        )
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "busy" if self._try else "idle"
         return f"<H1Upstream {self.connection_id} {state}, {self.requests} requests>"
 
 
-def _broken(*, after_headers: bool, reused: bool) -> ProxyError:
-    when = "after" if after_headers else "before"
+def _broken(*, after_headers: bool, after_interim: bool, reused: bool) -> ProxyError:
+    when = "after" if after_headers or after_interim else "before"
     return ProxyError(
         ResponseFlag.UPSTREAM_PROTOCOL_ERROR if after_headers else ResponseFlag.UPSTREAM_CONNECTION_TERMINATION,
         Source.UPSTREAM,

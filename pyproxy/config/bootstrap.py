@@ -56,6 +56,5 @@ class BootstrapConfig:
     clusters: tuple[ClusterConfig, ...] = ()
     runtime_layers: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
     stats: StatsConfig = StatsConfig()
-    header_prefix: str = "x-envoy"
     log_format: str | Mapping[str, str] = field(default="", hash=False)
     """Of the application log: a pattern, or patterns by key for JSON lines; empty for the command line's."""

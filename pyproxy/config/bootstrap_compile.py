@@ -40,7 +40,6 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         clusters=clusters,
         runtime_layers=part(report, (), lambda: _runtime_layers(view)),
         stats=_stats(view),
-        header_prefix=_HEADER_PREFIX,
         log_format=part(report, _NO_FORMAT, lambda: _log_format(view)),
     )
 

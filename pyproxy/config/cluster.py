@@ -20,8 +20,6 @@ class DiscoveryType(Enum):
     STATIC = "STATIC"
     STRICT_DNS = "STRICT_DNS"
     LOGICAL_DNS = "LOGICAL_DNS"
-    EDS = "EDS"
-    ORIGINAL_DST = "ORIGINAL_DST"
 
 
 class LbPolicy(Enum):
@@ -60,7 +58,6 @@ class Thresholds:
 class UpstreamHttpOptions:
     """How a cluster speaks HTTP (envoy.extensions.upstreams.http.v3.HttpProtocolOptions). Seconds; 0 means none."""
 
-    protocol: str = "http1"
     idle_timeout: float = 3600.0
     max_connection_duration: float = 0.0
     max_requests_per_connection: int = 0
@@ -89,9 +86,6 @@ class ClusterConfig:
     dns_refresh_rate: float = 5.0
     dns_failure_refresh_rate: tuple[float, float] = (0.0, 0.0)
     """(first, most) seconds to wait after failures; zeros mean `dns_refresh_rate`."""
-    respect_dns_ttl: bool = False
-    transport_socket: Any = None
-    """None for plain text, or the compiled value of a transport socket (it has `build(runtime)`)."""
     tcp_keepalive: tuple[int, int, int] | None = None
     """(probes, seconds idle, seconds between probes); 0 keeps the system's."""
     panic_threshold: float = 50.0

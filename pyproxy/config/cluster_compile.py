@@ -9,7 +9,7 @@ from pyproxy.config.endpoint_compile import compile_endpoints
 from pyproxy.config.keepalive_compile import Keepalive, compile_keepalive
 from pyproxy.config.load_balancer_compile import compile_load_balancer
 from pyproxy.config.metadata import compile_metadata
-from pyproxy.config.parts import not_yet, part
+from pyproxy.config.parts import part
 from pyproxy.config.resolver_compile import Resolving, compile_resolving
 from pyproxy.config.transport_socket import compile_transport_socket
 from pyproxy.config.upstream_http_compile import DEFAULTS, compile_upstream_http
@@ -34,7 +34,7 @@ def compile_cluster(view: View) -> ClusterConfig:
     balancer = part(report, None, lambda: compile_load_balancer(view))
     http = part(report, DEFAULTS, lambda: compile_upstream_http(view))
     resolving = part(report, None, lambda: compile_resolving(view))
-    connect, buffer = view.seconds("connect_timeout"), not_yet(view).wrapped("per_connection_buffer_limit_bytes")
+    connect, buffer = view.seconds("connect_timeout"), view.wrapped("per_connection_buffer_limit_bytes")
     view.ignore("cleanup_interval", "wait_for_warm_on_init")
     if not view.message.health_checks:  # type: ignore[attr-defined]
         view.ignore("close_connections_on_host_health_failure", "ignore_health_on_host_removal")
@@ -52,7 +52,6 @@ def compile_cluster(view: View) -> ClusterConfig:
         dns_lookup_family=found.lookup_family,
         dns_refresh_rate=found.refresh_rate,
         dns_failure_refresh_rate=found.failure_refresh_rate,
-        respect_dns_ttl=found.respect_ttl,
         tcp_keepalive=_keepalive(view),
         panic_threshold=_panic_threshold(view),
         metadata=compile_metadata(view),
@@ -107,7 +106,7 @@ def _check_pool(view: View) -> None:
 
 def _keepalive(view: View) -> Keepalive | None:
     options = view.child("upstream_connection_options")
-    return None if options is None else compile_keepalive(not_yet(options))
+    return None if options is None else compile_keepalive(options)
 
 
 def _panic_threshold(view: View) -> float:

@@ -63,7 +63,6 @@ class JsonFormat:
 
     root: JsonObject
     omit_empty: bool = False
-    sort_properties: bool = False
 
 
 class BadFormat(Exception):
@@ -125,9 +124,9 @@ def parse_header_format(text: str) -> Format:
     return parse_format(text)
 
 
-def parse_json_format(fields: Mapping[str, Any], *, omit_empty: bool = False, sort: bool = False) -> JsonFormat:
+def parse_json_format(fields: Mapping[str, Any], *, omit_empty: bool = False) -> JsonFormat:
     """A `json_format`. Envoy writes the keys of every object in the order of their bytes. Raises BadFormat."""
-    return JsonFormat(_json_object(fields), omit_empty, sort)
+    return JsonFormat(_json_object(fields), omit_empty)
 
 
 def _operator(found: re.Match[str]) -> Operator:

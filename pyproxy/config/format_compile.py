@@ -18,7 +18,8 @@ def compile_substitution(view: View) -> Format | JsonFormat:
         view.fail("formatters", "formatter extensions are not supported yet", expected="the built-in operators only")
     omit_empty = bool(view.scalar("omit_empty_values"))
     options = view.child("json_format_options")
-    sort = bool(options.scalar("sort_properties")) if options is not None else False
+    if options is not None:
+        options.ignore("sort_properties")  # they are always sorted (as in Envoy)
     kind = view.oneof("format")
     match kind:
         case "text_format":
@@ -30,7 +31,7 @@ def compile_substitution(view: View) -> Format | JsonFormat:
             return parsed(view, kind, lambda: parse_format(text, omit_empty=omit_empty))
         case "json_format":
             fields = view.struct(kind) or {}
-            return parsed(view, kind, lambda: parse_json_format(fields, omit_empty=omit_empty, sort=sort))
+            return parsed(view, kind, lambda: parse_json_format(fields, omit_empty=omit_empty))
         case _:
             view.fail("", "holds no format", expected="text_format_source or json_format")
 

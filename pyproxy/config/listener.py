@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from pyproxy.config.access_log import AccessLogConfig
 from pyproxy.config.address import AddressConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -32,13 +31,11 @@ class FilterConfig:
 
 @dataclass(frozen=True, slots=True)
 class FilterChainConfig:
-    """One filter chain. `match` None matches everything. `transport_socket` None is plain text."""
+    """One filter chain: it takes every connection, in plain text."""
 
     name: str = ""
     filters: tuple[FilterConfig, ...] = ()
-    match: Any = None
-    transport_socket: Any = None
-    transport_socket_connect_timeout: float = 0.0
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +46,6 @@ class ListenerConfig:
     addresses: tuple[AddressConfig, ...]
     filter_chains: tuple[FilterChainConfig, ...] = ()
     default_filter_chain: FilterChainConfig | None = None
-    listener_filters: tuple[FilterConfig, ...] = ()
-    listener_filters_timeout: float = 15.0
     stat_prefix: str = ""
     buffer_limit: int = 1024 * 1024
     backlog: int = 0
@@ -59,6 +54,5 @@ class ListenerConfig:
     transparent: bool = False
     freebind: bool = False
     tcp_keepalive: tuple[int, int, int] | None = None
-    access_logs: tuple[AccessLogConfig, ...] = ()
     traffic_direction: str = "UNSPECIFIED"
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)

@@ -15,7 +15,6 @@ from pyproxy.config.transport_socket import compile_transport_socket
 from pyproxy.config.view import View
 
 _DEFAULT_BUFFER: Final = 1024 * 1024
-_DEFAULT_FILTER_TIMEOUT: Final = 15.0
 _MOST_PIPE_BYTES: Final = 107
 
 _NO_ADDRESSES: Final[tuple[AddressConfig, ...]] = ()
@@ -39,23 +38,22 @@ def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
     if not view.message.filter_chains and default is None:  # type: ignore[attr-defined]
         view.report.add((*view.path, "filter_chains"), "is empty", expected="at least one filter chain")
     _check_matches(view)
-    timeout = view.seconds("listener_filters_timeout")
-    buffer = not_yet(view).wrapped("per_connection_buffer_limit_bytes")
+    with view.report.isolate():
+        compile_access_logs(not_yet(view))
+    _check_listener_filters(view, context)
+    buffer = view.wrapped("per_connection_buffer_limit_bytes")
     reuse = view.wrapped("enable_reuse_port")
     return ListenerConfig(
         name=view.text("name") or _unnamed(addresses),
         addresses=addresses,
         filter_chains=chains,
         default_filter_chain=None if default is None else part(view.report, None, lambda: _chain(default, context)),
-        listener_filters=_listener_filters(view, context),
-        listener_filters_timeout=_DEFAULT_FILTER_TIMEOUT if timeout is None else timeout,
         stat_prefix=view.text("stat_prefix"),
         buffer_limit=_DEFAULT_BUFFER if buffer is None else buffer,
         backlog=view.wrapped("tcp_backlog_size") or 0,
         reuse_port=reuse is None or bool(reuse),
         transparent=bool(view.wrapped("transparent")),
         freebind=bool(view.wrapped("freebind")),
-        access_logs=compile_access_logs(not_yet(view)),
         traffic_direction=view.enum("traffic_direction"),
         metadata=compile_metadata(view),
     )
@@ -110,11 +108,11 @@ def _chain(view: View, context: CompileContext) -> FilterChainConfig:
         check_order(view, "filters", found, "network")
     if view.has("filter_chain_match") and not view.message.filter_chain_match.ListFields():  # type: ignore[attr-defined]
         view.ignore("filter_chain_match")  # it says nothing, so the chain is for everything
-    timeout = view.seconds("transport_socket_connect_timeout")
+    view.ignore("transport_socket_connect_timeout")  # for handshakes, and plain text has none
     return FilterChainConfig(
         name=view.text("name"),
         filters=tuple(config for config, _ in found),
-        transport_socket_connect_timeout=timeout or 0.0,
+        metadata=compile_metadata(view),
     )
 
 
@@ -129,13 +127,9 @@ def _check_matches(view: View) -> None:
         seen.setdefault(match, at)
 
 
-def _listener_filters(view: View, context: CompileContext) -> tuple[FilterConfig, ...]:
-    found: list[FilterConfig] = []
+def _check_listener_filters(view: View, context: CompileContext) -> None:
+    """There are none yet, so each is a fault, and nothing has to wait for them."""
     for entry in view.children("listener_filters"):
         with view.report.isolate():
-            one = compile_filter(entry, context, Category.LISTENER_FILTER)
-            if one is not None:
-                found.append(one[0])
-    if not view.message.listener_filters:  # type: ignore[attr-defined]
-        view.ignore("continue_on_listener_filters_timeout")
-    return tuple(found)
+            compile_filter(entry, context, Category.LISTENER_FILTER)
+    view.ignore("listener_filters_timeout", "continue_on_listener_filters_timeout")

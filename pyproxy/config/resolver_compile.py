@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyproxy.config.cluster import DiscoveryType
-from pyproxy.config.parts import not_yet
 from pyproxy.config.view import View
 
 DNS_CLUSTER: Final = "envoy.extensions.clusters.dns.v3.DnsCluster"
@@ -43,7 +42,6 @@ class Resolving:
     lookup_family: str = "AUTO"
     refresh_rate: float = _DEFAULT_REFRESH
     failure_refresh_rate: tuple[float, float] = (0.0, 0.0)
-    respect_ttl: bool = False
 
 
 def compile_resolving(view: View) -> Resolving:
@@ -102,7 +100,6 @@ def _dns(view: View, discovery: DiscoveryType, family: str) -> Resolving:
         family,
         _DEFAULT_REFRESH if rate is None else rate,
         (first, most),
-        bool(not_yet(view).scalar("respect_dns_ttl")),
     )
 
 

@@ -91,19 +91,6 @@ class WeightedCluster:
 
 
 @dataclass(frozen=True, slots=True)
-class RetryPolicyConfig:
-    """`retry_on` holds Envoy's condition names. Seconds; None where unset."""
-
-    retry_on: frozenset[str] = frozenset()
-    num_retries: int = 1
-    per_try_timeout: float | None = None
-    per_try_idle_timeout: float | None = None
-    status_codes: frozenset[int] = frozenset()
-    back_off_base: float = 0.025
-    back_off_max: float = 0.250
-
-
-@dataclass(frozen=True, slots=True)
 class ForwardAction:
     """Send it to a cluster. Exactly one of `cluster`, `cluster_header`, `weighted` is set.
 
@@ -114,7 +101,6 @@ class ForwardAction:
     cluster: str = ""
     cluster_header: bytes = b""
     weighted: tuple[WeightedCluster, ...] = ()
-    weighted_total: int = 0
     weighted_runtime_prefix: str = ""
     weighted_random_header: bytes = b""
     cluster_not_found_status: int = 503
@@ -123,15 +109,7 @@ class ForwardAction:
     timeout: float = 15.0
     idle_timeout: float | None = None
     max_stream_duration: float | None = None
-    retry_policy: RetryPolicyConfig | None = None
     priority_high: bool = False
-    upgrade_types: frozenset[bytes] = frozenset()
-    upgrades_off: frozenset[bytes] = frozenset()
-    """Upgrades that the connection manager allows and this route does not."""
-    max_grpc_timeout: float | None = None
-    """For gRPC requests `grpc-timeout` takes the place of `timeout`, up to this (0: no bound). None: it is not read."""
-    grpc_timeout_offset: float = 0.0
-    """Taken off `grpc-timeout` before it is used, so that the proxy gives up before its client does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +153,6 @@ class RouteConfig:
     headers: HeaderChanges = NO_CHANGES
     filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    decorator: str = ""
-    stat_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +175,6 @@ class VirtualHostConfig:
     virtual_clusters: tuple[VirtualClusterConfig, ...] = ()
     include_attempt_count_in_request: bool = False
     include_attempt_count_in_response: bool = False
-    retry_policy: RetryPolicyConfig | None = None
     filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -213,7 +188,6 @@ class RouteTableConfig:
     headers: HeaderChanges = NO_CHANGES
     most_specific_headers_win: bool = False
     internal_only_headers: tuple[bytes, ...] = ()
-    validate_clusters: bool = False
     ignore_port: bool = False
     vhost_header: bytes = b""
     filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)

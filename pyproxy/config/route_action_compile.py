@@ -13,7 +13,7 @@ from pyproxy.config.header_compile import compile_header_changes
 from pyproxy.config.matcher_compile import compile_regex_text
 from pyproxy.config.parts import not_yet, part
 from pyproxy.config.regex import BadRegex, check_substitution
-from pyproxy.config.retry_compile import compile_retry_policy
+from pyproxy.config.retry_compile import check_retry_policy
 from pyproxy.config.route import (
     DirectResponseAction,
     ForwardAction,
@@ -25,6 +25,7 @@ from pyproxy.config.route import (
     RouteMatch,
     WeightedCluster,
 )
+from pyproxy.config.upgrade_check import check_upgrade_types, upgrade_enabled
 from pyproxy.config.uri_template import BadTemplate, check_rewrite, check_template
 from pyproxy.config.view import View
 
@@ -44,9 +45,6 @@ _Weighted = tuple[tuple[WeightedCluster, ...], str, bytes]
 _NOT_WEIGHTED: Final[_Weighted] = ((), "", b"")
 _SAME_PATH: Final = PathRewrite()
 _SAME_HOST: Final = HostRewrite()
-_Durations = tuple[float | None, float | None, float]
-_NO_DURATIONS: Final[_Durations] = (None, None, 0.0)
-_DURATIONS: Final = frozenset(("max_stream_duration", "max_grpc_timeout", "grpc_timeout_offset"))
 _HOST_REWRITES: Final = frozenset(
     (
         "host_rewrite_literal",
@@ -56,8 +54,6 @@ _HOST_REWRITES: Final = frozenset(
         "append_x_forwarded_host",
     )
 )
-_Upgrades = tuple[frozenset[bytes], frozenset[bytes]]
-_NO_UPGRADES: Final[_Upgrades] = (frozenset(), frozenset())
 _CLUSTER_KINDS: Final = ("cluster", "cluster_header", "weighted_clusters")
 _PATH_REWRITES: Final = ("prefix_rewrite", "regex_rewrite", "path_rewrite_policy", "path_rewrite")
 
@@ -76,21 +72,22 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
     weighted, prefix, header = _NOT_WEIGHTED
     if "weighted_clusters" in present:
         weighted, prefix, header = part(report, _NOT_WEIGHTED, lambda: _weighted(view, context, validate=validate))
-    path_rewrite, host_rewrite, upgrades = _SAME_PATH, _SAME_HOST, _NO_UPGRADES
+    path_rewrite, host_rewrite = _SAME_PATH, _SAME_HOST
     if not present.isdisjoint(_PATH_REWRITES):
         path_rewrite = part(report, _SAME_PATH, lambda: _path_rewrite(view, match))
     if not present.isdisjoint(_HOST_REWRITES):
         host_rewrite = part(report, _SAME_HOST, lambda: _host_rewrite(view))
     if "upgrade_configs" in present:
-        upgrades = part(report, _NO_UPGRADES, lambda: _upgrades(not_yet(view)))
-    longest, grpc_most, grpc_offset = _durations(view) if not present.isdisjoint(_DURATIONS) else _NO_DURATIONS
+        with report.isolate():
+            _check_upgrades(view)
     timeout = view.seconds("timeout")
-    retry = not_yet(view).child("retry_policy")
+    if "retry_policy" in present:
+        with report.isolate():
+            check_retry_policy(view)
     return ForwardAction(
         cluster=part(report, "", lambda: _cluster(view, context, validate=validate)),
         cluster_header=view.text("cluster_header").lower().encode(),
         weighted=weighted,
-        weighted_total=sum(entry.weight for entry in weighted),
         weighted_runtime_prefix=prefix,
         weighted_random_header=header,
         cluster_not_found_status=_status(view, "cluster_not_found_response_code", _NOT_FOUND),
@@ -98,13 +95,8 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
         host_rewrite=host_rewrite,
         timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
         idle_timeout=view.seconds("idle_timeout"),
-        max_stream_duration=longest,
-        retry_policy=None if retry is None else part(report, None, lambda: compile_retry_policy(retry)),
+        max_stream_duration=_max_stream_duration(view) if "max_stream_duration" in present else None,
         priority_high=view.enum("priority") == "HIGH",
-        upgrade_types=upgrades[0],
-        upgrades_off=upgrades[1],
-        max_grpc_timeout=grpc_most,
-        grpc_timeout_offset=grpc_offset,
     )
 
 
@@ -254,34 +246,21 @@ def _host_rewrite(view: View) -> HostRewrite:
 # The rest
 
 
-def _durations(view: View) -> _Durations:
-    """`max_stream_duration`, `max_grpc_timeout` and `grpc_timeout_offset`, in the new form or the deprecated one."""
-    later = not_yet(view)
-    old_most, old_offset = later.seconds("max_grpc_timeout"), later.seconds("grpc_timeout_offset")
+def _max_stream_duration(view: View) -> float | None:
+    """What is said of gRPC timeouts beside it is listed as not honoured."""
     durations = view.child("max_stream_duration")
-    if durations is None:
-        return None, old_most, old_offset or 0.0
-    later = not_yet(durations)
-    most, offset = later.seconds("grpc_timeout_header_max"), later.seconds("grpc_timeout_header_offset")
-    longest = durations.seconds("max_stream_duration")
-    return longest, old_most if most is None else most, (old_offset if offset is None else offset) or 0.0
+    return None if durations is None else durations.seconds("max_stream_duration")
 
 
-def _upgrades(view: View) -> _Upgrades:
-    """The kinds of upgrade that the route allows, and those that it forbids."""
-    allowed: dict[bytes, bool] = {}
-    for config in view.children("upgrade_configs"):
-        name = config.text("upgrade_type").lower().encode()
-        if name in allowed:
-            config.fail("upgrade_type", f"{name.decode()!r} stands twice")
+def _check_upgrades(view: View) -> None:
+    """No upgrade is allowed yet, so what allows none is honoured."""
+    configs = not_yet(view).children("upgrade_configs")
+    check_upgrade_types(configs)
+    for config in configs:
         if config.has("connect_config"):
             config.fail("connect_config", "ending CONNECT here is not supported yet")
-        enabled = config.wrapped("enabled")
-        allowed[name] = enabled is None or bool(enabled)
-    return (
-        frozenset(name for name, enabled in allowed.items() if enabled),
-        frozenset(name for name, enabled in allowed.items() if not enabled),
-    )
+    if not any(upgrade_enabled(config) for config in configs):
+        view.ignore("upgrade_configs")
 
 
 def _status(view: View, name: str, statuses: dict[str, int]) -> int:

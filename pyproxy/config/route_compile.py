@@ -12,8 +12,8 @@ from pyproxy.config.extensions import CompileContext, compile_overrides
 from pyproxy.config.header_compile import compile_header_changes
 from pyproxy.config.matcher_compile import compile_header_match
 from pyproxy.config.metadata import compile_metadata
-from pyproxy.config.parts import not_yet, part
-from pyproxy.config.retry_compile import compile_retry_policy
+from pyproxy.config.parts import part
+from pyproxy.config.retry_compile import check_retry_policy
 from pyproxy.config.route import (
     Action,
     DirectResponseAction,
@@ -54,7 +54,6 @@ def compile_route_table(view: View, context: CompileContext, *, validate: bool) 
         headers=compile_header_changes(view),
         most_specific_headers_win=bool(view.scalar("most_specific_header_mutations_wins")),
         internal_only_headers=tuple(str(name).lower().encode() for name in view.scalars("internal_only_headers")),
-        validate_clusters=compiler.validate,
         ignore_port=bool(view.scalar("ignore_port_in_host_matching")),
         vhost_header=view.text("vhost_header").lower().encode(),
         filter_configs=compile_overrides(view, context),
@@ -79,7 +78,8 @@ class _TableCompiler:
         if view.has("matcher"):
             view.fail("matcher", "a tree of matchers is not supported yet", expected="routes")
         view.ignore("rate_limits", "cors")  # only filters ask for them, and those filters are refused
-        retry = not_yet(view).child("retry_policy")
+        with view.report.isolate():
+            check_retry_policy(view)
         return VirtualHostConfig(
             name=view.text("name"),
             domains=tuple(view.scalars("domains")),
@@ -89,7 +89,6 @@ class _TableCompiler:
             virtual_clusters=view.each("virtual_clusters", _compile_virtual_cluster),
             include_attempt_count_in_request=bool(view.scalar("include_request_attempt_count")),
             include_attempt_count_in_response=bool(view.scalar("include_attempt_count_in_response")),
-            retry_policy=None if retry is None else part(view.report, None, lambda: compile_retry_policy(retry)),
             filter_configs=compile_overrides(view, self.context),
             metadata=compile_metadata(view),
         )
@@ -104,8 +103,6 @@ class _TableCompiler:
             headers=compile_header_changes(view),
             filter_configs=compile_overrides(view, self.context),
             metadata=compile_metadata(view),
-            decorator=_compile_decorator(view),
-            stat_prefix=view.text("stat_prefix"),
         )
 
     def _action(self, view: View, match: RouteMatch) -> Action:
@@ -139,11 +136,6 @@ def _compile_virtual_cluster(view: View) -> VirtualClusterConfig:
     if not view.message.headers:  # type: ignore[attr-defined]
         view.fail("headers", "is empty", expected="at least one header matcher")
     return VirtualClusterConfig(view.text("name"), headers)
-
-
-def _compile_decorator(view: View) -> str:
-    decorator = not_yet(view).child("decorator")
-    return "" if decorator is None else decorator.text("operation")
 
 
 def _check_domains(view: View) -> None:

@@ -250,7 +250,7 @@ class H1Downstream(Connection):
             body = Body.complete(head.body) if head.body or head.chunked else None
         else:
             self._request_ended = False
-            self._body = body = Body(self)
+            self._body = body = Body(self, self.buffer_limit)
         if self._options.max_requests and self.requests >= self._options.max_requests:
             self._keep_alive = False
         self.handler = handler = self._acceptor.on_request(self, head, body)

@@ -25,6 +25,7 @@ class ConnectionInfo:
     direct_local: tuple[str, int] = ("", 0)
     requested_server_name: str = ""
     tls: Any
+    listener_name: str = ""
     filter_chain_name: str = ""
     listener_metadata: Mapping[str, Any] | None
     termination_details: str = ""
@@ -48,6 +49,7 @@ class ConnectionInfo:
         other.direct_local = self.direct_local
         other.requested_server_name = self.requested_server_name
         other.tls = self.tls
+        other.listener_name = self.listener_name
         other.filter_chain_name = self.filter_chain_name
         other.listener_metadata = self.listener_metadata
         other.termination_details = self.termination_details

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from pyproxy.config.listener import FilterChainConfig, ListenerConfig
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import spawn
 from pyproxy.telemetry.listener_stats import ListenerStats
+
+_BACKLOG: Final = 4096
+"""Connections that may wait to be accepted; the system has a bound of its own."""
 
 
 class Listener:
@@ -24,6 +27,7 @@ class Listener:
         self.stats = ListenerStats(runtime.stats, config.stat_prefix or _stat_name(config))
         chain = config.filter_chains[0] if config.filter_chains else config.default_filter_chain
         assert chain is not None
+        self._chain = chain
         self._terminal = _build_chain(chain, runtime)
 
     @property
@@ -32,17 +36,24 @@ class Listener:
         return count + self._arriving
 
     async def listen(self, sockets: list[socket.socket]) -> None:
-        loop = self._runtime.loop
+        loop, backlog = self._runtime.loop, self.config.backlog or _BACKLOG
         for bound in sockets:
             if bound.family == socket.AF_UNIX:
-                server: Any = await loop.create_unix_server(self._accept, sock=bound)
+                server: Any = await loop.create_unix_server(self._accept, sock=bound, backlog=backlog)
             else:
-                server = await loop.create_server(self._accept, sock=bound, backlog=self.config.backlog or 4096)
+                server = await loop.create_server(self._accept, sock=bound, backlog=backlog)
             self._servers.append((bound, server))
 
     def _accept(self) -> Any:
         self.stats.downstream_cx_total.value += 1
-        return self._terminal.open_connection()
+        connection = self._terminal.open_connection()
+        connection.limit_buffers(self.config.buffer_limit)
+        info = connection.info
+        info.listener_name = self.config.name
+        info.listener_metadata = self.config.metadata
+        info.filter_chain_name = self._chain.name
+        info.filter_chain_metadata = self._chain.metadata
+        return connection
 
     def stop_accepting(self) -> None:
         """Connections that wait in the queue of a socket are taken first: closing it would reset them."""

@@ -15,6 +15,9 @@ from pyproxy.network.cork import Cork
 
 Peer = tuple[str, int]
 
+BUFFER_LIMIT = 64 * 1024
+"""Bytes that may wait in either direction unless a configuration wants fewer."""
+
 
 class Connection:
     """One connection. `closed` is True from the moment when nothing more can be written.
@@ -27,6 +30,7 @@ class Connection:
         "_cork",
         "_dirty",
         "_out",
+        "buffer_limit",
         "closed",
         "reading_paused",
         "transport",
@@ -42,6 +46,7 @@ class Connection:
         self.closed = False
         self.write_blocked = False
         self.reading_paused = False
+        self.buffer_limit = BUFFER_LIMIT
 
     # Hooks of subclasses
 
@@ -63,6 +68,11 @@ class Connection:
         """The peer has fallen behind (False) or caught up (True)."""
 
     # What subclasses do
+
+    def limit_buffers(self, size: int) -> None:
+        """Before the connection is open: let no more wait than `size` bytes, where 0 is no wish (Envoy)."""
+        if 0 < size < BUFFER_LIMIT:
+            self.buffer_limit = size
 
     def write(self, data: bytes) -> None:
         """Queue bytes; they go out at the end of the running callback. Dropped once the connection is closed."""
@@ -136,6 +146,8 @@ class Connection:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         clock.tick()
         self.transport = transport
+        if self.buffer_limit < BUFFER_LIMIT:
+            self.transport.set_write_buffer_limits(self.buffer_limit)
         self.on_open()
 
     def data_received(self, data: bytes) -> None:

@@ -15,7 +15,6 @@ from pyproxy.config.route import (
     ForwardAction,
     NonForwardingAction,
     RedirectAction,
-    RetryPolicyConfig,
     RouteConfig,
 )
 from pyproxy.http.message import Request, Response
@@ -48,7 +47,6 @@ class Route:
         "not_found_status",
         "priority_high",
         "resolve",
-        "retry_policy",
         "rewrite_host",
         "timeout",
         "timeout_ms",
@@ -101,7 +99,6 @@ class Route:
         """Some clock is set differently from the connection manager's."""
         self.not_found_status = action.cluster_not_found_status
         self.priority_high = action.priority_high
-        self.retry_policy: RetryPolicyConfig | None = action.retry_policy or levels.virtual_host.retry_policy
         self.rewrite_host: Callable[[Request, Any], None] | None = build_rewrite_host(action, levels)
         """For `auto_host_rewrite`, once the upstream host is known."""
 

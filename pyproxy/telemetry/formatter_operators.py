@@ -102,6 +102,7 @@ _TEXTS: Final[dict[str, str]] = {
     "DOWNSTREAM_DETECTED_CLOSE_TYPE": "connection.close_type",
     "DOWNSTREAM_LOCAL_CLOSE_REASON": "connection.local_close_reason",
     "CONNECTION_TERMINATION_DETAILS": "connection.termination_details",
+    "LISTENER_NAME": "connection.listener_name",
     "FILTER_CHAIN_NAME": "connection.filter_chain_name",
     "TRACE_ID": "info.trace_id",
     "SPAN_ID": "info.span_id",

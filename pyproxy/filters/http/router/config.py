@@ -24,7 +24,6 @@ class RouterConfig:
     suppress_envoy_headers: bool = False
     respect_expected_rq_timeout: bool = False
     strict_check_headers: tuple[bytes, ...] = ()
-    dynamic_stats: bool = True
 
     def build(self, runtime: Runtime) -> Router:
         """The live router; what it needs is imported when the first one is built."""

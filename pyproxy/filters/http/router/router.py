@@ -11,7 +11,7 @@ from pyproxy.clusters.host import Host
 from pyproxy.clusters.upstream import Try
 from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
 from pyproxy.filters.http.router.config import RouterConfig
-from pyproxy.filters.http.router.strict_headers import check_headers
+from pyproxy.filters.http.router.strict_headers import check_headers, integer
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.stream_info import UpstreamInfo
 from pyproxy.routes.route import Route
@@ -21,6 +21,7 @@ from pyproxy.tasks import Deadlines
 # What a client may say to the router; consumed here, never forwarded (Envoy: router filter, HTTP headers).
 _TIMEOUT = b"x-envoy-upstream-rq-timeout-ms"
 _EXPECTED = b"x-envoy-expected-rq-timeout-ms"
+_ALTERNATIVE = b"x-envoy-upstream-rq-timeout-alt-response"
 _CONSUMED = frozenset(
     (
         _TIMEOUT,
@@ -32,6 +33,7 @@ _CONSUMED = frozenset(
         b"x-envoy-retriable-header-names",
         b"x-envoy-retriable-status-codes",
         b"x-envoy-upstream-alt-stat-name",
+        _ALTERNATIVE,
         _EXPECTED,
     )
 )
@@ -63,12 +65,12 @@ class Router:
         if route.answer is not None:  # a redirect or a direct response
             request.info.details = "direct_response"
             return route.answer(request)
-        if self._strict:
-            check_headers(request, self._strict)
         target = route.resolve(request)
         cluster = self._clusters.get(target.cluster)
         if cluster is None:
             raise ProxyError(ResponseFlag.NO_CLUSTER_FOUND, Source.LOCAL, route.not_found_status, "cluster_not_found")
+        if self._strict:
+            self._check(request, cluster)
         timeout = self._timeout(request, route)
         tries = 1
         info = request.info
@@ -76,6 +78,8 @@ class Router:
         if route.attempt_count_in_request:
             request.headers.set(_ATTEMPTS, b"1")
         if target.mutate_request is not None:
+            info.upstream = upstream = UpstreamInfo()
+            cluster.tell(upstream)  # headers may name the cluster
             target.mutate_request(request)
         attempt = self._try(request, route, cluster, timeout, tries)
         while True:
@@ -86,6 +90,8 @@ class Router:
                 if not attempt.over:  # thrown in from outside: nobody wants the response
                     attempt.fail(error)
                 if not self._may_repeat(request, error, tries):
+                    if info.quiet_timeout and error.flag is ResponseFlag.UPSTREAM_REQUEST_TIMEOUT:
+                        raise ProxyError(error.flag, error.source, 204, error.details) from error
                     raise
             tries += 1
             attempt = self._try(request, route, cluster, timeout, tries)
@@ -99,6 +105,12 @@ class Router:
         if route.attempt_count_in_response:
             response.headers.set(_ATTEMPTS, b"%d" % tries)
         return response
+
+    def _check(self, request: Request, cluster: Cluster) -> None:
+        """Raises ProxyError where what the request says to the router is not valid."""
+        request.info.upstream = upstream = UpstreamInfo()
+        cluster.tell(upstream)
+        check_headers(request, self._strict)
 
     def _try(self, request: Request, route: Route, cluster: Cluster, timeout: Deadlines | None, tries: int) -> Try:
         """Begin one try: a breaker slot, a host, a connection. Raises ProxyError where one of them is not to be had."""
@@ -172,25 +184,27 @@ class Router:
         if self._respect and _EXPECTED in index:
             return self._timeout_of_proxy_in_front(headers, seconds, expected)
         if not index.keys().isdisjoint(_CONSUMED):
-            asked = index.get(_TIMEOUT)
-            if asked is not None and asked.isdigit():
-                milliseconds = min(int(asked), _MAX_TIMEOUT_MS)
-                seconds, expected = milliseconds / 1000, b"%d" % milliseconds
+            asked = integer(index.get(_TIMEOUT))
+            if asked is not None:
+                seconds, expected = min(asked, _MAX_TIMEOUT_MS) / 1000, b"%d" % asked
+            request.info.quiet_timeout = _ALTERNATIVE in index
             for name in _CONSUMED:
-                headers.remove(name)
-        if not seconds:
-            return None
-        if self._tell_time and route.max_stream_duration is None:
+                if name != _EXPECTED:
+                    headers.remove(name)
+        if not seconds or not self._tell_time or route.max_stream_duration is not None:
+            headers.remove(_EXPECTED)
+        elif _EXPECTED in index:
+            headers.set(_EXPECTED, expected)
+        else:
             headers.pairs.append((_EXPECTED, expected))
             index[_EXPECTED] = expected
-        return self._deadlines.of(seconds)
+        return self._deadlines.of(seconds) if seconds else None
 
     def _timeout_of_proxy_in_front(self, headers: Headers, seconds: float, expected: bytes) -> Deadlines | None:
         """It had the word on the timeout, so x-envoy-upstream-rq-timeout-ms is not for us (Envoy)."""
-        said = headers.index[_EXPECTED]
-        if said.isdigit():
-            milliseconds = min(int(said), _MAX_TIMEOUT_MS)
-            seconds, expected = milliseconds / 1000, b"%d" % milliseconds
+        said = integer(headers.index[_EXPECTED])
+        if said is not None:
+            seconds, expected = min(said, _MAX_TIMEOUT_MS) / 1000, b"%d" % said
         for name in _CONSUMED - _TIMEOUTS:
             headers.remove(name)
         headers.set(_EXPECTED, expected)

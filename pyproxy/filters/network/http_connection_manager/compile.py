@@ -15,6 +15,7 @@ from pyproxy.config.parts import not_yet, part
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.route_compile import compile_route_table
 from pyproxy.config.upstream_http_compile import header_key_format
+from pyproxy.config.upgrade_check import check_upgrade_types, upgrade_enabled
 from pyproxy.config.view import View
 from pyproxy.filters.network.http_connection_manager.config import (
     HcmTimeouts,
@@ -32,7 +33,6 @@ _UUID: Final = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig"
 _CODECS: Final = ("AUTO", "HTTP1")
 _EXTENSION_LISTS: Final = ("original_ip_detection_extensions", "early_header_mutation_extensions")
 _NO_LOCAL_REPLY: Final = LocalReplyConfig()
-_NO_UPGRADES: Final[frozenset[bytes]] = frozenset()
 
 
 def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:  # noqa: A001 (the name all filters have)
@@ -44,7 +44,9 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
     view.ignore("http3_protocol_options", "add_proxy_protocol_connection_state", "append_local_overload")
     http1 = view.child("http_protocol_options")
     common = view.child("common_http_protocol_options")
-    part(report, None, lambda: _check_request_ids(view))
+    for check in (_check_request_ids, _check_codec_type, _check_upgrades, _check_flush_interval):
+        with report.isolate():
+            check(view)
     most_requests = None if common is None else common.wrapped("max_requests_per_connection")
     reply = view.child("local_reply_config")
     return HttpConnectionManagerConfig(
@@ -52,7 +54,6 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
         route_table=part(report, None, lambda: _route_table(view, context)),
         filters=part(report, (), lambda: _filters(view, context)),
         codec=_codec(view, http1, common),
-        codec_type=part(report, "AUTO", lambda: _codec_type(view)),
         default_http10_host=b"" if http1 is None else http1.text("default_host_for_http_10").encode(),
         stream_error_on_invalid_message=_stream_errors(view, http1),
         header_key_format="lower" if http1 is None else part(report, "lower", lambda: header_key_format(http1)),
@@ -65,9 +66,7 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
         underscores=part(report, Underscores.ALLOW, lambda: _underscores(common)),
         max_requests_per_connection=most_requests or 0,
         proxy_100_continue=bool(view.scalar("proxy_100_continue")),
-        upgrade_types=part(report, _NO_UPGRADES, lambda: _upgrades(view)),
         access_logs=compile_access_logs(view),
-        access_log_flush_interval=part(report, 0.0, lambda: _flush_interval(view)),
         local_reply=_NO_LOCAL_REPLY if reply is None else compile_local_reply(reply),
         add_user_agent=bool(view.wrapped("add_user_agent")),
     )
@@ -112,11 +111,10 @@ def _filters(view: View, context: CompileContext) -> tuple[FilterConfig, ...]:
 # The codec
 
 
-def _codec_type(view: View) -> str:
+def _check_codec_type(view: View) -> None:
     kind = view.enum("codec_type")
     if kind not in _CODECS:
         view.fail("codec_type", f"{kind} is not supported yet", expected=" or ".join(_CODECS))
-    return kind
 
 
 def _codec(view: View, http1: View | None, common: View | None) -> CodecOptions:
@@ -205,26 +203,18 @@ def _timeouts(view: View, common: View | None) -> HcmTimeouts:
     )
 
 
-def _upgrades(view: View) -> frozenset[bytes]:
-    """The kinds of upgrade that are allowed. A chain of filters of their own is listed as not honoured."""
-    allowed: dict[bytes, bool] = {}
-    for config in not_yet(view).children("upgrade_configs"):
-        name = config.text("upgrade_type").lower().encode()
-        if name in allowed:
-            config.fail("upgrade_type", f"{name.decode()!r} stands twice")
-        enabled = config.wrapped("enabled")
-        allowed[name] = enabled is None or bool(enabled)
-    return frozenset(name for name, enabled in allowed.items() if enabled)
+def _check_upgrades(view: View) -> None:
+    """No upgrade is allowed yet, so what allows none is honoured."""
+    configs = not_yet(view).children("upgrade_configs")
+    check_upgrade_types(configs)
+    if not any(upgrade_enabled(config) for config in configs):
+        view.ignore("upgrade_configs")
 
 
-def _flush_interval(view: View) -> float:
-    """In either of its places, but not in both."""
-    later = not_yet(view)
-    interval = later.seconds("access_log_flush_interval")
-    options = later.child("access_log_options")
-    if options is None:
-        return interval or 0.0
+def _check_flush_interval(view: View) -> None:
+    """It may stand in either of its places, but not in both; entries for requests in progress are not written yet."""
+    if not view.has("access_log_options"):
+        return
     for name in ("access_log_flush_interval", "flush_access_log_on_new_request"):
-        if getattr(view.message, name) and (name != "access_log_flush_interval" or interval is not None):
+        if getattr(view.message, name) and (name != "access_log_flush_interval" or view.has(name)):
             view.fail(name, "is set, and access_log_options too", expected="access_log_options alone")
-    return options.seconds("access_log_flush_interval") or 0.0

@@ -6,7 +6,7 @@ The compile function is in `compile.py` beside it; the live one in `manager.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from types import MappingProxyType
@@ -71,11 +71,8 @@ class ForwardingOptions:
     internal_cidrs: tuple[str, ...] = ()
     """From `internal_address_config`; empty means nothing but what Envoy takes for internal by default."""
     unix_sockets_internal: bool = False
-    represent_ipv4_remote_address_as_ipv4_mapped_ipv6: bool = False
     scheme_overwrite: bytes = b""
-    match_upstream_scheme: bool = False
     forward_client_cert: str = "SANITIZE"
-    set_client_cert_details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +119,12 @@ class LocalReplyConfig:
 
 @dataclass(frozen=True, slots=True)
 class HttpConnectionManagerConfig:
-    """`route_table` None means that the routes come from RDS under `route_config_name`."""
+    """`route_table` is None only where nothing is served."""
 
     stat_prefix: str
     route_table: RouteTableConfig | None = None
-    route_config_name: str = ""
     filters: tuple[FilterConfig, ...] = ()
     codec: CodecOptions = CodecOptions()
-    codec_type: str = "AUTO"
     default_http10_host: bytes = b""
     stream_error_on_invalid_message: bool = False
     header_key_format: str = "lower"
@@ -142,12 +137,14 @@ class HttpConnectionManagerConfig:
     underscores: Underscores = Underscores.ALLOW
     max_requests_per_connection: int = 0
     proxy_100_continue: bool = False
-    upgrade_types: frozenset[bytes] = frozenset()
     access_logs: tuple[AccessLogConfig, ...] = ()
-    access_log_flush_interval: float = 0.0
     local_reply: LocalReplyConfig = LocalReplyConfig()
     add_user_agent: bool = False
-    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def suppress_envoy_headers(self) -> bool:
+        """Said to the router, which is the last filter, and true for routes too."""
+        return bool(self.filters) and bool(self.filters[-1].config.suppress_envoy_headers)
 
     def build(self, runtime: Runtime) -> HttpConnectionManager:
         """The live manager with its chain of filters, the last of which answers.

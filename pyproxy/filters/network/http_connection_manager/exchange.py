@@ -87,6 +87,8 @@ class Exchange(Drive):
         if not isinstance(error, ProxyError):
             log.error("a filter failed for %r", self.request, exc_info=error)
             error = ProxyError(None, Source.LOCAL, 500, "filter_exception")
+        if error.status == 400 and self.manager.closes_connection(self.request, error):
+            self.stream.close_after_response()
         self.reply_locally(error)
 
     def reply_locally(self, error: ProxyError) -> None:

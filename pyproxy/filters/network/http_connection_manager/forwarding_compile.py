@@ -6,7 +6,6 @@ import ipaddress
 from typing import Final
 
 from pyproxy.config.enums import compile_enum
-from pyproxy.config.parts import not_yet
 from pyproxy.config.view import View
 from pyproxy.filters.network.http_connection_manager.config import EscapedSlashes, ForwardingOptions, PathOptions
 
@@ -38,6 +37,8 @@ def compile_forwarding(view: View) -> ForwardingOptions:
         view.fail(
             "forward_client_cert_details", f"unknown value {forward}", expected=f"one of {', '.join(_CLIENT_CERT)}"
         )
+    # Without TLS there is no certificate to tell of; the mapping makes no difference in Envoy 1.40 either.
+    view.ignore("set_current_client_cert_details", "represent_ipv4_remote_address_as_ipv4_mapped_ipv6")
     return ForwardingOptions(
         use_remote_address=bool(view.wrapped("use_remote_address")),
         xff_num_trusted_hops=view.scalar("xff_num_trusted_hops"),
@@ -46,13 +47,8 @@ def compile_forwarding(view: View) -> ForwardingOptions:
         via=view.text("via").encode(),
         internal_cidrs=cidrs,
         unix_sockets_internal=sockets,
-        represent_ipv4_remote_address_as_ipv4_mapped_ipv6=bool(
-            not_yet(view).scalar("represent_ipv4_remote_address_as_ipv4_mapped_ipv6")
-        ),
         scheme_overwrite=b"" if scheme is None else scheme.text("scheme_to_overwrite").encode(),
-        match_upstream_scheme=scheme is not None and bool(scheme.scalar("match_upstream")),
         forward_client_cert=forward,
-        set_client_cert_details=_cert_details(view),
     )
 
 
@@ -66,7 +62,7 @@ def _internal_addresses(view: View) -> tuple[tuple[str, ...], bool]:
     config = view.child("internal_address_config")
     if config is None:
         return (), False
-    return config.each("cidr_ranges", _cidr), bool(not_yet(config).scalar("unix_sockets"))
+    return config.each("cidr_ranges", _cidr), bool(config.scalar("unix_sockets"))
 
 
 def _cidr(view: View) -> str:
@@ -78,11 +74,3 @@ def _cidr(view: View) -> str:
         view.fail("address_prefix", f"{prefix!r} is not an IP address", expected="such as 10.0.0.0")
     length = view.wrapped("prefix_len") or 0
     return str(ipaddress.ip_network((address, min(length, address.max_prefixlen)), strict=False))
-
-
-def _cert_details(view: View) -> tuple[str, ...]:
-    details = view.child("set_current_client_cert_details")
-    if details is None:
-        return ()
-    chosen = [name for name in ("cert", "chain", "dns", "uri") if details.scalar(name)]
-    return (*(["subject"] if details.wrapped("subject") else []), *chosen)

@@ -49,10 +49,14 @@ class HttpConnectionManager:
         self.chain: Any = chain
         self.stats = HcmStats(runtime.stats, config.stat_prefix)
         self.route_table = RouteTable(
-            config.route_table, runtime.values, clock.rng, lambda name: runtime.clusters.get(name) is not None
+            config.route_table,
+            runtime.values,
+            clock.rng,
+            lambda name: runtime.clusters.get(name) is not None,
+            suppress_envoy_headers=config.suppress_envoy_headers,
         )
         self.finalize_response = ResponseFinalization(config)
-        self._prepare = RequestPreparation(config, RequestIds())
+        self._prepare = RequestPreparation(config, RequestIds(), runtime.node)
         self._local_replies = LocalReplies(config.local_reply, runtime)
         self.logging = bool(config.access_logs)
         self._access_logs = [runtime.access_logs.open(log, runtime.values) for log in config.access_logs]
@@ -90,8 +94,10 @@ class HttpConnectionManager:
     def on_open(self, connection: DownstreamConnection) -> None:
         info = connection.info
         info.connection_id = self._runtime.next_connection_id()
-        info.remote = info.direct_remote = connection.peer()
         info.local = info.direct_local = connection.local()
+        peer = connection.peer()
+        # Who connects to a Unix socket has no name, and gets that of the socket (Envoy).
+        info.remote = info.direct_remote = peer if peer[0] else (info.local[0], 0)
         self._connections.add(connection)
         stats = self.stats
         stats.downstream_cx_total.value += 1
