@@ -43,6 +43,7 @@ def observe(played: Played, names: Names) -> Observation:
     exchange = played.exchange
     found: Observation = {"end": exchange.end, "timed_out": str(exchange.timed_out)}
     found["interim"] = " ".join(str(one.status) for one in exchange.interims)
+    found["rest"] = names.text(exchange.rest.decode("latin-1"))
     found["reply.count"] = str(len(exchange.replies))
     found["upstream.count"] = str(len(played.seen))
     found["log.count"] = str(len(played.lines))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.oracle.case import Case, Json, add_header, cluster, get, in_turn, post, request, route
+from tests.oracle.case import Case, Differs, Json, add_header, cluster, get, in_turn, post, request, route
 from tests.oracle.conftest import Pair
 from tests.support.upstream import reply
 
@@ -106,7 +106,15 @@ DIRECT = [
     direct("404", 404, body={"inline_string": "nothing"}),
     direct("201", 201, body={"inline_string": "made"}),
     direct("204", 204),
-    direct("204-with-body", 204, body={"inline_string": "x"}),
+    Case(
+        id="direct-204-with-body",
+        routes=[{"match": {"prefix": "/"}, "direct_response": {"status": 204, "body": {"inline_string": "x"}}}],
+        send=[get("/")],
+        status=204,
+        differs=Differs(
+            "no-content", {"reply.0.start": "HTTP/1.1 204 No Content", "rest": "", "log.0.bytes_sent": "0"}
+        ),
+    ),
     direct("304", 304),
     direct("302", 302),
     direct("unknown-code", 599, body={"inline_string": "odd"}),

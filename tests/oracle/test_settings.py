@@ -18,7 +18,8 @@ NAMES = file_log(
         "text_format_source": {
             "inline_string": (
                 "%UPSTREAM_CLUSTER% %UPSTREAM_CLUSTER_RAW% %METADATA(CLUSTER:own:who)% %CLUSTER_METADATA(own:who)% "
-                "%METADATA(LISTENER:own:who)% %METADATA(LISTENER_FILTER_CHAIN:own:who)% %FILTER_CHAIN_NAME% %LISTENER_NAME%\n"
+                "%METADATA(LISTENER:own:who)% %METADATA(LISTENER_FILTER_CHAIN:own:who)% "
+                "%FILTER_CHAIN_NAME% %LISTENER_NAME%\n"
             )
         }
     },

@@ -157,7 +157,7 @@ REPLIES = [
 ]
 
 LENIENT = [
-    Case(id="reply-status-99", send=[get("/")], upstream=[reply("99 Low", b"ok")], status=502),
+    Case(id="reply-status-99", send=[get("/")], upstream=[reply("99 Low", b"ok")], status=502, ignore=HALF_READ),
     Case(
         id="reply-status-1000",
         send=[get("/")],

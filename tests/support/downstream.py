@@ -52,6 +52,7 @@ class Exchange:
     replies: list[Message] = field(default_factory=list)
     interims: list[Message] = field(default_factory=list)
     raw: bytes = b""
+    rest: bytes = b""  # what came behind the last response and is none
     end: End = "open"
     timed_out: bool = False
 
@@ -103,6 +104,8 @@ class Downstream:
         if self._pending is not None:
             exchange.replies.append(self._pending)
             self._pending = None
+        else:
+            exchange.rest = exchange.raw[self._parsed :]
         return exchange
 
     def close(self) -> None:
