@@ -121,7 +121,11 @@ def compiled_modules() -> list[Extension]:
         print("pyproxy: no mypyc here, so the hot path stays uncompiled", file=sys.stderr)
         return []
     flags = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
-    made: list[Extension] = mypycify([*flags, *(f"pyproxy/{name}.py" for name in COMPILED)], opt_level="3")
+    try:
+        made: list[Extension] = mypycify([*flags, *(f"pyproxy/{name}.py" for name in COMPILED)], opt_level="3")
+    except SystemExit:  # mypyc has said why
+        print("pyproxy: mypyc refuses the hot path, so it stays uncompiled", file=sys.stderr)
+        return []
     return made
 
 
