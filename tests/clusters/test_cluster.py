@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import pytest
-
 from pyproxy.clusters.cluster import Cluster
-from pyproxy.config.cluster import ClusterConfig, DiscoveryType, LbPolicy, Thresholds
+from pyproxy.config.cluster import ClusterConfig, LbPolicy, Thresholds
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.http.stream_info import UpstreamInfo
 from pyproxy.telemetry.metrics import StatsStore
@@ -114,10 +112,3 @@ async def test_failures_are_counted_as_the_answer_that_they_cause(make_manager: 
     assert counted["upstream_rq_timeout"] == 1
     assert counted["upstream_rq_504"] == 1
     assert counted["external.upstream_rq_503"] == 2
-
-
-async def test_discovery_that_is_not_there_is_said(make_manager: MakeManager) -> None:
-    manager = make_manager()
-    manager.apply([ClusterConfig("a", discovery=DiscoveryType.EDS)])
-    with pytest.raises(NotImplementedError, match="EDS"):
-        manager.get("a")

@@ -31,7 +31,7 @@ def compiled(**fields: Any) -> tuple[ClusterConfig, list[str], list[str]]:
 
 
 ONE = (EndpointConfig(AddressConfig("127.0.0.1", 1)),)
-NOT_YET = {"per_connection_buffer_limit_bytes", "tcp_keepalive", "respect_dns_ttl"}
+NOT_YET = {"respect_dns_ttl"}
 NAMED = {"load_assignment": assignment(host("localhost", 80))}
 
 
@@ -99,7 +99,7 @@ def balanced(*policies: dict[str, Any]) -> dict[str, Any]:
                     "max_response_headers_kb": 9,
                 },
             ),
-            {"http": UpstreamHttpOptions("http1", 5.0, 6.0, 7, 8, 9, "proper", True)},
+            {"http": UpstreamHttpOptions(5.0, 6.0, 7, 8, 9, "proper", True)},
         ),
         (
             {
@@ -149,7 +149,6 @@ def test_what_a_cluster_says_is_in_its_value(fields: dict[str, Any], changed: di
                 "discovery": DiscoveryType.STRICT_DNS,
                 "dns_refresh_rate": 1.0,
                 "dns_lookup_family": "ALL",
-                "respect_dns_ttl": True,
                 "dns_failure_refresh_rate": (2.0, 20.0),
             },
         ),
@@ -218,8 +217,9 @@ def test_only_the_first_priority_with_hosts_is_used() -> None:
     ("fields", "listed"),
     [
         ({"outlier_detection": {}}, ["outlier_detection"]),
-        ({"per_connection_buffer_limit_bytes": 1}, ["per_connection_buffer_limit_bytes"]),
-        ({"upstream_connection_options": {"tcp_keepalive": {}}}, ["tcp_keepalive"]),
+        ({"per_connection_buffer_limit_bytes": 1}, []),
+        ({"upstream_connection_options": {"tcp_keepalive": {}}}, []),
+        ({"type": "STRICT_DNS", "respect_dns_ttl": True}, ["respect_dns_ttl"]),
         ({"lb_subset_config": {}}, ["lb_subset_config"]),
         ({"close_connections_on_host_health_failure": True}, []),
         ({"round_robin_lb_config": {"slow_start_config": {}}}, ["slow_start_config"]),

@@ -46,7 +46,6 @@ def test_a_bootstrap_becomes_values() -> None:
         layered_runtime={"layers": [{"name": "a", "static_layer": {"x": {"y": 1}}}, {"name": "b", "admin_layer": {}}]},
         stats_flush_interval="1s",
         stats_config={"use_all_default_tags": True, "stats_tags": [{"tag_name": "t", "fixed_value": "v"}]},
-        header_prefix="x-envoy",
     )
     values, faults, report = compiled(config)
     assert faults == []

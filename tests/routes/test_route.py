@@ -15,7 +15,6 @@ from pyproxy.config.route import (
     HostRewrite,
     NonForwardingAction,
     PathRewrite,
-    RetryPolicyConfig,
     VirtualClusterConfig,
     WeightedCluster,
 )
@@ -121,14 +120,13 @@ def test_virtual_clusters() -> None:
 
 
 def test_numbers_and_names() -> None:
-    policy = RetryPolicyConfig(num_retries=2)
     route = one_route(
         ForwardAction("up", timeout=1.5, idle_timeout=0.5, priority_high=True),
         route={"metadata": {"ns": {"k": 1}}},
-        host={"retry_policy": policy, "include_attempt_count_in_request": True},
+        host={"include_attempt_count_in_request": True},
     )
     assert (route.name, route.virtual_host, route.metadata) == ("r", "v", {"ns": {"k": 1}})
     assert (route.timeout, route.timeout_ms, route.idle_timeout, route.max_stream_duration) == (1.5, b"1500", 0.5, None)
-    assert (route.timers, route.priority_high, route.retry_policy) == (True, True, policy)
+    assert (route.timers, route.priority_high) == (True, True)
     assert (route.attempt_count_in_request, route.attempt_count_in_response) == (True, False)
     assert not one_route(ForwardAction("up")).timers

@@ -196,7 +196,6 @@ def _timeouts(view: View, common: View | None) -> HcmTimeouts:
         request=seconds(view, "request_timeout", defaults.request),
         request_headers=seconds(view, "request_headers_timeout", defaults.request_headers),
         connection_idle=seconds(common, "idle_timeout", defaults.connection_idle),
-        drain=seconds(view, "drain_timeout", defaults.drain),
         delayed_close=seconds(view, "delayed_close_timeout", defaults.delayed_close),
         max_stream_duration=seconds(common, "max_stream_duration", defaults.max_stream_duration),
         max_connection_duration=seconds(common, "max_connection_duration", defaults.max_connection_duration),

@@ -90,7 +90,6 @@ class HcmTimeouts:
     request: float = 0.0
     request_headers: float = 0.0
     connection_idle: float = 3600.0
-    drain: float = 5.0
     delayed_close: float = 1.0
     max_stream_duration: float = 0.0
     max_connection_duration: float = 0.0
