@@ -42,6 +42,7 @@ class CodecOptions:
     `allow_custom_methods` lets any token be a method.
     `lenient` accepts what RFC 9112 lets a recipient accept: obs-fold (joined by SP), bare LF line ends.
     `keep_trailers` gives trailers on; otherwise they are checked and dropped (Envoy: `enable_trailers`).
+    `allow_chunked_length` takes a Content-Length beside Transfer-Encoding away instead of refusing the request.
     """
 
     allow_http10: bool = False
@@ -49,6 +50,7 @@ class CodecOptions:
     allow_custom_methods: bool = False
     lenient: bool = False
     keep_trailers: bool = False
+    allow_chunked_length: bool = False
     limits: CodecLimits = CodecLimits()
 
 
@@ -95,6 +97,10 @@ class RequestHead:
     expect_continue: bool = False
     size: int = 0
     """Bytes of the head as received."""
+    framing: int = 0
+    """Those of the framing of a chunked body that is here with it (see `End`)."""
+    host_surplus: int = 0
+    """How much longer Host was than `host`, which an absolute URI said."""
     body: bytes = b""
     ended: bool = False
 
@@ -115,6 +121,7 @@ class ResponseHead:
     keep_alive: bool = True
     """The connection can carry another message after this one (RFC 9112 9.3)."""
     size: int = 0
+    framing: int = 0
     body: bytes = b""
     ended: bool = False
 
@@ -125,10 +132,12 @@ class ResponseHead:
 class End:
     """The end of a message whose head came in an earlier call."""
 
-    __slots__ = ("trailers",)
+    __slots__ = ("framing", "trailers")
 
-    def __init__(self, trailers: Trailers | None = None) -> None:
+    def __init__(self, trailers: Trailers | None = None, framing: int = 0) -> None:
         self.trailers = trailers
+        self.framing = framing
+        """Bytes of the message that were neither head nor data: sizes of chunks, trailers, line ends."""
 
     def __repr__(self) -> str:
         return f"End({self.trailers!r})"

@@ -16,8 +16,8 @@ H1_ENGINE: str = _engine.ENGINE
 
 
 def new_request_decoder(options: CodecOptions) -> RequestDecoder:
-    """llhttp's list of methods is fixed and it folds no lines: what it cannot do the pure engine does."""
-    if options.allow_custom_methods or options.lenient:
+    """llhttp's methods are fixed, it folds no lines and judges lengths: what it cannot do the pure engine does."""
+    if options.allow_custom_methods or options.allow_chunked_length or options.lenient:
         from pyproxy.http import h1_py
 
         return h1_py.H1RequestDecoder(options)

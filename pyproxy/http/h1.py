@@ -5,8 +5,9 @@ costs less than a parser. Every other head is read by `http.h1_head`, where llht
 obey `http.h1_rules`, and a head that is read the short way is one that the long way reads the same.
 
 Bodies are never llhttp's: those with a length are counted here, chunks are read by `http.h1_chunks`. So nothing is
-looked at before all that precedes it is judged. `CodecOptions.lenient` and `allow_custom_methods` are beyond
-llhttp: this engine is strict whatever they say, and `http.engines` takes the other one for them.
+looked at before all that precedes it is judged. `CodecOptions.lenient`, `allow_custom_methods` and
+`allow_chunked_length` are beyond llhttp: this engine is strict whatever they say, and `http.engines` takes the other
+one for them.
 """
 
 from __future__ import annotations
@@ -72,7 +73,18 @@ def _plainly_chunked(headers: Headers, length: bytes | None) -> bool:
 class _Decoder:
     """What both directions share: the state of the message that is being read."""
 
-    __slots__ = ("_broken", "_busy", "_chunks", "_empty_lines", "_limit", "_options", "_over", "_reader", "_remaining")
+    __slots__ = (
+        "_broken",
+        "_busy",
+        "_chunks",
+        "_empty_lines",
+        "_framing",
+        "_limit",
+        "_options",
+        "_over",
+        "_reader",
+        "_remaining",
+    )
 
     def __init__(self, options: CodecOptions) -> None:
         self._options = options
@@ -83,6 +95,7 @@ class _Decoder:
         self._reader: HeadReader | None = None  # of a head that is being read the long way
         self._remaining = 0  # bytes to come of a body with a length
         self._chunks: ChunkReader | None = None  # of a chunked body
+        self._framing = 0  # bytes of a chunked body that were no data
         self._empty_lines = 0
 
     def _fail(self, error: CodecError, events: list[Any]) -> bytes:
@@ -147,6 +160,7 @@ class _Decoder:
         except CodecError as error:
             events += pieces
             return self._fail(error, events)
+        self._framing += len(data) - len(rest) - sum(map(len, pieces))
         if len(pieces) > _FEW_PIECES or (len(pieces) > 1 and chunks.complete and head is not None):
             pieces = [b"".join(pieces)]
         if not chunks.complete:
@@ -157,9 +171,10 @@ class _Decoder:
         self._busy = False
         if head is None or chunks.trailers:
             events += pieces
-            events.append(End(chunks.trailers))
+            events.append(End(chunks.trailers, self._framing))
         else:
             head.ended = True
+            head.framing = self._framing
             if pieces:
                 head.body = pieces[0]
         return rest
@@ -298,6 +313,7 @@ class H1RequestDecoder(_Decoder):
         return data
 
     def _begin_chunks(self, head: RequestHead | ResponseHead, data: bytes, events: list[Any]) -> bytes:
+        self._framing = 0
         self._chunks = ChunkReader(self._options, 400)
         return self._read_chunks(head, data, events)
 
@@ -421,5 +437,6 @@ class H1ResponseDecoder(_Decoder):
         return [End()] if to_the_end else events
 
     def _begin_chunks(self, head: RequestHead | ResponseHead, data: bytes, events: list[Any]) -> bytes:
+        self._framing = 0
         self._chunks = ChunkReader(self._options, 502)
         return self._read_chunks(head, data, events)

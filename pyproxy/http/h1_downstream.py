@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from pyproxy import clock
-from pyproxy.errors import ProxyError, ResponseFlag, Source
-from pyproxy.http import h1_encode
+from pyproxy.errors import ProxyError
+from pyproxy.http import downstream_errors, h1_encode
 from pyproxy.http.body import Body, Trailers
 from pyproxy.http.codec import CodecError, End, RequestDecoder, RequestEvent, RequestHead
 from pyproxy.http.message import Headers, Pair
@@ -163,8 +163,8 @@ class H1Downstream(Connection):
         self._queue.clear()
         handler, self.handler = self.handler, None
         if handler is not None:
-            handler.on_downstream_reset(_gone())
-        self._drop_bodies(_gone())
+            handler.on_downstream_reset(downstream_errors.gone())
+        self._drop_bodies(downstream_errors.gone())
         self._acceptor.on_closed(self)
 
     def on_writable(self, writable: bool) -> None:
@@ -194,7 +194,7 @@ class H1Downstream(Connection):
         elif self.handler is None:
             deadlines.arm(self)
         elif self._idle_for(deadlines):
-            self._give_up(_stream_idle(504 if self._request_ended else 408))
+            self._give_up(downstream_errors.stream_idle(504 if self._request_ended else 408))
             if not self._closing:
                 deadlines.arm(self)
 
@@ -271,7 +271,7 @@ class H1Downstream(Connection):
             self.last_active = clock.now
             body.end(event.trailers)
             if self.handler is not None:
-                self.handler.on_request_end()
+                self.handler.on_request_end(event)
         else:
             self.last_active = clock.now
             if self.handler is not None:
@@ -286,15 +286,7 @@ class H1Downstream(Connection):
         self._keep_alive = False
         self._closing = True
         if not self._request_ended:
-            self._give_up(
-                ProxyError(
-                    ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR,
-                    Source.DOWNSTREAM,
-                    error.status,
-                    error.details,
-                    body=b"Bad Request",
-                )
-            )
+            self._give_up(downstream_errors.broken(error))
 
     def _refuse(self, error: CodecError) -> None:
         self._keep_alive = False
@@ -318,9 +310,10 @@ class H1Downstream(Connection):
 
     # Responses: DownstreamStream and Sink
 
-    def send_informational(self, status: int) -> None:
+    def send_informational(self, status: int, info: StreamInfo) -> None:
         if status == 100 and self._version == "HTTP/1.1":
             self.write(_CONTINUE)
+            info.wire_sent += len(_CONTINUE)
 
     def close_after_response(self) -> None:
         self._keep_alive = False
@@ -328,13 +321,16 @@ class H1Downstream(Connection):
     def send_response(self, status: int, headers: Headers, body: Body | None, info: StreamInfo) -> None:
         if not self._request_ended or self._body_unread:
             self._keep_alive = False  # what is left of the request must never be read as the next one
+            if self._body_unread:  # nobody took note of a body, as far as the log is concerned (as in Envoy)
+                info.request_end = 0.0
+                info.bytes_received = 0
         bodiless = self._head_method == b"HEAD" or status in _BODILESS
         framing = self._framing(status, headers, body, bodiless)
         pairs = headers.pairs
         if not self._keep_alive:
             pairs.append(_CLOSE)
         elif self._version == "HTTP/1.0":
-            pairs = [*pairs, _KEEP_ALIVE]
+            pairs.append(_KEEP_ALIVE)
         if framing is not None:
             pairs = [*pairs, framing]
         if self._options.proper_case:
@@ -342,7 +338,7 @@ class H1Downstream(Connection):
         head = h1_encode.response_head(status, pairs, self._version)
         info.header_sent = h1_encode.header_bytes(head)
         if body is None:
-            info.wire_sent = len(head)
+            info.wire_sent += len(head)
             self.write(head)
             self._sent()
             return
@@ -352,7 +348,7 @@ class H1Downstream(Connection):
             whole = b""
         if whole is not None:
             info.bytes_sent = len(whole)
-            info.wire_sent = len(head) + len(whole)
+            info.wire_sent += len(head) + len(whole)
             if len(whole) <= SMALL:
                 self.write(head + whole)
             else:
@@ -360,7 +356,7 @@ class H1Downstream(Connection):
                 self.write(whole)
             self._sent()
             return
-        info.wire_sent = len(head)
+        info.wire_sent += len(head)
         self.last_active = clock.now
         self._stream_info = info
         self.write(head)
@@ -410,6 +406,7 @@ class H1Downstream(Connection):
             self.write(last)
             if self._stream_info is not None:
                 self._stream_info.wire_sent += len(last)
+                self._stream_info.header_sent += len(last) - len(h1_encode.LAST_CHUNK)
                 self._stream_info.response_trailers = trailers
         self._sent()
 
@@ -428,7 +425,7 @@ class H1Downstream(Connection):
         """Nobody wants the rest of the request: the response says what follows."""
 
     def reset(self) -> None:
-        self._drop_bodies(_gone())
+        self._drop_bodies(downstream_errors.gone())
         self._close_in_time()
 
     def _sent(self) -> None:
@@ -452,7 +449,7 @@ class H1Downstream(Connection):
         self._closing = True
         body, self._body = self._body, None
         if body is not None:
-            body.abort(_gone())
+            body.abort(downstream_errors.gone())
         self._queue.clear()
         self.resume_reading()
         self.shutdown_write()
@@ -495,15 +492,3 @@ class H1Downstream(Connection):
     def __repr__(self) -> str:
         state = "closed" if self.closed else "closing" if self._closing else "busy" if self.handler else "idle"
         return f"<H1Downstream {self.info.connection_id} {state}, {self.requests} requests>"
-
-
-def _gone() -> ProxyError:
-    return ProxyError(
-        ResponseFlag.DOWNSTREAM_CONNECTION_TERMINATION, Source.DOWNSTREAM, 0, "downstream_remote_disconnect"
-    )
-
-
-def _stream_idle(status: int) -> ProxyError:
-    return ProxyError(
-        ResponseFlag.STREAM_IDLE_TIMEOUT, Source.LOCAL, status, "stream_idle_timeout", body=b"stream timeout"
-    )

@@ -60,6 +60,7 @@ class _Decoder:
         self._engine: h11.Connection | None = None  # of the message whose body is being read
         self._chunks: ChunkLines | None = None
         self._left = 0  # of a body that is not chunked
+        self._framing = 0  # bytes of a chunked body that were no data
         self._events: list[Any] = []
         self._head: Any = None  # of the message, if it began in this call
         self._body: list[bytes] = []
@@ -117,6 +118,7 @@ class _Decoder:
         self._engine = engine
         self._chunks = ChunkLines(self._options, bad_status=self._bad_status) if chunked else None
         self._left = length
+        self._framing = 0
         self._pull()
 
     def _read_body(self, data: bytes, at: int) -> int:
@@ -131,6 +133,7 @@ class _Decoder:
             passed = bytearray()
             try:
                 end = chunks.feed(data, at, passed)
+                self._framing += end - at
             except CodecError as error:
                 fault = error
         if passed:
@@ -145,7 +148,9 @@ class _Decoder:
         assert self._engine is not None
         try:
             while isinstance(event := self._engine.next_event(), h11.Data):
-                (self._events if self._head is None else self._body).append(bytes(event.data))
+                piece = bytes(event.data)
+                (self._events if self._head is None else self._body).append(piece)
+                self._framing -= len(piece)
         except h11.RemoteProtocolError as error:
             raise CodecError(self._bad_status, "http1.codec_error", str(error)) from error
         if isinstance(event, h11.EndOfMessage):
@@ -153,6 +158,7 @@ class _Decoder:
 
     def _end(self) -> None:
         trailers = None
+        framing = 0 if self._chunks is None else self._framing
         self._engine = None
         self._over = self._last
         if self._chunks is not None:
@@ -163,9 +169,10 @@ class _Decoder:
         head = self._head
         if head is None or trailers:
             self._flush()
-            self._events.append(End(trailers))
+            self._events.append(End(trailers, framing))
         else:
             head.ended = True
+            head.framing = framing
             head.body = b"".join(self._body)
             self._body.clear()
             self._head = None

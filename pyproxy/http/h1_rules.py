@@ -33,6 +33,8 @@ def check_request(head: RequestHead, options: CodecOptions) -> None:
         raise too_large(431, options)
     if len(headers.pairs) > limits.header_count:
         raise CodecError(431, "http1.too_many_headers", f"more than {limits.header_count} header fields")
+    if options.allow_chunked_length and b"transfer-encoding" in index:
+        headers.remove(b"content-length")
     _check_framing(head, headers, 400, 501)
     if head.chunked and head.version != "HTTP/1.1":
         raise CodecError(400, "http1.transfer_encoding_not_allowed", "Transfer-Encoding in an HTTP/1.0 request")
@@ -89,9 +91,13 @@ def _take_target(head: RequestHead, options: CodecOptions) -> None:
         raise CodecError(400, "http1.invalid_url", "only OPTIONS may ask for *")
     if _OTHER_SCHEME.match(target):
         raise CodecError(400, "http1.invalid_scheme", "the scheme of the request target is neither http nor https")
-    absolute = _ABSOLUTE.match(target) if options.allow_absolute_url else None
+    absolute = _ABSOLUTE.match(target)
     if absolute is None or not is_authority(absolute[2]):
         raise CodecError(400, "http1.invalid_url", "the request target is neither a path nor an http URL")
+    if not options.allow_absolute_url:
+        return  # it is no path, so nothing routes it
+    if head.host is not None:
+        head.host_surplus = len(head.host) - len(absolute[2])
     head.scheme = absolute[1].lower()
     head.host = absolute[2]
     head.target = absolute[3] if absolute[3][:1] == b"/" else b"/" + absolute[3]

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pyproxy.errors import ProxyError
 from pyproxy.http.body import Body
-from pyproxy.http.codec import CodecError, RequestHead
+from pyproxy.http.codec import CodecError, End, RequestHead
 from pyproxy.http.message import Headers
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
 from pyproxy.network.connection import Peer
@@ -19,7 +19,7 @@ class DownstreamStream(Protocol):
     last_active: float
     """When something was last received or sent (`clock.now`)."""
 
-    def send_informational(self, status: int) -> None:
+    def send_informational(self, status: int, info: StreamInfo) -> None:
         """Send an interim response (100)."""
 
     def send_response(self, status: int, headers: Headers, body: Body | None, info: StreamInfo) -> None:
@@ -46,7 +46,7 @@ class RequestHandler(Protocol):
     def on_request_data(self, size: int) -> None:
         """So many more bytes of the request body are here."""
 
-    def on_request_end(self) -> None:
+    def on_request_end(self, end: End) -> None:
         """The whole request is here (called only for a request whose body came after its head)."""
 
     def on_sent(self) -> None:

@@ -88,6 +88,8 @@ class UpstreamInfo:
     wire_received: int = 0
     header_sent: int = 0
     header_received: int = 0
+    interim: bool = False
+    """An interim response came."""
     transport_failure_reason: str = ""
     close_type: str = "Normal"
     local_close_reason: str = ""
@@ -115,6 +117,8 @@ class StreamInfo:
     response_start: float = 0.0
     """When the first byte of the response was handed to the downstream connection."""
     end: float = 0.0
+    cut: bool = False
+    """The response ended before its end."""
     status: int = 0
     """What was sent downstream; 0 if nothing was."""
     flags: tuple[ResponseFlag, ...] = ()
@@ -142,6 +146,8 @@ class StreamInfo:
     local_reply_body: bytes = b""
     logged: bool = False
     """There is an access log, so what only a log could show is worked out."""
+    quiet_timeout: bool = False
+    """A timeout of the upstream is answered by 204 (Envoy: x-envoy-upstream-rq-timeout-alt-response)."""
     health_check: bool = False
     internal: bool = False
     """The request came from inside (Envoy: x-envoy-internal)."""

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from pyproxy import __version__
+from pyproxy.http import message
 from pyproxy.http.engines import H1_ENGINE
 
 ENVOY_VERSION = "1.40.0"
@@ -33,6 +34,11 @@ def interpreter() -> str:
     return f"{platform.python_implementation()} {platform.python_version()} ({compiler}, {linked}, {sys.executable})"
 
 
+def is_compiled() -> bool:
+    """Whether mypyc has compiled the modules that every request passes through."""
+    return not str(message.__file__).endswith(".py")
+
+
 def _memory_map() -> str:
     try:
         return Path("/proc/self/maps").read_text("utf-8", "replace")
@@ -47,5 +53,6 @@ def build_info() -> dict[str, str]:
         "python": interpreter(),
         "loop": f"uvloop {importlib.metadata.version('uvloop')}",
         "http1": H1_ENGINE,
+        "hot_path": "compiled" if is_compiled() else "interpreted",
         "tls": tls_library(),
     }

@@ -21,7 +21,14 @@ def report_build(options: Options) -> None:
     """Before anything can fail."""
     build = build_info()
     log.info("pyproxy %s, pid %d, following Envoy %s", build["pyproxy"], os.getpid(), ENVOY_VERSION)
-    log.info("engines: HTTP/1 %s, loop %s, TLS %s, %s", build["http1"], build["loop"], build["tls"], build["python"])
+    log.info(
+        "engines: HTTP/1 %s, hot path %s, loop %s, TLS %s, %s",
+        build["http1"],
+        build["hot_path"],
+        build["loop"],
+        build["tls"],
+        build["python"],
+    )
     for flag in options.without_meaning:
         log.debug("flag %s is accepted and has no meaning here", flag)
 

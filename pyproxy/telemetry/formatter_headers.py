@@ -15,9 +15,9 @@ from pyproxy.telemetry.formatter_expression import Expression, Kind, Scope, Unse
 
 _PSEUDO: Final[dict[str, str]] = {
     ":method": "request.method or None",
-    ":path": "request.path if request.method else None",
-    ":authority": "request.authority if request.method else None",
-    "host": "request.authority if request.method else None",
+    ":path": "request.path or None",
+    ":authority": "request.authority or None",
+    "host": "request.authority or None",
     ":scheme": "request.scheme or None",
 }
 
@@ -122,8 +122,6 @@ def requested_server_name(operator: Operator, scope: Scope) -> Expression:
 
 # Sizes: names and values of the header map, pseudo-headers included.
 
-_SCHEME_NAME: Final = len(b":scheme")
-_OTHER_PSEUDO_NAMES: Final = len(b":method:path:authority")
 _STATUS_SIZE: Final = len(b":status200")
 
 
@@ -132,12 +130,16 @@ def size_of(pairs: list[Pair] | None) -> int:
 
 
 def _request_size(request: Request, response: Response | None) -> int:
-    if not request.method:
-        return 0
-    size = _OTHER_PSEUDO_NAMES + len(request.method) + len(request.path) + len(request.authority)
-    if request.scheme:
-        size += _SCHEME_NAME + len(request.scheme)
-    return size + size_of(request.headers.pairs)
+    size = size_of(request.headers.pairs)
+    for name, value in (
+        (b":method", request.method),
+        (b":path", request.path),
+        (b":authority", request.authority),
+        (b":scheme", request.scheme),
+    ):
+        if value:
+            size += len(name) + len(value)
+    return size
 
 
 def _response_size(request: Request, response: Response | None) -> int:

@@ -6,6 +6,7 @@ stay numbers, metadata stays structured, unset is null.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from json import encoder
 from typing import Final
@@ -15,7 +16,7 @@ from pyproxy.http.message import Request, Response
 from pyproxy.telemetry.formatter_expression import Expression, Scope
 from pyproxy.telemetry.formatter_metadata import to_json, to_text
 from pyproxy.telemetry.formatter_operators import find_expression
-from pyproxy.telemetry.formatter_source import Formatter, Style, build_function, code_of, joined
+from pyproxy.telemetry.formatter_source import FAST_DECODE, Formatter, Style, build_function, code_of, joined
 
 _quote: Callable[[str], str] = encoder.encode_basestring
 
@@ -29,11 +30,19 @@ def build_json(fmt: JsonFormat) -> Formatter:
 
 
 def json_text(value: bytes) -> str:
-    """Bytes as text for a JSON string. What is not UTF-8 is taken for Latin-1, as Envoy does."""
+    """Bytes as text for a JSON string. What is not UTF-8 is taken for Latin-1, and marked: see `_escape`."""
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return value.decode("latin-1")
+        return value.decode("ascii", "surrogateescape")
+
+
+_MARKED: Final = re.compile("[\udc80-\udcff]")
+
+
+def _escape(line: str | None) -> str | None:
+    """Write marked bytes as `\\u00e9`, as Envoy does, while other text stays as it is."""
+    return line and _MARKED.sub(lambda byte: f"\\u{ord(byte[0]) - 0xDC00:04x}", line)
 
 
 class _Writer:
@@ -55,6 +64,16 @@ class _Writer:
             return code_of(found[0], self._alone, decode)
         inner = [one if isinstance(one, str) else code_of(one, self._among, decode) for one in found]
         return f"{self._quote}({joined(inner, quote=_INNER)})"
+
+
+def _build_function(scope: Scope, write: Callable[[str], str]) -> Formatter:
+    fast, escape = write(FAST_DECODE), scope.bind(_escape)
+
+    def written(decode: str) -> str:
+        code = write(decode)
+        return code if code == fast else f"{escape}({code})"
+
+    return build_function(scope, written, json_text)
 
 
 _INNER: Final = "'"
@@ -88,7 +107,7 @@ def _build_full(root: JsonObject) -> Formatter:
     def write(decode: str) -> str:
         return joined([piece if isinstance(piece, str) else writer.code(piece, decode) for piece in bound])
 
-    return build_function(writer.scope, write, json_text)
+    return _build_function(writer.scope, write)
 
 
 def _collect(value: JsonValue, writer: _Writer, pieces: list[str | list[str | Expression]]) -> None:
@@ -135,7 +154,7 @@ def _piece(value: JsonValue) -> Piece:
         return lambda request, response: constant
     writer = _Writer(None, "")
     found = writer.find(value)
-    return build_function(writer.scope, lambda decode: writer.code(found, decode), json_text)
+    return _build_function(writer.scope, lambda decode: writer.code(found, decode))
 
 
 def _object_piece(value: JsonObject) -> Piece:

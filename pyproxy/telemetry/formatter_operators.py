@@ -109,8 +109,7 @@ _TEXTS: Final[dict[str, str]] = {
 }
 
 _NUMBERS: Final[dict[str, str]] = {
-    # In a header value of the response nothing has been sent yet.
-    "RESPONSE_CODE": "info.status or answer.status",
+    "RESPONSE_CODE": "info.status",
     "BYTES_RECEIVED": "info.bytes_received",
     "BYTES_SENT": "info.bytes_sent",
     "BYTES_RETRANSMITTED": "0",

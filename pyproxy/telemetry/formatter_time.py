@@ -141,7 +141,7 @@ _POINTS: Final[dict[str, str]] = {
     "US_RX_BODY_BEG": "upstream.response_body_first",
     "US_RX_END": "upstream.response_last",
     "DS_TX_BEG": "info.response_start",
-    "DS_TX_END": "info.end",
+    "DS_TX_END": "(0.0 if info.cut else info.end)",
 }
 _UNITS: Final = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 

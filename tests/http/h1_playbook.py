@@ -36,6 +36,7 @@ class Message:
     body: bytes = b""
     trailers: Pairs | None = None
     complete: bool = False
+    framing: int = field(default=0, compare=False)
 
 
 @dataclass
@@ -65,17 +66,18 @@ class Reading:
                 self._go_on(current, event)
 
     def _begin(self, head: Any) -> None:
-        names = set(dir(head)) - {"headers", "body", "ended"}
+        names = set(dir(head)) - {"headers", "body", "ended", "framing", "host_surplus"}
         shown = {name: getattr(head, name) for name in names if not name.startswith("_")}
         if not head.ended:
             assert head.body == b"", "a body in the head of a message that goes on"
-        self.messages.append(Message(shown, list(head.headers), head.body, complete=head.ended))
+        self.messages.append(Message(shown, list(head.headers), head.body, complete=head.ended, framing=head.framing))
 
     def _go_on(self, current: Message, event: bytes | End) -> None:
         if isinstance(event, End):
             assert not current.complete, "a second end"
             current.complete = True
             current.trailers = event.trailers
+            current.framing += event.framing
         elif current.complete:
             assert current.head.get("method") == b"CONNECT", "a body after the end"
             self.tunnel += event

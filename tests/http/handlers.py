@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pyproxy.errors import ProxyError
 from pyproxy.http.body import Body, Trailers
-from pyproxy.http.codec import CodecError, RequestHead
+from pyproxy.http.codec import CodecError, End, RequestHead
 from pyproxy.http.message import Headers, Pair
 from pyproxy.http.stream import DownstreamConnection, DownstreamStream
 from tests.http.requests import make_info
@@ -48,7 +48,7 @@ class Handler:
     def on_request_data(self, size: int) -> None:
         self.events.append(f"data {size}")
 
-    def on_request_end(self) -> None:
+    def on_request_end(self, end: End) -> None:
         self.events.append("request end")
 
     def on_sent(self) -> None:

@@ -9,7 +9,17 @@ import pytest
 from pyproxy.http.codec import CodecError, CodecLimits, CodecOptions, RequestHead, ResponseHead
 from tests.http.h1_bad_requests import REFUSED
 from tests.http.h1_good_requests import ACCEPTED, CHUNKED, HELLO, POST, STRICT, fields, get, request
-from tests.http.h1_playbook import ENGINE_IDS, ENGINES, Engine, Message, Reading, cuts, read_requests, read_responses
+from tests.http.h1_playbook import (
+    ENGINE_IDS,
+    ENGINES,
+    PURE,
+    Engine,
+    Message,
+    Reading,
+    cuts,
+    read_requests,
+    read_responses,
+)
 from tests.http.h1_responses import ANSWERED, MISBEHAVED, OK
 
 engines = pytest.mark.parametrize("engine", ENGINES, ids=ENGINE_IDS)
@@ -83,8 +93,18 @@ def test_http10_lets_no_other_version_in(engine: Engine, version: bytes) -> None
 
 @engines
 def test_absolute_form_may_be_forbidden(engine: Engine) -> None:
+    """Then it is left as it is: a target that is no path."""
     data = b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n"
-    assert (read_requests(engine, [data], CodecOptions(allow_absolute_url=False)).error or (0,))[0] == 400
+    reading = read_requests(engine, [data], CodecOptions(allow_absolute_url=False))
+    assert without_size(reading) == [request(target=b"http://b/")]
+
+
+def test_a_length_beside_chunks_may_be_allowed() -> None:
+    data = b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n" + HELLO
+    for pieces in cuts(data):
+        reading = read_requests(PURE, pieces, CodecOptions(allow_chunked_length=True))
+        expected = request(b"hello", [(b"transfer-encoding", b"chunked")], method=b"POST", target=b"/p", chunked=True)
+        assert without_size(reading) == [expected]
 
 
 @engines
@@ -121,6 +141,7 @@ def test_the_size_of_a_head_is_that_of_its_bytes(engine: Engine) -> None:
     for pieces in cuts(first + second):
         reading = read_requests(engine, pieces, STRICT)
         assert [message.head["size"] for message in reading.messages] == [len(CHUNKED), len(second)]
+        assert [message.framing for message in reading.messages] == [len(HELLO) - len(b"hello"), 0]
 
 
 @engines

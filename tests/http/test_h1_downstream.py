@@ -309,7 +309,7 @@ def test_header_names_may_be_capitalised(loop: ManualLoop) -> None:
 
 def test_whoever_waits_is_told_to_continue(peer: Peer) -> None:
     peer.send(b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
-    peer.connection.send_informational(100)
+    peer.connection.send_informational(100, peer.handler.info)
     assert peer.read() == b"HTTP/1.1 100 Continue\r\n\r\n"
     peer.send(b"ab")
     peer.handler.read_body()

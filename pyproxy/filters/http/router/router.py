@@ -151,6 +151,7 @@ class Router:
         try:
             pool.submit(attempt)
         except ProxyError as error:
+            attempt.info.host_address = attempt.info.host_name = ""  # it was not asked
             attempt.connection_failed(error)
         return attempt
 

@@ -14,8 +14,8 @@ from pyproxy.config.listener import FilterConfig
 from pyproxy.config.parts import not_yet, part
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.route_compile import compile_route_table
-from pyproxy.config.upstream_http_compile import header_key_format
 from pyproxy.config.upgrade_check import check_upgrade_types, upgrade_enabled
+from pyproxy.config.upstream_http_compile import header_key_format
 from pyproxy.config.view import View
 from pyproxy.filters.network.http_connection_manager.config import (
     HcmTimeouts,
@@ -134,6 +134,7 @@ def _codec(view: View, http1: View | None, common: View | None) -> CodecOptions:
         allow_absolute_url=absolute is None or bool(absolute),
         allow_custom_methods=bool(http1.scalar("allow_custom_methods")),
         keep_trailers=bool(http1.scalar("enable_trailers")),
+        allow_chunked_length=bool(http1.scalar("allow_chunked_length")),
         limits=limits,
     )
 

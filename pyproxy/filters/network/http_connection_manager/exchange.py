@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pyproxy import clock
 from pyproxy.errors import ProxyError, Source
 from pyproxy.http.body import Body
-from pyproxy.http.codec import RequestHead
+from pyproxy.http.codec import End, RequestHead
 from pyproxy.http.drive import Drive
 from pyproxy.http.message import Request, Response
 from pyproxy.http.stream import DownstreamStream
@@ -51,8 +51,8 @@ class Exchange(Drive):
         if manager.logging:
             info.logged = True
             host = 0 if head.host is None else len(head.host) + 7
-            info.header_received = head.headers.size() + host or 3
-        info.wire_received = head.size + len(head.body)
+            info.header_received = head.headers.size() + host + head.host_surplus or 3
+        info.wire_received = head.size + len(head.body) + head.framing
         if body is None:
             info.request_end = info.start
         elif body.ended:
@@ -119,8 +119,12 @@ class Exchange(Drive):
         info.bytes_received += size
         info.wire_received += size
 
-    def on_request_end(self) -> None:
-        self.request.info.request_end = clock.now
+    def on_request_end(self, end: End) -> None:
+        info = self.request.info
+        info.request_end = clock.now
+        info.wire_received += end.framing
+        if end.trailers and info.logged:
+            info.header_received += sum([len(name) + len(value) + 3 for name, value in end.trailers])
         if self.timers is not None:
             self.timers.request_ended()
 
@@ -139,6 +143,7 @@ class Exchange(Drive):
         if error.details and (error.source is not Source.DOWNSTREAM or self.response is None):
             info.details = error.details
         response = self.response
+        info.cut = True
         self.throw(error)
         if response is not None and response.body is not None and not response.body.ended:
             response.body.cancel(error)

@@ -17,6 +17,7 @@ from pyproxy.filters.network.http_connection_manager.local_replies import LocalR
 from pyproxy.filters.network.http_connection_manager.request_headers import RequestPreparation
 from pyproxy.filters.network.http_connection_manager.response_headers import ResponseFinalization
 from pyproxy.filters.network.http_connection_manager.stream_timers import StreamTimers
+from pyproxy.http import downstream_errors
 from pyproxy.http.body import Body
 from pyproxy.http.codec import CodecError, RequestHead
 from pyproxy.http.engines import new_request_decoder
@@ -24,20 +25,13 @@ from pyproxy.http.h1_downstream import H1Downstream, H1DownstreamOptions
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.request_id import RequestIds
 from pyproxy.http.stream import DownstreamConnection, DownstreamStream
+from pyproxy.http.stream_info import UpstreamInfo
 from pyproxy.routes.table import RouteTable
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
 from pyproxy.telemetry.listener_stats import HcmStats
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-_REASONS = {
-    400: b"Bad Request",
-    408: b"request header timeout",
-    426: b"Upgrade Required",
-    431: b"Request Header Fields Too Large",
-    501: b"Not Implemented",
-}
 
 
 class HttpConnectionManager:
@@ -150,10 +144,7 @@ class HttpConnectionManager:
         head.expect_continue = head.upgrade = False
         head.size = 0
         exchange = Exchange(self, stream, head, None)
-        flag = ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR if error.status != 408 else None
-        exchange.refusal = ProxyError(
-            flag, Source.DOWNSTREAM, error.status, error.details, body=_REASONS.get(error.status, b"Bad Request")
-        )
+        exchange.refusal = downstream_errors.broken(error)
         info = exchange.request.info
         info.request_end = 0.0
         info.wire_received = size
@@ -170,18 +161,22 @@ class HttpConnectionManager:
             self._look_at_upgrade(request, exchange)
         self._prepare(request)
         if exchange.expect_continue:
-            exchange.stream.send_informational(100)
+            exchange.stream.send_informational(100, request.info)
 
     def _odd_target(self, request: Request) -> None:
+        """What is not a path is never routed."""
         if request.method == b"CONNECT":
+            request.path = b""
+            request.info.request_end = 0.0
+            self._prepare(request)
             raise ProxyError(ResponseFlag.NO_ROUTE_FOUND, Source.LOCAL, 404, "route_not_found")
-        if request.path == b"*":
-            raise ProxyError(None, Source.LOCAL, 404, "absolute_path_rejected")
+        raise ProxyError(None, Source.LOCAL, 404, "absolute_path_rejected")
 
     def _look_at_upgrade(self, request: Request, exchange: Exchange) -> None:
         """No upgrade is forwarded unless it was configured; h2c is taken for what it is without it (RFC 9110 7.8)."""
         if (request.headers.joined(b"upgrade") or b"").lower() == b"h2c":
             request.headers.remove(b"http2-settings")
+            request.headers.remove(b"upgrade")
             exchange.upgrade = False
 
     def closes_connection(self, request: Request, error: ProxyError) -> bool:
@@ -202,9 +197,20 @@ class HttpConnectionManager:
             if route.virtual_cluster is not None:
                 info.virtual_cluster = route.virtual_cluster(request)
         if exchange.upgrade:
-            raise ProxyError(None, Source.LOCAL, 403, "upgrade_failed")
+            self._refuse_upgrade(request)
         if self._timers or (route is not None and route.timers):
             StreamTimers.arm(self._runtime.deadlines, self.config.timeouts, route, exchange)
+
+    def _refuse_upgrade(self, request: Request) -> None:
+        """It is refused where it would be forwarded, so the log shows where to."""
+        info, route = request.info, request.route
+        info.request_end = 0.0
+        if route is not None and route.answer is None:
+            cluster = self._runtime.clusters.get(route.resolve(request).cluster)
+            if cluster is not None:
+                info.upstream = upstream = UpstreamInfo()
+                cluster.tell(upstream)
+        raise ProxyError(None, Source.LOCAL, 403, "upgrade_failed")
 
     def local_reply(self, request: Request, error: ProxyError) -> Response:
         return self._local_replies(request, error)

@@ -11,6 +11,7 @@ from pyproxy.http.message import Headers, Request, Response
 _HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 _SERVER = b"server"
 _DATE = b"date"
+_FORCE_TRACE = b"x-envoy-force-trace"
 
 
 class DateHeader:
@@ -76,11 +77,11 @@ class ResponseFinalization:
                 index[_SERVER] = self._server
             else:
                 headers.set(_SERVER, self._server)
-        if not self._plain:
+        if not self._plain or request.info.internal:
             self._extras(request, headers)
 
     def _extras(self, request: Request, headers: Headers) -> None:
-        if self._always_id:
+        if self._always_id or (request.info.internal and _FORCE_TRACE in request.headers.index):
             request_id = request.headers.get(b"x-request-id")
             if request_id is not None:
                 headers.set(b"x-request-id", request_id)
