@@ -50,8 +50,8 @@ class CodecOptions:
     allow_custom_methods: bool = False
     lenient: bool = False
     keep_trailers: bool = False
-    allow_chunked_length: bool = False
     limits: CodecLimits = CodecLimits()
+    allow_chunked_length: bool = False
 
 
 class CodecError(Exception):
@@ -162,4 +162,4 @@ class ResponseDecoder(Protocol):
     def receive(self, data: bytes) -> list[ResponseEvent]: ...
 
     def receive_eof(self) -> list[ResponseEvent]:
-        """The upstream closed. This ends a body that is delimited by the close; in the middle of a message it is an error."""
+        """The upstream closed: the end of a body that only the close delimits, an error in the middle of a message."""

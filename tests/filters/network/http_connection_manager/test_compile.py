@@ -82,12 +82,13 @@ def test_a_bare_manager_has_envoys_defaults() -> None:
                     "accept_http_10": True,
                     "allow_absolute_url": False,
                     "allow_custom_methods": True,
+                    "allow_chunked_length": True,
                     "enable_trailers": True,
                     "send_fully_qualified_url": True,
                 },
             },
             "codec",
-            CodecOptions(True, False, True, False, True, CodecLimits(8, 9)),
+            CodecOptions(True, False, True, False, True, CodecLimits(8, 9), True),
         ),
         (
             {
@@ -265,7 +266,6 @@ def test_what_cannot_be_is_a_fault(fields: dict[str, Any], reason: str) -> None:
     [
         ({"http2_protocol_options": {}}, ["http2_protocol_options"]),
         ({"tracing": {}}, ["tracing"]),
-        ({"http_protocol_options": {"allow_chunked_length": True}}, ["allow_chunked_length"]),
         ({"upgrade_configs": [{"upgrade_type": "x", "filters": [ROUTER]}]}, ["upgrade_configs"]),
         ({"http3_protocol_options": {}, "append_local_overload": True}, []),
     ],
