@@ -1,8 +1,8 @@
 """An upstream that a test can load: one thread, many connections, bodies of any size, as fast or slow as it is told.
 
 `/echo` gives back what it gets while it gets it; `/digest` says the SHA-256 of it; `/sink` takes it; `/gated` waits
-until it is told to read on; `/bytes/N` sends N bytes; `/stale` closes the connection without an answer if it was used before;
-`/slow` answers after a while.
+until it is told to read on; `/bytes/N` sends N bytes; `/stale` closes the connection without an answer if it was used
+before; `/slow` answers after a while.
 """
 
 from __future__ import annotations
