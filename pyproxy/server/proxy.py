@@ -109,7 +109,7 @@ class Proxy:
         if not seconds:
             await self._stop_listeners(names)
             return
-        self.ask_to_leave(names)
+        await self.ask_to_leave(names)
         _ = spawn(self._stop_listeners_later(names, seconds), "drain-listeners")
 
     async def _stop_listeners_later(self, names: Collection[str], seconds: float) -> None:
@@ -123,10 +123,9 @@ class Proxy:
         for worker in self._workers:
             worker.tell({"op": "stop_listeners", "names": sorted(names)})
 
-    def ask_to_leave(self, names: Collection[str]) -> None:
-        """Ask the downstreams of these listeners to leave, and go on accepting."""
-        for worker in self._workers:
-            worker.tell({"op": "ask_to_leave", "names": sorted(names)})
+    async def ask_to_leave(self, names: Collection[str]) -> None:
+        """Ask the downstreams of these listeners to leave, and go on accepting. Done when every worker knows."""
+        await self.ask_workers({"op": "ask_to_leave", "names": sorted(names)})
 
     def close(self) -> None:
         self._link.close()

@@ -22,7 +22,7 @@ async def drain_listeners(question: Question) -> Reply:
         if not inbound_only or listener.traffic_direction == "INBOUND"
     ]
     if question.flag("skip_exit"):
-        proxy.ask_to_leave(names)
+        await proxy.ask_to_leave(names)
     else:
         seconds = float(proxy.blueprint.options.drain_time_s) if question.flag("graceful") else 0.0
         await proxy.drain_listeners(names, seconds)
