@@ -13,6 +13,7 @@ demo: $(BUILT)
 	$(BIN)/python -m examples.demo $(ARGS)
 
 test: check $(BUILT) .oracle/bin/envoy
+	scripts/test-interpreted
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 check: $(BUILT)

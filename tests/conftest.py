@@ -1,0 +1,13 @@
+"""Tests that need interpreted classes, because they inherit from what mypyc compiles.
+
+Where the hot path is compiled they are left out here and run by `scripts/test-interpreted`, on a copy without the
+compiled modules; `make test` does both.
+"""
+
+from __future__ import annotations
+
+from pyproxy.server.build_info import is_compiled
+
+INTERPRETED_ONLY = ("clusters/test_conn_pool.py", "http/test_drive.py", "network/test_connection.py")
+
+collect_ignore = list(INTERPRETED_ONLY) if is_compiled() else []
