@@ -19,6 +19,13 @@ EXTENSIONS: Final = Extensions(
             terminal=True,
         ),
         Extension(
+            name="envoy.filters.network.tcp_proxy",
+            type_name="envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            category=Category.NETWORK_FILTER,
+            module="pyproxy.filters.network.tcp_proxy.compile",
+            terminal=True,
+        ),
+        Extension(
             name="envoy.filters.http.router",
             type_name="envoy.extensions.filters.http.router.v3.Router",
             category=Category.HTTP_FILTER,

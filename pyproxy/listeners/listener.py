@@ -97,7 +97,7 @@ def _accept_all(bound: socket.socket) -> Iterator[socket.socket]:
 
 
 def _build_chain(chain: FilterChainConfig, runtime: Runtime) -> Any:
-    """The network filters of one chain; today the connection manager is the only one."""
+    """The network filters of one chain; today each chain has one, which is its last."""
     return chain.filters[-1].config.build(runtime)
 
 

@@ -1,0 +1,49 @@
+"""Compiles the TCP proxy: protobuf -> `TcpProxyConfig`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyproxy.config.access_log_compile import compile_access_logs
+from pyproxy.config.extensions import CompileContext
+from pyproxy.config.view import View
+from pyproxy.filters.network.tcp_proxy.config import TcpProxyConfig
+
+_IDLE_SECONDS: Final = 3600.0
+
+
+def compile(view: View, context: CompileContext) -> TcpProxyConfig:  # noqa: A001 (the name that every filter has)
+    """A `TcpProxy`."""
+    if view.has("tunneling_config"):
+        view.fail("tunneling_config", "tunnels over HTTP are not supported yet", expected="cluster")
+    on_demand = view.child("on_demand")
+    if on_demand is not None:
+        on_demand.fail("", "clusters on demand are not supported yet", expected="cluster")
+    idle, duration = view.seconds("idle_timeout"), view.seconds("max_downstream_connection_duration")
+    attempts = view.wrapped("max_connect_attempts")
+    log_on_connected = bool(view.scalar("flush_access_log_on_connected"))
+    options = view.child("access_log_options")
+    if options is not None:
+        if view.has("access_log_flush_interval") or log_on_connected:
+            view.fail("access_log_options", "is set beside the deprecated fields", expected="access_log_options alone")
+        log_on_connected = bool(options.scalar("flush_access_log_on_connected"))
+    return TcpProxyConfig(
+        stat_prefix=view.text("stat_prefix"),
+        clusters=_clusters(view, context),
+        idle_timeout=_IDLE_SECONDS if idle is None else idle,
+        max_connect_attempts=1 if attempts is None else attempts,
+        max_connection_duration=duration or 0.0,
+        access_logs=compile_access_logs(view),
+        log_on_connected=log_on_connected,
+    )
+
+
+def _clusters(view: View, context: CompileContext) -> tuple[tuple[str, int], ...]:
+    """That the clusters exist is not demanded: a connection to one that does not is closed (Envoy)."""
+    del context
+    if view.oneof("cluster_specifier") == "cluster":
+        return ((view.text("cluster"), 1),)
+    split = view.child("weighted_clusters")
+    if split is None:
+        view.fail("cluster", "is required", expected="the name of a cluster, or weighted_clusters")
+    return split.each("clusters", lambda one: (one.text("name"), int(one.scalar("weight"))))

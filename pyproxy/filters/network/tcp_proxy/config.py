@@ -1,0 +1,35 @@
+"""The TCP proxy as a value (envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy).
+
+The compile function is in `compile.py` beside it; the live one in `tcp_proxy.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyproxy.config.access_log import AccessLogConfig
+
+if TYPE_CHECKING:
+    from pyproxy.filters.network.tcp_proxy.tcp_proxy import TcpProxy
+    from pyproxy.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class TcpProxyConfig:
+    """`clusters` are (name, weight), one of them chosen for each connection. Seconds; 0 switches a timeout off."""
+
+    stat_prefix: str
+    clusters: tuple[tuple[str, int], ...]
+    idle_timeout: float = 3600.0
+    max_connect_attempts: int = 1
+    max_connection_duration: float = 0.0
+    access_logs: tuple[AccessLogConfig, ...] = ()
+    log_on_connected: bool = False
+    """An entry when the upstream connection is there, besides the one at the end."""
+
+    def build(self, runtime: Runtime) -> TcpProxy:
+        """The live proxy; what it needs is imported when the first one is built."""
+        from pyproxy.filters.network.tcp_proxy.tcp_proxy import TcpProxy
+
+        return TcpProxy(self, runtime)

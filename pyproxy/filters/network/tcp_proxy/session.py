@@ -1,0 +1,269 @@
+"""One TCP session: the downstream connection, and how it finds its upstream one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pyproxy import clock
+from pyproxy.clusters.cluster import Cluster
+from pyproxy.errors import ResponseFlag
+from pyproxy.filters.network.tcp_proxy.upstream import TcpUpstream
+from pyproxy.http.message import Headers, Request
+from pyproxy.http.stream_info import ConnectionInfo, StreamInfo, UpstreamInfo
+from pyproxy.network.connection import Connection
+from pyproxy.tasks import Deadlines, spawn
+
+if TYPE_CHECKING:
+    from pyproxy.filters.network.tcp_proxy.tcp_proxy import TcpProxy
+
+
+class TcpSession(Connection):
+    """The downstream connection. What it sends before the upstream is there waits: one read of it, no more.
+
+    Logs and load balancers look at a request; a session is an empty one (`request`).
+    """
+
+    __slots__ = (
+        "_connecting",
+        "_early",
+        "_half_closed",
+        "_last_active",
+        "_over",
+        "_upstream",
+        "info",
+        "proxy",
+        "request",
+    )
+
+    def __init__(self, proxy: TcpProxy) -> None:
+        super().__init__(proxy.runtime.cork)
+        self.proxy = proxy
+        self.info = ConnectionInfo()
+        self.request: Request | None = None
+        self._upstream: TcpUpstream | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._early: list[bytes] = []
+        self._half_closed = False
+        self._last_active = 0.0
+        self._over = False
+
+    # The life of the downstream connection
+
+    def on_open(self) -> None:
+        info, proxy = self.info, self.proxy
+        info.connection_id = proxy.runtime.next_connection_id()
+        info.local = info.direct_local = self.local()
+        peer = self.peer()
+        info.remote = info.direct_remote = peer if peer[0] else (info.local[0], 0)
+        stream = StreamInfo(clock.now, clock.now + clock.wall_offset, info)
+        self.request = Request(b"", b"", b"", Headers(), stream)
+        self._last_active = clock.now
+        proxy.on_open(self)
+        self._connecting = spawn(self._connect(), "tcp-connect")
+
+    def on_bytes(self, data: bytes) -> None:
+        self._last_active = clock.now
+        if self._upstream is not None:
+            self._forward(data, self._upstream)
+        else:
+            self._early.append(data)
+            self.pause_reading()
+
+    def _forward(self, data: bytes, upstream: TcpUpstream) -> None:
+        """What waited for an upstream counts as received only now: Envoy does not read it before."""
+        assert self.request is not None
+        info, size = self.request.info, len(data)
+        info.bytes_received += size
+        info.wire_received += size
+        info.upstream.wire_sent += size
+        self.proxy.stats.downstream_cx_rx_bytes_total.value += size
+        upstream.send(data)
+
+    def on_eof(self) -> bool:
+        """RFC 9293 section 3.6: the other direction may go on."""
+        self._half_closed = True
+        upstream = self._upstream
+        if upstream is None:
+            return self._connecting is not None
+        if upstream.half_closed:
+            upstream.close()
+            return False
+        upstream.shutdown_write()
+        return True
+
+    def on_writable(self, writable: bool) -> None:
+        upstream = self._upstream
+        if upstream is not None:
+            if writable:
+                upstream.resume_reading()
+            else:
+                upstream.pause_reading()
+
+    def on_closed(self, error: Exception | None) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._upstream is not None:
+            self._upstream.close()
+        self._finish()
+
+    def on_deadline(self, deadlines: Deadlines) -> None:
+        proxy = self.proxy
+        if deadlines is proxy.max_duration:
+            proxy.stats.max_downstream_connection_duration.value += 1
+            self._flag(ResponseFlag.DURATION_TIMEOUT)
+            self.close()
+            return
+        left = self._last_active + deadlines.seconds - clock.now
+        if left > 0.001:
+            deadlines.arm_early(self, left)
+            return
+        proxy.stats.idle_timeout.value += 1
+        self.close()
+
+    # Towards the upstream
+
+    async def _connect(self) -> None:
+        """Try hosts until one takes the connection (Envoy: max_connect_attempts)."""
+        cluster = self.proxy.choose_cluster()
+        if cluster is None:
+            self.proxy.stats.downstream_cx_no_route.value += 1
+            self._give_up(ResponseFlag.NO_CLUSTER_FOUND)
+            return
+        for _ in range(self.proxy.config.max_connect_attempts):
+            flag = await self._try(cluster)
+            if flag is not ResponseFlag.UPSTREAM_CONNECTION_FAILURE:
+                break
+        else:
+            cluster.stats.upstream_cx_connect_attempts_exceeded.value += 1
+            self._flag(ResponseFlag.UPSTREAM_CONNECTION_FAILURE)
+            flag = ResponseFlag.UPSTREAM_RETRY_LIMIT_EXCEEDED
+        self._connecting = None
+        if flag is not None:
+            self._give_up(flag)
+
+    async def _try(self, cluster: Cluster) -> ResponseFlag | None:
+        """One connection attempt: None where it came about, else what was wrong."""
+        assert self.request is not None
+        info = self.request.info
+        info.upstream = told = UpstreamInfo()
+        cluster.tell(told)
+        limits = cluster.limits[0]
+        if not limits.try_acquire_connection():
+            cluster.stats.upstream_cx_overflow.value += 1
+            return ResponseFlag.UPSTREAM_OVERFLOW
+        host = cluster.choose(self.request)
+        if host is None:
+            limits.release_connection()
+            cluster.stats.upstream_cx_none_healthy.value += 1
+            return ResponseFlag.NO_HEALTHY_UPSTREAM
+        info.attempts += 1
+        told.host_address, told.host_name, told.host_metadata = host.address, host.hostname, host.metadata
+        upstream = TcpUpstream(self, cluster, host)
+        timer = self.proxy.runtime.loop.call_later(cluster.config.connect_timeout, _cancel, asyncio.current_task())
+        try:
+            await upstream.dial()
+        except asyncio.CancelledError:
+            upstream.not_connected(timeout=not self.closed)
+            if self.closed:
+                raise
+            told.transport_failure_reason = "connection_timeout"
+            return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
+        except OSError as error:
+            clock.tick()
+            upstream.not_connected(timeout=False)
+            text = error.strerror or str(error)
+            told.transport_failure_reason = f"delayed_connect_error:_{text.replace(' ', '_')}"
+            return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
+        finally:
+            timer.cancel()
+        return None
+
+    def connected(self, upstream: TcpUpstream) -> None:
+        """The upstream is there: let the bytes come."""
+        if self.closed:
+            upstream.abort()
+            return
+        self._upstream = upstream
+        assert self.request is not None
+        told = self.request.info.upstream
+        told.local = upstream.local()
+        told.pool_ready = clock.now
+        self._last_active = clock.now
+        if self.proxy.config.log_on_connected:
+            self._log()
+        early, self._early = self._early, []
+        for data in early:
+            self._forward(data, upstream)
+        if self._half_closed:
+            upstream.shutdown_write()
+        else:
+            self.resume_reading()
+
+    def from_upstream(self, data: bytes) -> None:
+        self._last_active = clock.now
+        assert self.request is not None
+        info = self.request.info
+        info.bytes_sent += len(data)
+        info.wire_sent += len(data)
+        info.upstream.wire_received += len(data)
+        self.proxy.stats.downstream_cx_tx_bytes_total.value += len(data)
+        self.write(data)
+
+    def upstream_said_all(self) -> bool:
+        """The upstream will send no more. Whether its connection stays open for what is still to go there."""
+        if self._half_closed:
+            self.close()
+            return False
+        self.shutdown_write()
+        return True
+
+    def upstream_writable(self, writable: bool) -> None:
+        stats = self.proxy.stats
+        if writable:
+            stats.downstream_flow_control_resumed_reading_total.value += 1
+            self.resume_reading()
+        else:
+            stats.downstream_flow_control_paused_reading_total.value += 1
+            self.pause_reading()
+
+    def upstream_closed(self, error: Exception | None) -> None:
+        self._upstream = None
+        if error is not None:
+            self._flag(ResponseFlag.UPSTREAM_REMOTE_RESET)
+        self.close()
+
+    # The end
+
+    def _give_up(self, flag: ResponseFlag) -> None:
+        self._flag(flag)
+        self.close()
+
+    def _flag(self, flag: ResponseFlag) -> None:
+        if self.request is not None:
+            self.request.info.add_flag(flag)
+
+    def _finish(self) -> None:
+        """Everything that happens once when a session is over."""
+        if self._over:
+            return
+        self._over = True
+        self.proxy.on_closed(self)
+        self._log()
+
+    def _log(self) -> None:
+        request = self.request
+        if request is not None:
+            request.info.end = clock.now
+            for log in self.proxy.access_logs:
+                log.log(request, None)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "connected" if self._upstream else "connecting"
+        return f"<TcpSession {self.info.connection_id} {state}>"
+
+
+def _cancel(task: asyncio.Task[None] | None) -> None:
+    clock.tick()
+    if task is not None:
+        task.cancel()

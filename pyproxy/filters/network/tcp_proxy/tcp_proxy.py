@@ -1,0 +1,78 @@
+"""The TCP proxy: each downstream connection becomes one upstream connection, and bytes go both ways.
+
+A network filter, and the last of its chain. Envoy: envoy.filters.network.tcp_proxy. Security posture: trusts neither
+side; looks at no byte.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate
+
+from pyproxy import clock
+from pyproxy.clusters.cluster import Cluster
+from pyproxy.filters.network.tcp_proxy.config import TcpProxyConfig
+from pyproxy.filters.network.tcp_proxy.session import TcpSession
+from pyproxy.runtime import Runtime
+from pyproxy.tasks import Deadlines
+from pyproxy.telemetry.tcp_stats import TcpProxyStats
+
+
+class TcpProxy:
+    """Serves the connections of one filter chain. `open_connection` is the protocol factory of its listener."""
+
+    def __init__(self, config: TcpProxyConfig, runtime: Runtime) -> None:
+        self.config = config
+        self.runtime = runtime
+        self.stats = TcpProxyStats(runtime.stats, config.stat_prefix)
+        self.idle = Deadlines(runtime.loop, config.idle_timeout) if config.idle_timeout else None
+        duration = config.max_connection_duration
+        self.max_duration = Deadlines(runtime.loop, duration) if duration else None
+        self.access_logs = [runtime.access_logs.open(log, runtime.values) for log in config.access_logs]
+        self._edges = list(accumulate(weight for _, weight in config.clusters))
+        self._sessions: set[TcpSession] = set()
+
+    # What a listener asks of the last filter of its chain
+
+    def open_connection(self) -> TcpSession:
+        return TcpSession(self)
+
+    @property
+    def connections(self) -> int:
+        return len(self._sessions)
+
+    def ask_to_leave(self) -> None:
+        """Bytes carry no such message: who is connected stays until the time to drain is over (Envoy)."""
+
+    def drain(self) -> None:
+        """Nothing to end early: where one message ends is not known here."""
+
+    def resume(self) -> None:
+        """Nothing was asked."""
+
+    # What a session asks
+
+    def on_open(self, session: TcpSession) -> None:
+        self._sessions.add(session)
+        self.stats.downstream_cx_total.value += 1
+        if self.idle is not None:
+            self.idle.arm(session)
+        if self.max_duration is not None:
+            self.max_duration.arm(session)
+
+    def on_closed(self, session: TcpSession) -> None:
+        self._sessions.discard(session)
+        if self.idle is not None:
+            self.idle.disarm(session)
+        if self.max_duration is not None:
+            self.max_duration.disarm(session)
+
+    def choose_cluster(self) -> Cluster | None:
+        """One of the clusters by weight; None where there is none of that name."""
+        at = 0
+        if len(self._edges) > 1:
+            at = bisect_right(self._edges, clock.rng.randrange(self._edges[-1]))
+        return self.runtime.clusters.get(self.config.clusters[at][0])
+
+    def __repr__(self) -> str:
+        return f"<TcpProxy {self.config.stat_prefix}, {len(self._sessions)} connections>"
