@@ -24,7 +24,7 @@ FIELDS = (
     "UPSTREAM_WIRE_BYTES_RECEIVED UPSTREAM_WIRE_BYTES_SENT DOWNSTREAM_WIRE_BYTES_RECEIVED DOWNSTREAM_WIRE_BYTES_SENT"
 )
 LINE = " ".join(f"{field}=%{field}%" for field in FIELDS.split())
-CASES: dict[str, dict[str, Any]] = {
+SESSIONS: dict[str, dict[str, Any]] = {
     "echo": {"cluster": "echo"},
     "idle": {"cluster": "echo", "idle_timeout": "0.3s"},
     "longest": {"cluster": "echo", "max_downstream_connection_duration": "0.3s"},
@@ -47,16 +47,16 @@ class Proxy:
     def __init__(self, command: Sequence[str], directory: Path, clusters: list[dict[str, Any]]) -> None:
         directory.mkdir()
         self.log = directory / "log"
-        *ports, admin = free_ports(len(CASES) + 1)
-        self.ports = dict(zip(CASES, ports, strict=True))
-        made = bootstrap([self._listener(name, directory) for name in CASES], clusters)
+        *ports, admin = free_ports(len(SESSIONS) + 1)
+        self.ports = dict(zip(SESSIONS, ports, strict=True))
+        made = bootstrap([self._listener(name, directory) for name in SESSIONS], clusters)
         made["admin"]["address"]["socket_address"]["port_value"] = admin
         (directory / "bootstrap.json").write_text(json.dumps(made))
         self.process = ProxyProcess.start(directory.name, command, directory / "bootstrap.json", admin)
 
     def _listener(self, name: str, directory: Path) -> dict[str, Any]:
         log = file_log(str(directory / "log"), f"{name} {LINE}")
-        typed = {"@type": TCP_PROXY, "stat_prefix": name, "access_log": [log], **CASES[name]}
+        typed = {"@type": TCP_PROXY, "stat_prefix": name, "access_log": [log], **SESSIONS[name]}
         return listener(name, self.ports[name], {"name": "tcp", "typed_config": typed})
 
     def play(self, name: str) -> list[str]:
@@ -109,7 +109,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 @pytest.mark.oracle
 @pytest.mark.xdist_group("tcp-proxy")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", SESSIONS)
 def test_logged_as_by_envoy(pair: Pair, name: str) -> None:
     envoy, pyproxy = pair
     assert pyproxy.play(name) == envoy.play(name)
