@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from pyproxy.server.flags import FLAGS, Early, Flag, Options, UsageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-SUBCOMMANDS = ("compat", "certs")
+SUBCOMMANDS = ("compat", "certs", "intercept")
 
 _USAGE = """\
 usage: pyproxy -c FILE [flags]       start the proxy, with Envoy's flags and an Envoy v3 bootstrap
        pyproxy --mode validate -c FILE    check the bootstrap: every error, with its line
        pyproxy compat FILE [--json]       what of the bootstrap this proxy does not honour
        pyproxy certs --dir DIR ID...      a local CA and certificates, for development
+       pyproxy intercept apply|remove|print    bring a pod's traffic to the proxy, with iptables
 """
 _EPILOGUE = """\
 examples:
@@ -56,6 +57,10 @@ def _subcommand(name: str, words: list[str]) -> int:
         from pyproxy.server import certs
 
         return certs.main(words)
+    if name == "intercept":
+        from pyproxy.server import intercept
+
+        return intercept.main(words)
     near = difflib.get_close_matches(name, SUBCOMMANDS, 1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; expected flags, or one of {', '.join(SUBCOMMANDS)}"
     sys.stderr.write(f"pyproxy: unknown command {name!r}{hint}\n")
