@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -102,7 +103,9 @@ def _make(directory: Path, identities: list[Identity], days: int, *, renew: bool
         names = ", ".join(filter(None, (identity.uri, identity.dns)))
         sys.stdout.write(f"{certificate}: {names}; key {key.name}\n")
     certificate, key, _ = targets[0]
-    sys.stdout.write(_SNIPPET.format(certificate=certificate, key=key, ca=directory / "ca.pem"))
+    # JSON strings are YAML, whatever the path is made of.
+    quoted = [json.dumps(str(path)) for path in (certificate, key, directory / "ca.pem")]
+    sys.stdout.write(_SNIPPET.format(certificate=quoted[0], key=quoted[1], ca=quoted[2]))
 
 
 def _issuer(directory: Path, now: datetime) -> Issuer:

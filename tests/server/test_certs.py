@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -85,6 +86,15 @@ def test_renew_makes_a_new_leaf_of_the_same_ca(tmp_path: Path) -> None:
     assert (tmp_path / "ca.pem").read_bytes() == ca
     assert read(tmp_path / "web.pem").serial_number != leaf.serial_number
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_the_snippet_is_yaml_that_names_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = tmp_path / "a, b}"
+    certs.main(["--dir", str(directory), "web"])
+    shown = yaml.safe_load(capsys.readouterr().out.partition("\n\n")[2])
+    common = shown["transport_socket"]["typed_config"]["common_tls_context"]
+    assert common["tls_certificates"][0]["private_key"]["filename"] == str(directory / "web-key.pem")
+    assert common["validation_context"]["trusted_ca"]["filename"] == str(directory / "ca.pem")
 
 
 def test_half_a_ca_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
