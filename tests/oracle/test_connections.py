@@ -80,8 +80,8 @@ CASES = [
     ),
     Case(
         id="half-close-after-request",
-        send=[get("/"), HalfClose()],
-        upstream=[(AwaitBody(), Pause(0.05), Send(HELLO))],
+        send=[get("/"), Wait(0.05), HalfClose()],
+        upstream=[(AwaitBody(), Pause(0.15), Send(HELLO))],
         status=(),
         replies=0,
         logs=1,
