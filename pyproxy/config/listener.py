@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.filter_chain_match import ANYTHING, FilterChainMatch
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -31,11 +32,12 @@ class FilterConfig:
 
 @dataclass(frozen=True, slots=True)
 class FilterChainConfig:
-    """One filter chain: it takes every connection, in plain text."""
+    """One filter chain, in plain text. The match of a default chain means nothing."""
 
     name: str = ""
     filters: tuple[FilterConfig, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    match: FilterChainMatch = ANYTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pyproxy.config.access_log_compile import compile_access_logs
 from pyproxy.config.address import AddressConfig, compile_address
 from pyproxy.config.endpoint_compile import check_ip
 from pyproxy.config.extensions import Category, CompileContext, Extension, check_order, compile_filter
+from pyproxy.config.filter_chain_match import ANYTHING, compile_filter_chain_match
 from pyproxy.config.listener import FilterChainConfig, FilterConfig, ListenerConfig
 from pyproxy.config.metadata import compile_metadata
 from pyproxy.config.parts import not_yet, part
@@ -106,13 +107,12 @@ def _chain(view: View, context: CompileContext) -> FilterChainConfig:
         if not found:
             view.fail("filters", "is empty: connections could only be closed", expected="at least one filter")
         check_order(view, "filters", found, "network")
-    if view.has("filter_chain_match") and not view.message.filter_chain_match.ListFields():  # type: ignore[attr-defined]
-        view.ignore("filter_chain_match")  # it says nothing, so the chain is for everything
     view.ignore("transport_socket_connect_timeout")  # for handshakes, and plain text has none
     return FilterChainConfig(
         name=view.text("name"),
         filters=tuple(config for config, _ in found),
         metadata=compile_metadata(view),
+        match=part(view.report, ANYTHING, lambda: compile_filter_chain_match(view.child("filter_chain_match"))),
     )
 
 

@@ -77,7 +77,7 @@ def test_the_default_chain_is_kept_and_access_logs_are_listed() -> None:
     ("chain", "listed"),
     [
         ({"filter_chain_match": {}}, []),
-        ({"filter_chain_match": {"destination_port": 80}}, ["filter_chain_match"]),
+        ({"filter_chain_match": {"destination_port": 80}}, []),
         ({"transport_socket": {"name": "raw", "typed_config": {"@type": RAW}}}, []),
         ({"transport_socket_connect_timeout": "1s"}, []),
         ({"use_proxy_proto": True}, ["use_proxy_proto"]),

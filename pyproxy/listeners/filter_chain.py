@@ -1,0 +1,40 @@
+"""One live filter chain: what its network filters make of a connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyproxy.config.listener import FilterChainConfig, ListenerConfig
+from pyproxy.runtime import Runtime
+
+
+class FilterChain:
+    """Opens connections for its last filter, and tells it when they have to leave."""
+
+    __slots__ = ("_listener", "config", "terminal")
+
+    def __init__(self, config: FilterChainConfig, listener: ListenerConfig, runtime: Runtime) -> None:
+        self.config = config
+        self._listener = listener
+        self.terminal: Any = config.filters[-1].config.build(runtime)
+        """Today each chain has one network filter, which is its last."""
+
+    @property
+    def connections(self) -> int:
+        count: int = self.terminal.connections
+        return count
+
+    def open_connection(self) -> Any:
+        """The protocol of one new connection."""
+        listener = self._listener
+        connection = self.terminal.open_connection()
+        connection.limit_buffers(listener.buffer_limit)
+        info = connection.info
+        info.listener_name = listener.name
+        info.listener_metadata = listener.metadata
+        info.filter_chain_name = self.config.name
+        info.filter_chain_metadata = self.config.metadata
+        return connection
+
+    def __repr__(self) -> str:
+        return f"<FilterChain {self.config.name!r}, {self.connections} connections>"
