@@ -13,7 +13,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class FilterChainMatch:
-    """An empty criterion takes everything. Server names are lower case; `*.a.b` is kept as `.a.b`, `*` is refused."""
+    """An empty criterion takes everything. Server names are lower case; `*.a.b` is kept as `.a.b`, `*` is refused,
+    and the empty name takes what names no server."""
 
     destination_port: int = 0
     prefix_ranges: tuple[Network, ...] = ()
@@ -64,7 +65,7 @@ def _server_names(view: View) -> tuple[str, ...]:
     names = []
     for at, name in enumerate(str(one).lower() for one in view.scalars("server_names")):
         rest = name.removeprefix("*.")
-        if "*" in rest or not rest:
+        if "*" in rest or (name and not rest):
             path = (*view.path, "server_names", at)
             view.report.add(path, f"{name!r} has its wildcard in a place where none may be", expected="*.example.com")
         names.append(f".{rest}" if rest != name else name)
