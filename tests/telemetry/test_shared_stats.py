@@ -104,6 +104,7 @@ def test_a_reader_beside_a_writer_never_sees_half_a_flush() -> None:
             first.value += 1
             last.value += 1
             store.flush()
+            time.sleep(0.001)  # without a pause between updates a reader might never find one
 
     reader = AreaReader(area)
     seen = [0]
