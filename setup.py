@@ -55,6 +55,7 @@ COMPILED = (
     "routes/target",
     "routes/virtual_host",
     "filters/http/router/router",
+    "filters/network/http_connection_manager/client_cert",
     "filters/network/http_connection_manager/exchange",
     "filters/network/http_connection_manager/manager",
     "filters/network/http_connection_manager/request_headers",

@@ -24,14 +24,17 @@ from pyproxy.clusters.load_balancers.load_balancer import Choose, build_load_bal
 from pyproxy.clusters.membership import Member
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType
 from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.config.tls import UpstreamTlsConfig
 from pyproxy.errors import ProxyError, ResponseFlag
 from pyproxy.http.message import Request
 from pyproxy.http.stream_info import UpstreamInfo
+from pyproxy.network.transport_sockets.tls_dialer import TlsDialer
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.cluster_stats import ClusterStats
 from pyproxy.telemetry.metrics import StatsStore
 
 PRIORITIES = ("default", "high")
+_SOCKET_LABELS = "envoy.transport_socket_match"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Cluster:
     __slots__ = (
         "_alt_stat_name",
         "_by_key",
+        "_dialers",
         "_discovery",
         "_gauges",
         "_metadata",
@@ -86,6 +90,7 @@ class Cluster:
         self.ready = False
         self._services = services
         self._by_key: dict[str, Host] = {}
+        self._dialers: dict[UpstreamTlsConfig, TlsDialer] = {}
         self._waiting: list[Callable[[], None]] = []
         self.limits, self._gauges = _limits(config, services, self.stats)
         self._discovery = _discovery(config, services, self.stats)
@@ -100,6 +105,21 @@ class Cluster:
         """Begin to discover hosts; those of a STATIC cluster are there at once."""
         self.stats.warming_state.value = 1
         self._discovery.start(self)
+
+    def dialer(self, host: Host) -> TlsDialer | None:
+        """How TLS is spoken to a host; None for plain text (Envoy: transport_socket_matches)."""
+        config = self.config.tls
+        labels = host.metadata.get(_SOCKET_LABELS, {})
+        for one in self.config.tls_matches:
+            if all(name in labels and labels[name] == value for name, value in one.criteria.items()):
+                config = one.tls
+                break
+        if config is None:
+            return None
+        found = self._dialers.get(config)
+        if found is None:
+            found = self._dialers[config] = TlsDialer(config)
+        return found
 
     def when_ready(self, callback: Callable[[], None]) -> None:
         """Call once, at the first answer of discovery, be it good or bad."""

@@ -7,16 +7,18 @@ out. What to do is decided synchronously; only opening a connection takes time.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pyproxy import clock
+from pyproxy.clusters.dial import dial, reason
 from pyproxy.clusters.upstream import H1Upstream, Try
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.http.codec import CodecLimits, CodecOptions
 from pyproxy.http.engines import new_response_decoder
 from pyproxy.network.cork import Cork
-from pyproxy.network.keepalive import keep_alive
+from pyproxy.network.transport_sockets.tls import PeerRefused
 from pyproxy.tasks import Deadlines, spawn
 
 if TYPE_CHECKING:
@@ -118,18 +120,8 @@ class ConnectionPool:
         self._opening[connection] = (task, timer)
 
     async def _dial(self, connection: H1Upstream) -> None:
-        address = self.host.address_config
-        protocol: Any = connection  # one by shape
         try:
-            if address.pipe:
-                path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
-                await self._loop.create_unix_connection(lambda: protocol, path)
-            else:
-                await self._loop.create_connection(lambda: protocol, address.host, address.port)
-            keepalive = self.cluster.config.tcp_keepalive
-            sock = connection.socket()
-            if keepalive is not None and sock is not None:
-                keep_alive(sock, keepalive)
+            await dial(self._loop, self.cluster, self.host, connection)
         except Exception as error:  # noqa: BLE001 - whatever it was, those that wait must hear of it
             clock.tick()
             if self._connect_ended(connection):
@@ -183,7 +175,7 @@ class ConnectionPool:
         for attempt in pending:
             self._leave_queue()
             self.cluster.stats.upstream_rq_pending_failure_eject.value += 1
-            attempt.info.transport_failure_reason = _reason(error)
+            attempt.info.transport_failure_reason = reason(error)
             attempt.connection_failed(failure)
 
     def _lend(self, connection: H1Upstream) -> None:
@@ -300,22 +292,17 @@ def overflow() -> ProxyError:
     )
 
 
-def _reason(error: Exception | None) -> str:
-    if error is None:
-        return ""
-    text = getattr(error, "strerror", None) or str(error)
-    return f"delayed_connect_error:_{text.replace(' ', '_')}"
-
-
 def _connect_failure(error: Exception | None) -> ProxyError:
     if error is None:
-        reason, details = b"connection timeout", "connection_timeout"
+        told, details = b"connection timeout", "connection_timeout"
     else:
-        reason, details = b"remote connection failure", f"remote_connection_failure|{_reason(error)}"
+        told, details = b"remote connection failure", f"remote_connection_failure|{reason(error)}"
+        if isinstance(error, (ssl.SSLError, PeerRefused)):
+            told += b", transport failure reason: " + reason(error).encode()
     return ProxyError(
         ResponseFlag.UPSTREAM_CONNECTION_FAILURE,
         Source.UPSTREAM,
         503,
         f"upstream_reset_before_response_started{{{details}}}",
-        body=b"upstream connect error or disconnect/reset before headers. reset reason: " + reason,
+        body=b"upstream connect error or disconnect/reset before headers. reset reason: " + told,
     )

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.tls import TransportSocketMatch, UpstreamTlsConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -88,6 +89,10 @@ class ClusterConfig:
     """(first, most) seconds to wait after failures; zeros mean `dns_refresh_rate`."""
     tcp_keepalive: tuple[int, int, int] | None = None
     """(probes, seconds idle, seconds between probes); 0 keeps the system's."""
+    tls: UpstreamTlsConfig | None = None
+    """None means plain text."""
+    tls_matches: tuple[TransportSocketMatch, ...] = ()
+    """The first that fits a host goes before `tls`."""
     panic_threshold: float = 50.0
     """Percent of healthy hosts below which health is ignored (common_lb_config.healthy_panic_threshold)."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)

@@ -11,7 +11,7 @@ from pyproxy.config.load_balancer_compile import compile_load_balancer
 from pyproxy.config.metadata import compile_metadata
 from pyproxy.config.parts import part
 from pyproxy.config.resolver_compile import Resolving, compile_resolving
-from pyproxy.config.transport_socket import compile_transport_socket
+from pyproxy.config.transport_socket import compile_socket_matches, compile_upstream_socket
 from pyproxy.config.upstream_http_compile import DEFAULTS, compile_upstream_http
 from pyproxy.config.view import View
 
@@ -30,7 +30,7 @@ _PRIORITIES: Final = ("DEFAULT", "HIGH")
 def compile_cluster(view: View) -> ClusterConfig:
     """A `Cluster`. Faults in one part do not hide those in the others."""
     report = view.report
-    part(report, None, lambda: compile_transport_socket(view))
+    tls = part(report, None, lambda: compile_upstream_socket(view))
     balancer = part(report, None, lambda: compile_load_balancer(view))
     http = part(report, DEFAULTS, lambda: compile_upstream_http(view))
     resolving = part(report, None, lambda: compile_resolving(view))
@@ -53,6 +53,8 @@ def compile_cluster(view: View) -> ClusterConfig:
         dns_refresh_rate=found.refresh_rate,
         dns_failure_refresh_rate=found.failure_refresh_rate,
         tcp_keepalive=_keepalive(view),
+        tls=tls,
+        tls_matches=part(report, (), lambda: compile_socket_matches(view)),
         panic_threshold=_panic_threshold(view),
         metadata=compile_metadata(view),
         **(balancer or {}),

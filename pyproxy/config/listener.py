@@ -12,6 +12,7 @@ from typing import Any
 
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.filter_chain_match import ANYTHING, FilterChainMatch
+from pyproxy.config.tls import DownstreamTlsConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -32,10 +33,12 @@ class FilterConfig:
 
 @dataclass(frozen=True, slots=True)
 class FilterChainConfig:
-    """One filter chain, in plain text. The match of a default chain means nothing."""
+    """One filter chain. `tls` None means plain text; the match of a default chain means nothing."""
 
     name: str = ""
     filters: tuple[FilterConfig, ...] = ()
+    tls: DownstreamTlsConfig | None = None
+    handshake_seconds: float = 10.0
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     match: FilterChainMatch = ANYTHING
 

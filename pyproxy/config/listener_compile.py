@@ -12,10 +12,11 @@ from pyproxy.config.filter_chain_match import ANYTHING, compile_filter_chain_mat
 from pyproxy.config.listener import FilterChainConfig, FilterConfig, ListenerConfig
 from pyproxy.config.metadata import compile_metadata
 from pyproxy.config.parts import not_yet, part
-from pyproxy.config.transport_socket import compile_transport_socket
+from pyproxy.config.transport_socket import compile_downstream_socket
 from pyproxy.config.view import View
 
 _DEFAULT_BUFFER: Final = 1024 * 1024
+_HANDSHAKE_SECONDS: Final = 10.0
 _MOST_PIPE_BYTES: Final = 107
 
 _NO_ADDRESSES: Final[tuple[AddressConfig, ...]] = ()
@@ -95,7 +96,7 @@ def _unnamed(addresses: tuple[AddressConfig, ...]) -> str:
 
 def _chain(view: View, context: CompileContext) -> FilterChainConfig:
     """A `FilterChain`."""
-    part(view.report, None, lambda: compile_transport_socket(view))
+    tls = part(view.report, None, lambda: compile_downstream_socket(view))
     found: list[tuple[FilterConfig, Extension]] = []
     faults = len(view.report.faults)
     for entry in view.children("filters"):
@@ -107,10 +108,12 @@ def _chain(view: View, context: CompileContext) -> FilterChainConfig:
         if not found:
             view.fail("filters", "is empty: connections could only be closed", expected="at least one filter")
         check_order(view, "filters", found, "network")
-    view.ignore("transport_socket_connect_timeout")  # for handshakes, and plain text has none
+    handshake = view.seconds("transport_socket_connect_timeout")  # plain text has no handshake
     return FilterChainConfig(
         name=view.text("name"),
         filters=tuple(config for config, _ in found),
+        tls=tls,
+        handshake_seconds=handshake or _HANDSHAKE_SECONDS,
         metadata=compile_metadata(view),
         match=part(view.report, ANYTHING, lambda: compile_filter_chain_match(view.child("filter_chain_match"))),
     )

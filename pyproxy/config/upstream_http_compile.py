@@ -20,14 +20,15 @@ DEFAULTS: Final = UpstreamHttpOptions()
 def compile_upstream_http(view: View) -> UpstreamHttpOptions:
     """The HTTP options of a `Cluster`. The extension, where there is one, replaces all older fields (as in Envoy)."""
     options: UpstreamHttpOptions | None = None
+    encrypted = view.has("transport_socket") or bool(view.message.transport_socket_matches)  # type: ignore[attr-defined]
     for name, packed in view.entries("typed_extension_protocol_options").items():
         typed = packed.unwrap()
         packed.honour_all()
         if name != OPTIONS or typed.type_name != OPTIONS:
             packed.fail("", f"protocol options of type {typed.type_name} are not supported", expected=OPTIONS)
-        options = _from_extension(typed)
+        options = _from_extension(typed, encrypted=encrypted)
     if options is None:
-        return _from_old_fields(view)
+        return _from_old_fields(view, encrypted=encrypted)
     view.ignore("common_http_protocol_options", "http_protocol_options", "http2_protocol_options")
     view.ignore("upstream_http_protocol_options", "protocol_selection", "max_requests_per_connection")
     return options
@@ -56,9 +57,9 @@ def check_upstream_filters(view: View, field: str) -> None:
             entry.fail("", f"the upstream HTTP filter {name!r} of type {kind} is not supported", expected=_CODEC)
 
 
-def _from_extension(view: View) -> UpstreamHttpOptions:
+def _from_extension(view: View, *, encrypted: bool) -> UpstreamHttpOptions:
     check_upstream_filters(view, "http_filters")
-    view.ignore("upstream_http_protocol_options")  # names and certificates for TLS
+    _check_names(view, encrypted=encrypted)
     kind = view.oneof("upstream_protocol_options")
     if kind != "explicit_http_config":
         what = f"{kind} is not supported yet: it needs HTTP/2" if kind else "chooses no protocol"
@@ -73,9 +74,9 @@ def _from_extension(view: View) -> UpstreamHttpOptions:
     return options if common is None else _common(common, options)
 
 
-def _from_old_fields(view: View) -> UpstreamHttpOptions:
+def _from_old_fields(view: View, *, encrypted: bool) -> UpstreamHttpOptions:
     options = DEFAULTS
-    view.ignore("upstream_http_protocol_options")
+    _check_names(view, encrypted=encrypted)
     if view.has("http2_protocol_options"):
         view.fail(
             "http2_protocol_options", "HTTP/2 is not supported yet for upstreams", expected="http_protocol_options"
@@ -88,6 +89,19 @@ def _from_old_fields(view: View) -> UpstreamHttpOptions:
         options = _http1(http1, options)
     most = view.wrapped("max_requests_per_connection")
     return options if most is None else replace(options, max_requests_per_connection=most)
+
+
+def _check_names(view: View, *, encrypted: bool) -> None:
+    """Names for TLS that depend on the request: without them a host could be another than the one that was meant."""
+    if not encrypted:
+        view.ignore("upstream_http_protocol_options")
+        return
+    names = view.child("upstream_http_protocol_options")
+    if names is None:
+        return
+    for field in ("auto_sni", "auto_san_validation"):
+        if names.scalar(field):
+            names.fail(field, "is not supported yet", expected="sni and match_typed_subject_alt_names")
 
 
 def _http1(view: View, options: UpstreamHttpOptions) -> UpstreamHttpOptions:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from pyproxy.config.listener import FilterChainConfig, ListenerConfig
+from pyproxy.network.transport_sockets.tls import server_context
+from pyproxy.network.transport_sockets.tls_arrival import TlsArrivals
 from pyproxy.runtime import Runtime
 
 
 class FilterChain:
     """Opens connections for its last filter, and tells it when they have to leave."""
 
-    __slots__ = ("_listener", "config", "terminal")
+    __slots__ = ("_arrivals", "_listener", "config", "terminal", "tls")
 
     def __init__(self, config: FilterChainConfig, listener: ListenerConfig, runtime: Runtime) -> None:
         self.config = config
         self._listener = listener
         self.terminal: Any = config.filters[-1].config.build(runtime)
         """Today each chain has one network filter, which is its last."""
+        self.tls: dict[str, Any] = {}
+        """What the loop is told of TLS when it opens a connection; nothing for plain text."""
+        self._arrivals: TlsArrivals | None = None
+        if config.tls is not None:
+            spoken = tuple(one for one in config.tls.common.alpn if one not in self.terminal.UNSPOKEN)
+            self.tls = {"ssl": server_context(config.tls, spoken), "ssl_handshake_timeout": config.handshake_seconds}
+            self._arrivals = TlsArrivals(config.tls)
 
     @property
     def connections(self) -> int:
@@ -34,6 +44,8 @@ class FilterChain:
         info.listener_metadata = listener.metadata
         info.filter_chain_name = self.config.name
         info.filter_chain_metadata = self.config.metadata
+        if self._arrivals is not None:
+            connection.check_peer = partial(self._arrivals.check, info)
         return connection
 
     def __repr__(self) -> str:

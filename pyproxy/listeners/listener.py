@@ -56,9 +56,9 @@ class Listener:
                 server = Acceptor(loop, bound, self._take)
                 server.listen(backlog)
             elif bound.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(self._accept, sock=bound, backlog=backlog)
+                server = await loop.create_unix_server(self._accept, sock=bound, backlog=backlog, **self._only.tls)
             else:
-                server = await loop.create_server(self._accept, sock=bound, backlog=backlog)
+                server = await loop.create_server(self._accept, sock=bound, backlog=backlog, **self._only.tls)
             self._servers.append((bound, server))
 
     def _accept(self) -> Any:
@@ -78,7 +78,7 @@ class Listener:
 
     async def _open(self, taken: socket.socket, chain: FilterChain) -> None:
         self.stats.downstream_cx_total.value += 1
-        await self._runtime.loop.connect_accepted_socket(chain.open_connection, taken)
+        await self._runtime.loop.connect_accepted_socket(chain.open_connection, taken, **chain.tls)
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._arriving -= 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from pyproxy import clock
@@ -31,6 +32,7 @@ class Connection:
         "_dirty",
         "_out",
         "buffer_limit",
+        "check_peer",
         "closed",
         "reading_paused",
         "transport",
@@ -43,6 +45,8 @@ class Connection:
         self._dirty = False
         self._close_when_flushed = False
         self.transport: Any = None
+        self.check_peer: Callable[[Any], bool] | None = None
+        """Asked once TLS stands, before anything else happens: whether the peer is one that is wanted."""
         self.closed = False
         self.write_blocked = False
         self.reading_paused = False
@@ -124,7 +128,10 @@ class Connection:
         if not self.closed:
             if self._out:
                 self.flush()
-            self.transport.write_eof()
+            if self.check_peer is None:
+                self.transport.write_eof()
+            else:  # TLS has no half-closed connections here
+                self.close()
 
     def unsent(self) -> int:
         """How many bytes wait for the peer to read what was sent before them."""
@@ -148,6 +155,11 @@ class Connection:
         self.transport = transport
         if self.buffer_limit < BUFFER_LIMIT:
             self.transport.set_write_buffer_limits(self.buffer_limit)
+        if self.check_peer is not None and not self.check_peer(transport.get_extra_info("ssl_object")):
+            self.closed = True
+            self.transport.set_protocol(asyncio.Protocol())  # so that not a byte of it gets here
+            self.transport.abort()
+            return
         self.on_open()
 
     def data_received(self, data: bytes) -> None:

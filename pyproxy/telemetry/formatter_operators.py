@@ -104,6 +104,10 @@ _TEXTS: Final[dict[str, str]] = {
     "CONNECTION_TERMINATION_DETAILS": "connection.termination_details",
     "LISTENER_NAME": "connection.listener_name",
     "FILTER_CHAIN_NAME": "connection.filter_chain_name",
+    "DOWNSTREAM_TLS_VERSION": "(connection.tls and connection.tls.version)",
+    "DOWNSTREAM_TLS_CIPHER": "(connection.tls and connection.tls.cipher)",
+    "DOWNSTREAM_PEER_SUBJECT": "(connection.tls and connection.tls.peer_subject)",
+    "DOWNSTREAM_PEER_URI_SAN": "(connection.tls and connection.tls.peer_uri_san)",
     "TRACE_ID": "info.trace_id",
     "SPAN_ID": "info.span_id",
 }

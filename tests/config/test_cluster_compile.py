@@ -257,7 +257,7 @@ def test_what_is_not_honoured_is_left_unread(fields: dict[str, Any], listed: lis
             {
                 "transport_socket": {
                     "name": "tls",
-                    "typed_config": {"@type": f"{URL}envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"},
+                    "typed_config": {"@type": f"{URL}envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"},
                 }
             },
             ["transport_socket.typed_config: the transport socket 'tls' of type envoy.extensions"],

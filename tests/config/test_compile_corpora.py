@@ -52,6 +52,11 @@ EXPECTED: Final = re.compile(
     | ^is\ (empty|required)
     | is\ not\ an\ IP\ address
     | cannot\ be\ opened:\ there\ is\ no\ directory
+    | has\ no\ certificate,\ and\ a\ server\ needs\ one
+    # Certificates that the files only speak of.
+    | cannot\ be\ read:\ No\ such\ file
+    | ^holds\ no\ certificate\ in\ PEM
+    | ^the\ environment\ has\ no\ variable
     | stands\ in\ the\ virtual\ host\ .*\ already
     | ^is\ for\ IPv6\ addresses""",
     re.VERBOSE,

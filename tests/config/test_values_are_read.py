@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from pyproxy.config import access_log, bootstrap, cluster, headers, listener, matchers, route
+from pyproxy.config import access_log, bootstrap, cluster, headers, listener, matchers, route, tls
 from pyproxy.config import format as formats
 from pyproxy.filters.http.router import config as router
 from pyproxy.filters.network.http_connection_manager import config as manager
@@ -49,7 +49,7 @@ def read() -> frozenset[str]:
 
 def fields() -> list[str]:
     modules: tuple[ModuleType, ...] = (
-        *(access_log, bootstrap, cluster, formats, headers, listener, matchers, route, router, manager),
+        *(access_log, bootstrap, cluster, formats, headers, listener, matchers, route, router, manager, tls),
     )
     return [
         f"{name}.{field.name}"

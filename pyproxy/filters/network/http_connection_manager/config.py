@@ -73,6 +73,8 @@ class ForwardingOptions:
     unix_sockets_internal: bool = False
     scheme_overwrite: bytes = b""
     forward_client_cert: str = "SANITIZE"
+    client_cert_details: tuple[str, ...] = ()
+    """What x-forwarded-client-cert says beside the hash: cert, subject, uri, dns, in this order."""
 
 
 @dataclass(frozen=True, slots=True)

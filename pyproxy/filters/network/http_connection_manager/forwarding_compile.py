@@ -37,8 +37,7 @@ def compile_forwarding(view: View) -> ForwardingOptions:
         view.fail(
             "forward_client_cert_details", f"unknown value {forward}", expected=f"one of {', '.join(_CLIENT_CERT)}"
         )
-    # Without TLS there is no certificate to tell of; the mapping makes no difference in Envoy 1.40 either.
-    view.ignore("set_current_client_cert_details", "represent_ipv4_remote_address_as_ipv4_mapped_ipv6")
+    view.ignore("represent_ipv4_remote_address_as_ipv4_mapped_ipv6")  # it makes no difference in Envoy 1.40 either
     return ForwardingOptions(
         use_remote_address=bool(view.wrapped("use_remote_address")),
         xff_num_trusted_hops=view.scalar("xff_num_trusted_hops"),
@@ -49,7 +48,17 @@ def compile_forwarding(view: View) -> ForwardingOptions:
         unix_sockets_internal=sockets,
         scheme_overwrite=b"" if scheme is None else scheme.text("scheme_to_overwrite").encode(),
         forward_client_cert=forward,
+        client_cert_details=_client_cert_details(view.child("set_current_client_cert_details")),
     )
+
+
+def _client_cert_details(view: View | None) -> tuple[str, ...]:
+    """The chain is not read, so it is listed as not honoured."""
+    if view is None:
+        return ()
+    wanted = {name: bool(view.scalar(name)) for name in ("cert", "uri", "dns")}
+    wanted["subject"] = bool(view.wrapped("subject"))
+    return tuple(name for name in ("cert", "subject", "uri", "dns") if wanted[name])
 
 
 def _escaped_slashes(view: View) -> EscapedSlashes:

@@ -7,7 +7,7 @@ Envoy: envoy.filters.network.http_connection_manager. Security posture: trusts n
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from pyproxy import clock
 from pyproxy.errors import ProxyError, ResponseFlag, Source
@@ -36,6 +36,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 class HttpConnectionManager:
     """Serves the connections of one filter chain. `open_connection` is the protocol factory of its listener."""
+
+    UNSPOKEN: Final = ("h2",)
+    """Never agreed on by ALPN, even if it is configured."""
 
     def __init__(self, config: HttpConnectionManagerConfig, runtime: Runtime, chain: Handler) -> None:
         assert config.route_table is not None
@@ -159,7 +162,7 @@ class HttpConnectionManager:
             request.authority = self.config.default_http10_host
         if exchange.upgrade:
             self._look_at_upgrade(request, exchange)
-        self._prepare(request)
+        self._prepare(request, secure=request.info.connection.tls is not None)
         if exchange.expect_continue:
             exchange.stream.send_informational(100, request.info)
 
@@ -168,7 +171,7 @@ class HttpConnectionManager:
         if request.method == b"CONNECT":
             request.path = b""
             request.info.request_end = 0.0
-            self._prepare(request)
+            self._prepare(request, secure=request.info.connection.tls is not None)
             raise ProxyError(ResponseFlag.NO_ROUTE_FOUND, Source.LOCAL, 404, "route_not_found")
         raise ProxyError(None, Source.LOCAL, 404, "absolute_path_rejected")
 

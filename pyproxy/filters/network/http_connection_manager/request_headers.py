@@ -11,6 +11,7 @@ import re
 
 from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.errors import ProxyError, ResponseFlag, Source
+from pyproxy.filters.network.http_connection_manager.client_cert import XFCC, ClientCertForwarding
 from pyproxy.filters.network.http_connection_manager.config import (
     EscapedSlashes,
     HttpConnectionManagerConfig,
@@ -59,12 +60,11 @@ _XFP = b"x-forwarded-proto"
 _XFPORT = b"x-forwarded-port"
 _XFP_HTTP = (_XFP, b"http")
 _XFP_HTTPS = (_XFP, b"https")
-_XFCC = b"x-forwarded-client-cert"
 _REQUEST_ID = b"x-request-id"
 _SPECIAL = frozenset(
-    (*_HOP_BY_HOP, *_INTERNAL_ONLY, *_EDGE_ONLY, _XFF, _XFCC, b"te", b"expect", b"x-envoy-external-address")
+    (*_HOP_BY_HOP, *_INTERNAL_ONLY, *_EDGE_ONLY, _XFF, XFCC, b"te", b"expect", b"x-envoy-external-address")
 )
-_PROTECTED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", _XFCC, b"x-request-id"))
+_PROTECTED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", XFCC, b"x-request-id"))
 
 
 _ODD_PATH = re.compile(rb"[#%\\]|/[./]")
@@ -93,6 +93,7 @@ class RequestPreparation:
     __slots__ = (
         "_agent",
         "_any_path_option",
+        "_client_cert",
         "_config",
         "_edge",
         "_generate_id",
@@ -133,6 +134,7 @@ class RequestPreparation:
         )
         self._underscores = config.underscores is not Underscores.ALLOW
         self._peers: dict[str, _Peer] = {}
+        self._client_cert = ClientCertForwarding(forwarding)
         self._via = forwarding.via
         self._scheme = forwarding.scheme_overwrite
         self._plain = not (
@@ -174,6 +176,8 @@ class RequestPreparation:
                 headers.pairs.append(peer.verdict)
                 index[peer.verdict[0]] = peer.verdict[1]
                 request.info.internal = peer.internal
+            if secure and self._client_cert.adds:
+                self._client_cert(headers, request.info.connection.tls)
         else:
             self._in_full(request, secure)
         proto = index[_XFP]
@@ -210,7 +214,7 @@ class RequestPreparation:
             self._check_underscores(request)
         self._remove_hop_by_hop(request)
         internal, client = self._origin(request, secure)
-        headers, forwarding = request.headers, self._config.forwarding
+        headers = request.headers
         from_outside = self._edge and not internal
         if from_outside:
             for name in _EDGE_ONLY:
@@ -224,10 +228,7 @@ class RequestPreparation:
             headers.remove(b"x-envoy-internal")
             headers.add(b"x-envoy-internal", b"true")
             request.info.internal = True
-        if forwarding.forward_client_cert == "SANITIZE" or (
-            forwarding.forward_client_cert != "ALWAYS_FORWARD_ONLY" and not secure
-        ):
-            headers.remove(_XFCC)
+        self._client_cert(headers, request.info.connection.tls)
         if self._via:
             headers.add(b"via", self._via) if b"via" not in headers.index else headers.set(
                 b"via",

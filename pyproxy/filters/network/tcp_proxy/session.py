@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
+from pyproxy.clusters.dial import reason
 from pyproxy.errors import ResponseFlag
 from pyproxy.filters.network.tcp_proxy.upstream import TcpUpstream
 from pyproxy.http.message import Headers, Request
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo, UpstreamInfo
 from pyproxy.network.connection import Connection
+from pyproxy.network.transport_sockets.tls import PeerRefused
 from pyproxy.tasks import Deadlines, spawn
 
 if TYPE_CHECKING:
@@ -169,11 +171,10 @@ class TcpSession(Connection):
                 raise
             told.transport_failure_reason = "connection_timeout"
             return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
-        except OSError as error:
+        except (OSError, PeerRefused) as error:
             clock.tick()
             upstream.not_connected(timeout=False)
-            text = error.strerror or str(error)
-            told.transport_failure_reason = f"delayed_connect_error:_{text.replace(' ', '_')}"
+            told.transport_failure_reason = reason(error)
             return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
         finally:
             timer.cancel()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate
+from typing import Final
 
 from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
@@ -20,6 +21,9 @@ from pyproxy.telemetry.tcp_stats import TcpProxyStats
 
 class TcpProxy:
     """Serves the connections of one filter chain. `open_connection` is the protocol factory of its listener."""
+
+    UNSPOKEN: Final[tuple[str, ...]] = ()
+    """The protocols are spoken by those on both sides."""
 
     def __init__(self, config: TcpProxyConfig, runtime: Runtime) -> None:
         self.config = config

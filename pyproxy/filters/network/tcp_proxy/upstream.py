@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
+from pyproxy.clusters.dial import dial
 from pyproxy.clusters.host import Host
 from pyproxy.network.connection import Connection
-from pyproxy.network.keepalive import keep_alive
 
 if TYPE_CHECKING:
     from pyproxy.filters.network.tcp_proxy.session import TcpSession
@@ -34,17 +34,8 @@ class TcpUpstream(Connection):
         host.cx_total += 1
 
     async def dial(self) -> None:
-        """Connect. Raises OSError."""
-        loop, address = self._session.proxy.runtime.loop, self._host.address_config
-        protocol: Any = self  # one by shape
-        if address.pipe:
-            path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
-            await loop.create_unix_connection(lambda: protocol, path)
-        else:
-            await loop.create_connection(lambda: protocol, address.host, address.port)
-        keepalive, sock = self._cluster.config.tcp_keepalive, self.socket()
-        if keepalive is not None and sock is not None:
-            keep_alive(sock, keepalive)
+        """Connect. Raises OSError and PeerRefused."""
+        await dial(self._session.proxy.runtime.loop, self._cluster, self._host, self)
 
     def not_connected(self, *, timeout: bool) -> None:
         """The host could not be reached, or not in time, or is not wanted any more. Gives back the breaker slot."""

@@ -132,6 +132,7 @@ def test_a_bare_manager_has_envoys_defaults() -> None:
                 True,
                 b"https",
                 "SANITIZE_SET",
+                ("subject", "uri"),
             ),
         ),
         (

@@ -1,0 +1,47 @@
+"""Opening a connection to a host: TCP or a Unix socket, TLS where the cluster says so, and who is there checked."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from pyproxy.network.connection import Connection
+from pyproxy.network.keepalive import keep_alive
+from pyproxy.network.transport_sockets.tls import PeerRefused
+
+if TYPE_CHECKING:
+    from pyproxy.clusters.cluster import Cluster
+    from pyproxy.clusters.host import Host
+
+
+async def dial(loop: asyncio.AbstractEventLoop, cluster: Cluster, host: Host, connection: Connection) -> None:
+    """Make `connection` be one to `host`. Raises OSError (ssl.SSLError among them) and PeerRefused."""
+    address = host.address_config
+    protocol: Any = connection  # one by shape
+    options: dict[str, Any] = {}
+    dialer, check = cluster.dialer(host), None
+    if dialer is not None:
+        options = dialer.options(host.hostname)
+        check = connection.check_peer = dialer.check_of_one()
+    if address.pipe:
+        path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
+        await loop.create_unix_connection(lambda: protocol, path, **options)
+    else:
+        await loop.create_connection(lambda: protocol, address.host, address.port, **options)
+    if check is not None and check.refusal:
+        raise PeerRefused(check.refusal)
+    keepalive, sock = cluster.config.tcp_keepalive, connection.socket()
+    if keepalive is not None and sock is not None:
+        keep_alive(sock, keepalive)
+
+
+def reason(error: Exception | None) -> str:
+    """What went wrong, as Envoy writes it in logs and local replies; empty for a timeout."""
+    if error is None:
+        return ""
+    if isinstance(error, (ssl.SSLError, PeerRefused)):
+        said = getattr(error, "reason", None) or getattr(error, "verify_message", None) or str(error)
+        return f"TLS_error:{said.replace(' ', '_')}"
+    text = getattr(error, "strerror", None) or str(error)
+    return f"delayed_connect_error:_{text.replace(' ', '_')}"

@@ -1,0 +1,217 @@
+"""Compiles TLS contexts: protobuf -> `config.tls` values. Envoy: envoy.extensions.transport_sockets.tls.v3.
+
+What would weaken the check of a peer if it were left out is a fault, not merely listed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ssl
+import warnings
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from pyproxy.config.data_source import read_data_source
+from pyproxy.config.matcher_compile import compile_string_match
+from pyproxy.config.tls import (
+    DownstreamTlsConfig,
+    PeerValidation,
+    SanMatch,
+    TlsCertificate,
+    TlsConfig,
+    UpstreamTlsConfig,
+)
+from pyproxy.config.view import View
+
+_VERSIONS: Final = {
+    "TLS_AUTO": 0,
+    "TLSv1_2": int(ssl.TLSVersion.TLSv1_2),
+    "TLSv1_3": int(ssl.TLSVersion.TLSv1_3),
+}
+_CURVES: Final = {"P-256": "prime256v1", "P-384": "secp384r1", "P-521": "secp521r1"}
+_SAN_KINDS: Final = ("DNS", "URI", "EMAIL", "IP_ADDRESS")
+_SHA256: Final = 32
+
+# Each of these decides whom we trust or who we are.
+_REFUSED: Final = (
+    "tls_certificate_sds_secret_configs",
+    "tls_certificate_provider_instance",
+    "custom_tls_certificate_selector",
+    "validation_context_sds_secret_config",
+    "combined_validation_context",
+    "custom_handshaker",
+)
+
+
+def compile_downstream_tls(view: View) -> DownstreamTlsConfig:
+    """A `DownstreamTlsContext`."""
+    context = view.need("common_tls_context")
+    common = _common(context)
+    if not context.message.tls_certificates:  # type: ignore[attr-defined]
+        view.fail("common_tls_context", "has no certificate, and a server needs one", expected="tls_certificates")
+    required = bool(view.wrapped("require_client_certificate"))
+    checks = common.validation
+    if not checks.trusted_ca and (required or checks.spki_pins or checks.certificate_pins):
+        # OpenSSL as Python offers it asks for a certificate only if it is to check who issued it.
+        view.fail("common_tls_context", "client certificates without a trusted_ca are not supported yet")
+    if checks.accept_untrusted:
+        view.fail("common_tls_context", "trust_chain_verification: ACCEPT_UNTRUSTED is not supported for clients yet")
+    return DownstreamTlsConfig(common, required)
+
+
+def compile_upstream_tls(view: View) -> UpstreamTlsConfig:
+    """An `UpstreamTlsContext`."""
+    context = view.child("common_tls_context")
+    common = TlsConfig() if context is None else _common(context)
+    return UpstreamTlsConfig(common, view.text("sni"), bool(view.scalar("auto_host_sni")))
+
+
+def _common(view: View) -> TlsConfig:
+    """A `CommonTlsContext`."""
+    for name in _REFUSED:
+        if any(descriptor.name == name for descriptor, _ in view.message.ListFields()):
+            view.fail(name, "is not supported yet", expected="tls_certificates and validation_context")
+    certificates = view.each("tls_certificates", _certificate)
+    kinds = [_key_kind(one) for one in certificates]
+    if len(set(kinds)) < len(kinds):
+        view.fail("tls_certificates", "several certificates with keys of one kind are not supported yet")
+    validation = view.child("validation_context")
+    params = view.child("tls_params")
+    lowest, highest, ciphers, curve = (0, 0, "", "") if params is None else _parameters(params)
+    return TlsConfig(
+        certificates=certificates,
+        validation=PeerValidation() if validation is None else _validation(validation),
+        min_version=lowest,
+        max_version=highest,
+        ciphers=ciphers,
+        curve=curve,
+        alpn=tuple(str(name) for name in view.scalars("alpn_protocols")),
+    )
+
+
+def _parameters(view: View) -> tuple[int, int, str, str]:
+    found: list[int] = []
+    for name in ("tls_minimum_protocol_version", "tls_maximum_protocol_version"):
+        version = view.enum(name)
+        if version not in _VERSIONS:
+            view.fail(name, f"{version} is not safe (RFC 8996)", expected="TLSv1_2 or TLSv1_3")
+        found.append(_VERSIONS[version])
+    if found[1] and found[0] > found[1]:
+        view.fail("tls_maximum_protocol_version", "is below the minimum")
+    # BoringSSL writes suites that are equally good as [a|b]; OpenSSL knows only an order.
+    suites = ":".join(view.scalars("cipher_suites"))
+    ciphers = suites.replace("[", "").replace("]", "").replace("|", ":")
+    scratch = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if ciphers:
+        try:
+            scratch.set_ciphers(ciphers)
+        except ssl.SSLError:
+            view.fail("cipher_suites", f"OpenSSL knows none of {ciphers}")
+    curves: tuple[str, ...] = view.scalars("ecdh_curves") if len(view.message.ecdh_curves) == 1 else ()  # type: ignore[attr-defined]
+    curve = _CURVES.get(curves[0], curves[0]) if curves else ""
+    if curve:
+        try:
+            scratch.set_ecdh_curve(curve)
+        except (ValueError, ssl.SSLError):
+            view.fail("ecdh_curves", f"the curve {curves[0]} is not supported", expected=", ".join(_CURVES))
+    return found[0], found[1], ciphers, curve
+
+
+def _certificate(view: View) -> TlsCertificate:
+    """A `TlsCertificate`, whose key must be that of the certificate."""
+    chain = read_data_source(view.need("certificate_chain"))
+    try:
+        with warnings.catch_warnings(action="ignore"):  # what is merely frowned upon, Envoy takes too
+            certificates = x509.load_pem_x509_certificates(chain)
+    except ValueError as error:
+        view.fail("certificate_chain", f"holds no certificate in PEM: {error}")
+    private = read_data_source(view.need("private_key"))
+    password = view.child("password")
+    secret = None if password is None else read_data_source(password).rstrip(b"\r\n")
+    try:
+        key = load_pem_private_key(private, secret)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        # What the library says might show a part of the key.
+        view.fail("private_key", "is not a private key in PEM, or its password is not the right one")
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if key.public_key().public_bytes(*form) != certificates[0].public_key().public_bytes(*form):
+        view.fail("private_key", "is not the key of the certificate")
+    pem = b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
+    return TlsCertificate(pem, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def _key_kind(certificate: TlsCertificate) -> str:
+    return type(load_pem_private_key(certificate.private_key, None)).__name__
+
+
+def _validation(view: View) -> PeerValidation:
+    """A `CertificateValidationContext`."""
+    for name in ("custom_validator_config", "ca_certificate_provider_instance", "require_signed_certificate_timestamp"):
+        if view.has(name):
+            view.fail(name, "is not supported yet")
+    ca, crl = view.child("trusted_ca"), view.child("crl")
+    trusted = "" if ca is None else _ascii(view, "trusted_ca", ca)
+    if ca is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=trusted)
+        except (ValueError, ssl.SSLError) as error:
+            view.fail("trusted_ca", f"holds no certificate in PEM: {error}")
+    revoked = "" if crl is None else _ascii(view, "crl", crl)
+    if revoked:
+        try:
+            x509.load_pem_x509_crl(revoked.encode())
+        except ValueError as error:
+            view.fail("crl", f"holds no certificate revocation list in PEM: {error}")
+    sans = view.each("match_typed_subject_alt_names", _san)
+    old = view.each("match_subject_alt_names", lambda one: SanMatch("", compile_string_match(one)))
+    if (sans or old or revoked) and not trusted:
+        view.fail("", "names and revocation of peers can be checked only with a trusted_ca (Envoy)")
+    spki = frozenset(_spki(view, pin) for pin in view.scalars("verify_certificate_spki"))
+    hashes = frozenset(_hash(view, pin) for pin in view.scalars("verify_certificate_hash"))
+    accept = view.enum("trust_chain_verification") == "ACCEPT_UNTRUSTED"
+    leaf_only = bool(view.scalar("only_verify_leaf_cert_crl"))
+    return PeerValidation(trusted, revoked, leaf_only, accept, sans or old, spki, hashes)
+
+
+def _ascii(view: View, name: str, source: View) -> str:
+    try:
+        return read_data_source(source).decode("ascii")
+    except UnicodeDecodeError:
+        view.fail(name, "is not PEM")
+
+
+def _san(view: View) -> SanMatch:
+    kind = view.enum("san_type")
+    if kind not in _SAN_KINDS:
+        view.fail("san_type", f"{kind} is not supported", expected=", ".join(_SAN_KINDS))
+    return SanMatch(kind, compile_string_match(view.need("matcher")))
+
+
+def _spki(view: View, pin: str) -> bytes:
+    try:
+        digest = base64.b64decode(pin, validate=True)
+    except binascii.Error:
+        digest = b""
+    if len(digest) != _SHA256:
+        view.fail("verify_certificate_spki", f"{pin!r} is not a SHA-256 sum in base64")
+    return digest
+
+
+def _hash(view: View, pin: str) -> bytes:
+    try:
+        digest = bytes.fromhex(pin.replace(":", ""))
+    except ValueError:
+        digest = b""
+    if len(digest) != _SHA256:
+        view.fail("verify_certificate_hash", f"{pin!r} is not a SHA-256 sum in hexadecimal")
+    return digest

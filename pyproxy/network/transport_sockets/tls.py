@@ -1,0 +1,176 @@
+"""TLS with OpenSSL: contexts from values, and what is checked of a peer beyond who issued its certificate.
+
+As in Envoy, the name of a host is not compared with its certificate unless `match_typed_subject_alt_names` says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import ssl
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from pyproxy.config.matchers import StringKind, StringMatch
+from pyproxy.config.regex import compile_regex
+from pyproxy.config.tls import DownstreamTlsConfig, PeerValidation, TlsConfig, UpstreamTlsConfig
+
+_CIPHERS: Final = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:"
+    "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
+)
+
+
+class PeerRefused(Exception):
+    """The certificate of the peer is not one that the configuration wants."""
+
+
+def server_context(config: DownstreamTlsConfig, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    """`alpn` are those of the configured protocols that are spoken behind it."""
+    context = _context(ssl.PROTOCOL_TLS_SERVER, config.common, alpn)
+    if config.require_client_certificate:
+        context.verify_mode = ssl.CERT_REQUIRED
+    elif config.common.validation.trusted_ca:
+        context.verify_mode = ssl.CERT_OPTIONAL
+    context.sni_callback = _remember_name
+    return context
+
+
+def client_context(config: UpstreamTlsConfig, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    """`alpn` are those of the configured protocols that we speak to the upstream."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, config.common, alpn)
+    checks = config.common.validation
+    context.check_hostname = False
+    trusted = checks.trusted_ca and not checks.accept_untrusted
+    context.verify_mode = ssl.CERT_REQUIRED if trusted else ssl.CERT_NONE
+    return context
+
+
+def _context(protocol: int, config: TlsConfig, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.minimum_version = ssl.TLSVersion(config.min_version or ssl.TLSVersion.TLSv1_2)
+    context.maximum_version = ssl.TLSVersion(config.max_version or ssl.TLSVersion.TLSv1_3)
+    context.set_ciphers(config.ciphers or _CIPHERS)
+    if config.curve:
+        context.set_ecdh_curve(config.curve)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    for certificate in config.certificates:
+        _load_pair(context, certificate.chain + certificate.private_key)
+    checks = config.validation
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate may be trusted by itself (Envoy)
+    if checks.trusted_ca:
+        context.load_verify_locations(cadata=checks.trusted_ca)
+    if checks.crl:
+        _load_from_memory(context, checks.crl.encode())
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF if checks.only_leaf_crl else ssl.VERIFY_CRL_CHECK_CHAIN
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, pem: bytes) -> None:
+    """OpenSSL reads a key from a file only, so give it one that no disk ever sees."""
+    with _memory_file(pem) as path:
+        context.load_cert_chain(path)
+
+
+def _load_from_memory(context: ssl.SSLContext, pem: bytes) -> None:
+    with _memory_file(pem) as path:
+        context.load_verify_locations(path)
+
+
+@contextlib.contextmanager
+def _memory_file(data: bytes) -> Any:
+    number = os.memfd_create("tls", os.MFD_CLOEXEC)
+    try:
+        os.write(number, data)
+        yield f"/proc/self/fd/{number}"
+    finally:
+        os.close(number)
+
+
+def _remember_name(tls: Any, name: str | None, context: ssl.SSLContext) -> None:
+    tls.requested_server_name = name or ""
+
+
+def verify_peer(tls: Any, checks: PeerValidation) -> None:
+    """Raises PeerRefused. A peer that need not have a certificate and has none is fine."""
+    if not (checks.sans or checks.spki_pins or checks.certificate_pins):
+        return
+    der = tls.getpeercert(True)
+    if der is None:
+        return
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        if not _pinned(certificate, der, checks):
+            raise PeerRefused("verify cert failed: hash or SPKI")
+        if checks.sans and not _named(certificate, checks):
+            raise PeerRefused("verify cert failed: SAN matcher")
+    except ValueError as error:
+        raise PeerRefused("verify cert failed: cannot be read") from error
+
+
+def _pinned(certificate: x509.Certificate, der: bytes, checks: PeerValidation) -> bool:
+    """Where there are pins of both kinds, one of either is enough (Envoy)."""
+    if not (checks.spki_pins or checks.certificate_pins):
+        return True
+    if hashlib.sha256(der).digest() in checks.certificate_pins:
+        return True
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).digest() in checks.spki_pins
+
+
+def _named(certificate: x509.Certificate, checks: PeerValidation) -> bool:
+    names = alternative_names(certificate)
+    return any(
+        (not san.kind or san.kind == kind) and _fits(san.match, name, dns=kind == "DNS")
+        for san in checks.sans
+        for kind, name in names
+    )
+
+
+def alternative_names(certificate: x509.Certificate) -> list[tuple[str, str]]:
+    """(kind, name) of each. A name with a NUL in it is none: others might read it only up to there."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    found: list[tuple[str, str]] = []
+    for name in names:
+        match name:
+            case x509.DNSName():
+                found.append(("DNS", name.value))
+            case x509.UniformResourceIdentifier():
+                found.append(("URI", name.value))
+            case x509.RFC822Name():
+                found.append(("EMAIL", name.value))
+            case x509.IPAddress():
+                found.append(("IP_ADDRESS", str(name.value)))
+            case _:
+                pass  # of kinds that nobody can ask for
+    return [(kind, name) for kind, name in found if "\0" not in name]
+
+
+def _fits(match: StringMatch, name: str, *, dns: bool) -> bool:
+    value = match.value
+    if match.kind is StringKind.REGEX:
+        return compile_regex(value).matches(name.encode())
+    if match.ignore_case or dns:
+        name, value = name.lower(), value.lower()
+    match match.kind:
+        case StringKind.EXACT:
+            return name == value or (dns and _wildcard(name, value))
+        case StringKind.PREFIX:
+            return name.startswith(value)
+        case StringKind.SUFFIX:
+            return name.endswith(value)
+        case _:
+            return value in name
+
+
+def _wildcard(pattern: str, name: str) -> bool:
+    """`*` stands for the whole first label, and for no more (RFC 6125 6.4.3)."""
+    return pattern.startswith("*.") and name.partition(".")[2] == pattern[2:] and not name.startswith(".")

@@ -1,0 +1,75 @@
+"""A downstream connection of which TLS stands: the check of who came, and what telemetry may know of it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import ssl
+from typing import Any
+
+from cryptography import x509
+
+from pyproxy.config.tls import DownstreamTlsConfig
+from pyproxy.network.transport_sockets.tls import PeerRefused, alternative_names, verify_peer
+
+
+class TlsFacts:
+    """What was agreed on, and who the peer is; a certificate is read only if somebody asks."""
+
+    def __init__(self, tls: Any, local_uri_sans: tuple[str, ...] = ()) -> None:
+        cipher = tls.cipher()
+        self.version: str = tls.version() or ""
+        self.cipher: str = cipher[0] if cipher else ""
+        self.local_uri_sans = local_uri_sans
+        self.xfcc: bytes | None = None
+        """The element of x-forwarded-client-cert, once it was made."""
+        self._der: bytes | None = tls.getpeercert(True)
+
+    @property
+    def peer_presented(self) -> bool:
+        return self._der is not None
+
+    @functools.cached_property
+    def peer(self) -> x509.Certificate | None:
+        return None if self._der is None else x509.load_der_x509_certificate(self._der)
+
+    @functools.cached_property
+    def peer_digest(self) -> str:
+        """SHA-256 of the certificate, in hexadecimal."""
+        return "" if self._der is None else hashlib.sha256(self._der).hexdigest()
+
+    @property
+    def peer_pem(self) -> str:
+        return "" if self._der is None else ssl.DER_cert_to_PEM_cert(self._der)
+
+    @functools.cached_property
+    def peer_subject(self) -> str:
+        return "" if self.peer is None else self.peer.subject.rfc4514_string()
+
+    @property
+    def peer_uri_san(self) -> str:
+        return ",".join(self.peer_sans("URI"))
+
+    def peer_sans(self, kind: str) -> list[str]:
+        """The subject alternative names of one kind: DNS, URI, EMAIL or IP_ADDRESS."""
+        return [] if self.peer is None else [name for one, name in alternative_names(self.peer) if one == kind]
+
+
+class TlsArrivals:
+    """For the connections of one filter chain."""
+
+    def __init__(self, config: DownstreamTlsConfig) -> None:
+        self._checks = config.common.validation
+        own = x509.load_pem_x509_certificate(config.common.certificates[0].chain)
+        self._local_uri_sans = tuple(name for kind, name in alternative_names(own) if kind == "URI")
+
+    def check(self, info: Any, tls: Any) -> bool:
+        """Whether the peer is one that is wanted. `info` is the `ConnectionInfo`, which lives in a room above."""
+        try:
+            verify_peer(tls, self._checks)
+        except PeerRefused as error:
+            info.transport_failure_reason = f"TLS_error:{error}".replace(" ", "_")
+            return False
+        info.requested_server_name = getattr(tls, "requested_server_name", "")
+        info.tls = TlsFacts(tls, self._local_uri_sans)
+        return True

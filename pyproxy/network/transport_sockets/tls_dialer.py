@@ -1,0 +1,64 @@
+"""TLS towards the hosts of a cluster: what asyncio is to be told, and the check of who answered."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, Final
+
+from pyproxy.config.tls import UpstreamTlsConfig
+from pyproxy.network.transport_sockets.tls import PeerRefused, client_context, verify_peer
+
+_HANDSHAKE_SECONDS: Final = 60.0
+"""Only so that asyncio has a bound: the connect timeout of the cluster covers the handshake (as in Envoy)."""
+
+
+class TlsDialer:
+    """One context for all connections of a cluster that are configured alike."""
+
+    def __init__(self, config: UpstreamTlsConfig) -> None:
+        self._config = config
+        self._context = client_context(config, tuple(one for one in config.common.alpn if one != "h2"))
+        self._names: dict[str, str] = {}
+
+    def options(self, hostname: str) -> dict[str, Any]:
+        """For `create_connection`. An empty name sends no SNI, which is also what a name gets that is none."""
+        name = hostname if self._config.auto_host_sni and hostname else self._config.sni
+        return {
+            "ssl": self._context,
+            "server_hostname": self._usable(name),
+            "ssl_handshake_timeout": _HANDSHAKE_SECONDS,
+        }
+
+    def check_of_one(self) -> TlsCheck:
+        """The check of one connection."""
+        return TlsCheck(self._config)
+
+    def _usable(self, name: str) -> str:
+        known = self._names.get(name)
+        if known is None:
+            known = self._names[name] = name if _is_name(self._context, name) else ""
+        return known
+
+
+class TlsCheck:
+    """Whether the upstream of one connection is one that is wanted, and if not, why."""
+
+    def __init__(self, config: UpstreamTlsConfig) -> None:
+        self._validation = config.common.validation
+        self.refusal = ""
+
+    def __call__(self, tls: Any) -> bool:
+        try:
+            verify_peer(tls, self._validation)
+        except PeerRefused as error:
+            self.refusal = str(error)
+            return False
+        return True
+
+
+def _is_name(context: ssl.SSLContext, name: str) -> bool:
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
+    except (ValueError, UnicodeError, TypeError):
+        return False
+    return True
