@@ -144,6 +144,14 @@ def compile_filter(view: View, context: CompileContext, category: Category) -> t
     return FilterConfig(name, typed.type_name, compile_config(typed, context), disabled), found
 
 
+def compile_extension(name: str, typed: View, context: CompileContext, category: Category) -> FilterConfig:
+    """A filter that nobody configured, which has to be one that there is."""
+    found = context.extensions.find(category, typed.type_name)
+    assert found is not None, typed.type_name
+    compile_config: Callable[[View, CompileContext], Any] = importlib.import_module(found.module).compile
+    return FilterConfig(name, typed.type_name, compile_config(typed, context))
+
+
 def check_order(view: View, field_name: str, chain: list[tuple[FilterConfig, Extension]], what: str) -> None:
     """A terminal filter stands at the end, and only there."""
     for config, extension in chain[:-1]:

@@ -60,4 +60,10 @@ class ListenerConfig:
     freebind: bool = False
     tcp_keepalive: tuple[int, int, int] | None = None
     traffic_direction: str = "UNSPECIFIED"
+    bind: bool = True
+    """False: it takes only connections that another listener hands over (Envoy: use_original_dst)."""
+    use_original_dst: bool = False
+    listener_filters: tuple[FilterConfig, ...] = ()
+    filters_timeout: float = 15.0
+    continue_on_timeout: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)

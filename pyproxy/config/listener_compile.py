@@ -10,6 +10,7 @@ from pyproxy.config.endpoint_compile import check_ip
 from pyproxy.config.extensions import Category, CompileContext, Extension, check_order, compile_filter
 from pyproxy.config.filter_chain_match import ANYTHING, compile_filter_chain_match
 from pyproxy.config.listener import FilterChainConfig, FilterConfig, ListenerConfig
+from pyproxy.config.listener_filter_compile import compile_listener_filters
 from pyproxy.config.metadata import compile_metadata
 from pyproxy.config.parts import not_yet, part
 from pyproxy.config.transport_socket import compile_downstream_socket
@@ -17,6 +18,7 @@ from pyproxy.config.view import View
 
 _DEFAULT_BUFFER: Final = 1024 * 1024
 _HANDSHAKE_SECONDS: Final = 10.0
+_FILTERS_SECONDS: Final = 15.0
 _MOST_PIPE_BYTES: Final = 107
 
 _NO_ADDRESSES: Final[tuple[AddressConfig, ...]] = ()
@@ -30,7 +32,6 @@ def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
     for kind in _OTHER_KINDS:
         if view.has(kind):
             view.fail(kind, "listeners of this kind are not supported yet", expected="address and filter_chains")
-    _refuse_unbound(view)
     # They concern UDP, draining while the configuration changes, limits that we do not have, and ways to accept.
     view.ignore("udp_listener_config", "ignore_global_conn_limit", "bypass_overload_manager", "reuse_port")
     view.ignore("max_connections_to_accept_per_socket_event")
@@ -42,9 +43,9 @@ def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
     _check_matches(view)
     with view.report.isolate():
         compile_access_logs(not_yet(view))
-    _check_listener_filters(view, context)
     buffer = view.wrapped("per_connection_buffer_limit_bytes")
-    reuse = view.wrapped("enable_reuse_port")
+    reuse, bind = view.wrapped("enable_reuse_port"), view.wrapped("bind_to_port")
+    timeout = view.seconds("listener_filters_timeout")
     return ListenerConfig(
         name=view.text("name") or _unnamed(addresses),
         addresses=addresses,
@@ -56,16 +57,14 @@ def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
         reuse_port=reuse is None or bool(reuse),
         transparent=bool(view.wrapped("transparent")),
         freebind=bool(view.wrapped("freebind")),
+        bind=bind is None or bool(bind),
+        use_original_dst=bool(view.wrapped("use_original_dst")),
+        listener_filters=compile_listener_filters(view, context),
+        filters_timeout=_FILTERS_SECONDS if timeout is None else timeout,
+        continue_on_timeout=bool(view.scalar("continue_on_listener_filters_timeout")),
         traffic_direction=view.enum("traffic_direction"),
         metadata=compile_metadata(view),
     )
-
-
-def _refuse_unbound(view: View) -> None:
-    bind = view.wrapped("bind_to_port")
-    if bind is not None and not bind:
-        # Bound all the same, it would answer where the configuration says that nothing does.
-        view.fail("bind_to_port", "listeners that are not bound are not supported yet", expected="true")
 
 
 def _addresses(view: View) -> tuple[AddressConfig, ...]:
@@ -128,11 +127,3 @@ def _check_matches(view: View) -> None:
             path = (*view.path, "filter_chains", at)
             view.report.add(path, f"matches the same connections as filter_chains[{seen[match]}]")
         seen.setdefault(match, at)
-
-
-def _check_listener_filters(view: View, context: CompileContext) -> None:
-    """There are none yet, so each is a fault, and nothing has to wait for them."""
-    for entry in view.children("listener_filters"):
-        with view.report.isolate():
-            compile_filter(entry, context, Category.LISTENER_FILTER)
-    view.ignore("listener_filters_timeout", "continue_on_listener_filters_timeout")

@@ -12,6 +12,30 @@ from pyproxy.config.extensions import Category, Extension, Extensions
 EXTENSIONS: Final = Extensions(
     (
         Extension(
+            name="envoy.filters.listener.http_inspector",
+            type_name="envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
+            category=Category.LISTENER_FILTER,
+            module="pyproxy.filters.listener.http_inspector",
+        ),
+        Extension(
+            name="envoy.filters.listener.original_dst",
+            type_name="envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
+            category=Category.LISTENER_FILTER,
+            module="pyproxy.filters.listener.original_dst",
+        ),
+        Extension(
+            name="envoy.filters.listener.proxy_protocol",
+            type_name="envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
+            category=Category.LISTENER_FILTER,
+            module="pyproxy.filters.listener.proxy_protocol",
+        ),
+        Extension(
+            name="envoy.filters.listener.tls_inspector",
+            type_name="envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+            category=Category.LISTENER_FILTER,
+            module="pyproxy.filters.listener.tls_inspector",
+        ),
+        Extension(
             name="envoy.filters.network.http_connection_manager",
             type_name="envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             category=Category.NETWORK_FILTER,

@@ -23,6 +23,10 @@ class ConnectionInfo:
     direct_remote: tuple[str, int] = ("", 0)
     local: tuple[str, int] = ("", 0)
     direct_local: tuple[str, int] = ("", 0)
+    peer: tuple[str, int] = ("", 0)
+    """The peer after PROXY protocol, whatever x-forwarded-for says."""
+    told: tuple[tuple[str, int], tuple[str, int]] | None
+    """(destination, source) as listener filters found them, where they are not those of the connection."""
     requested_server_name: str = ""
     tls: Any
     listener_name: str = ""
@@ -34,17 +38,31 @@ class ConnectionInfo:
     """Envoy's detected close type: `Normal`, `RemoteReset`, `LocalReset`."""
     local_close_reason: str = ""
     filter_chain_metadata: Mapping[str, Any] | None
+    dynamic_metadata: dict[str, Any] | None
+    """What listener filters have learned, by namespace; not passed on to the streams of HTTP (Envoy)."""
 
     def __init__(self) -> None:
         self.tls = None
+        self.told = None
+        self.dynamic_metadata = None
         self.listener_metadata = None
         self.filter_chain_metadata = None
+
+    def take_addresses(self, local: tuple[str, int], peer: tuple[str, int]) -> None:
+        """The connection is open, between these. Who connects to a Unix socket has no name, and gets that of the
+        socket (Envoy)."""
+        self.local = self.direct_local = local
+        self.peer = self.direct_remote = peer if peer[0] else (local[0], 0)
+        if self.told is not None:
+            self.local, self.peer = self.told
+        self.remote = self.peer
 
     def seen_as(self, remote: tuple[str, int]) -> ConnectionInfo:
         """The same connection, with the peer that x-forwarded-for names."""
         other = ConnectionInfo()
         other.connection_id = self.connection_id
         other.direct_remote = self.direct_remote
+        other.peer = self.peer
         other.local = self.local
         other.direct_local = self.direct_local
         other.requested_server_name = self.requested_server_name

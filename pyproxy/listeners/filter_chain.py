@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from pyproxy.config.listener import FilterChainConfig, ListenerConfig
+from pyproxy.network.incoming import Incoming
 from pyproxy.network.transport_sockets.tls import server_context
 from pyproxy.network.transport_sockets.tls_arrival import TlsArrivals
 from pyproxy.runtime import Runtime
+
+_ODD: Final = re.compile(r"[^\w.:*-]", re.ASCII)
+"""What a name in a log may not hold: a line end would begin another entry (CVE-2024-45808)."""
 
 
 class FilterChain:
@@ -34,8 +39,8 @@ class FilterChain:
         count: int = self.terminal.connections
         return count
 
-    def open_connection(self) -> Any:
-        """The protocol of one new connection."""
+    def open_connection(self, incoming: Incoming | None = None) -> Any:
+        """The protocol of one new connection, with what listener filters have found."""
         listener = self._listener
         connection = self.terminal.open_connection()
         connection.limit_buffers(listener.buffer_limit)
@@ -44,6 +49,11 @@ class FilterChain:
         info.listener_metadata = listener.metadata
         info.filter_chain_name = self.config.name
         info.filter_chain_metadata = self.config.metadata
+        if incoming is not None:
+            info.requested_server_name = _ODD.sub("_", incoming.server_name)
+            info.dynamic_metadata = incoming.metadata or None
+            if incoming.restored or incoming.source != incoming.direct_source:
+                info.told = (incoming.destination, incoming.source)
         if self._arrivals is not None:
             connection.check_peer = partial(self._arrivals.check, info)
         return connection

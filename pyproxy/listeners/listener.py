@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Protocol
 
 from pyproxy.config.filter_chain_match import ANYTHING
@@ -13,12 +15,17 @@ from pyproxy.config.listener import ListenerConfig
 from pyproxy.listeners.acceptor import Acceptor
 from pyproxy.listeners.chain_matcher import ConnectionFacts, FilterChainMatcher
 from pyproxy.listeners.filter_chain import FilterChain
+from pyproxy.listeners.inspection import Inspection
+from pyproxy.network.incoming import Address, Incoming
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import spawn
 from pyproxy.telemetry.listener_stats import ListenerStats
 
 _BACKLOG: Final = 4096
 """Connections that may wait to be accepted; the system has a bound of its own."""
+
+
+HandOver = Callable[[Address], "Listener | None"]
 
 
 class _Server(Protocol):
@@ -30,7 +37,8 @@ class _Server(Protocol):
 class Listener:
     """Accepts on its sockets until it is drained."""
 
-    def __init__(self, config: ListenerConfig, runtime: Runtime) -> None:
+    def __init__(self, config: ListenerConfig, runtime: Runtime, hand_over: HandOver) -> None:
+        """`hand_over` finds the listener for an address that a connection was redirected from."""
         self.config = config
         self._runtime = runtime
         self._servers: list[tuple[socket.socket, _Server]] = []
@@ -42,7 +50,10 @@ class Listener:
         self._chains = chains if self._default is None else [*chains, self._default]
         self._matcher = FilterChainMatcher(((chain.config.match, chain) for chain in chains), self._default)
         self._only = self._chains[0] if _takes_everything(config) else None
-        """The chain of every connection, so that none has to be looked at."""
+        """The chain of every connection."""
+        self._inspection = Inspection(config, self.stats, runtime)
+        self._looks = self._only is None or bool(config.listener_filters)
+        self._hand_over = hand_over if config.use_original_dst else None
 
     @property
     def connections(self) -> int:
@@ -52,7 +63,7 @@ class Listener:
         loop, backlog = self._runtime.loop, self.config.backlog or _BACKLOG
         for bound in sockets:
             server: Any
-            if self._only is None:
+            if self._only is None or self._looks:
                 server = Acceptor(loop, bound, self._take)
                 server.listen(backlog)
             elif bound.family == socket.AF_UNIX:
@@ -67,18 +78,36 @@ class Listener:
         return self._only.open_connection()
 
     def _take(self, taken: socket.socket) -> None:
-        """A connection came that only some chain takes."""
-        chain = self._only or self._matcher.find(_facts(taken))
-        if chain is None:
-            self.stats.no_filter_chain_match.value += 1
+        """A connection came that has to be looked at first."""
+        try:
+            incoming = Incoming(taken, self._runtime.loop)
+        except OSError:  # it has gone already
             taken.close()
             return
         self._arriving += 1
-        spawn(self._open(taken, chain), "accept").add_done_callback(self._arrived)
+        spawn(self._arrive(incoming), "accept").add_done_callback(self._arrived)
 
-    async def _open(self, taken: socket.socket, chain: FilterChain) -> None:
+    async def _arrive(self, incoming: Incoming) -> None:
+        """Look at it, then let the listener that it was meant for open it."""
+        if not await self._inspection.look(incoming):
+            incoming.close()
+            return
+        listener = self._hand_over(incoming.destination) if self._hand_over and incoming.restored else None
+        await (listener or self).open(incoming)
+
+    async def open(self, incoming: Incoming) -> None:
+        """Give it to the filter chain that takes it."""
+        chain = self._only or self._matcher.find(_facts(incoming))
+        if chain is None:
+            self.stats.no_filter_chain_match.value += 1
+            incoming.close()
+            return
         self.stats.downstream_cx_total.value += 1
-        await self._runtime.loop.connect_accepted_socket(chain.open_connection, taken, **chain.tls)
+        factory = partial(chain.open_connection, incoming)
+        with suppress(
+            OSError
+        ):  # a handshake that fails, or a peer that has gone: told by the connection, if by anybody
+            await self._runtime.loop.connect_accepted_socket(factory, incoming.sock, **chain.tls)
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._arriving -= 1
@@ -116,24 +145,26 @@ def _takes_everything(config: ListenerConfig) -> bool:
     return not chains or (len(chains) == 1 and chains[0].match == ANYTHING)
 
 
-def _facts(taken: socket.socket) -> ConnectionFacts:
-    """What the socket tells. Until a listener filter says more, the bytes are taken for plain text (Envoy)."""
-    if taken.family == socket.AF_UNIX:
-        return ConnectionFacts()
-    (host, port, *_), (peer, peer_port, *_) = taken.getsockname(), taken.getpeername()
-    source = _address(peer)
+def _facts(incoming: Incoming) -> ConnectionFacts:
+    """What no listener filter has looked at is taken for plain text (Envoy)."""
     return ConnectionFacts(
-        destination=_address(host),
-        destination_port=port,
-        source=source,
-        source_port=peer_port,
-        direct_source=source,
+        destination=_address(incoming.destination[0]),
+        destination_port=incoming.destination[1],
+        source=_address(incoming.source[0]),
+        source_port=incoming.source[1],
+        direct_source=_address(incoming.direct_source[0]),
+        server_name=incoming.server_name,
+        transport_protocol=incoming.transport_protocol or "raw_buffer",
+        application_protocols=incoming.application_protocols,
     )
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """IPv4 that came in on an IPv6 socket is IPv4."""
-    address = ipaddress.ip_address(host.partition("%")[0])
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """IPv4 that came in on an IPv6 socket is IPv4; a path is no address."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
     mapped = address.ipv4_mapped if address.version == 6 else None
     return mapped or address
 

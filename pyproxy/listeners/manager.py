@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from pyproxy import clock
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.listeners.listener import Listener
+from pyproxy.network.incoming import Address
 from pyproxy.runtime import Runtime
 
 SocketKey = tuple[str, int]
@@ -37,9 +38,19 @@ class ListenerManager:
                 del self._listeners[name]
         for name, config in wanted.items():
             if name not in self._listeners:
-                listener = Listener(config, self._runtime)
-                await listener.listen([sockets[name, at] for at in range(len(config.addresses))])
+                listener = Listener(config, self._runtime, self._of_address)
+                if config.bind:
+                    await listener.listen([sockets[name, at] for at in range(len(config.addresses))])
                 self._listeners[name] = listener
+
+    def _of_address(self, address: Address) -> Listener | None:
+        """The listener of an address, or else of its port on all addresses (Envoy: use_original_dst)."""
+        host, port = address
+        for wanted in (host, "0.0.0.0", "::"):  # noqa: S104 - nothing is bound to it
+            for listener in self._listeners.values():
+                if any(one.port == port and one.host == wanted for one in listener.config.addresses):
+                    return listener
+        return None
 
     @property
     def connections_active(self) -> int:

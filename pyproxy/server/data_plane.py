@@ -59,7 +59,7 @@ class DataPlane:
             await self._clusters.warm()
             self._waiting_for = "listeners"
             open_listeners = {name for name, _ in self._sockets}
-            listeners = tuple(listener for listener in self._bootstrap.listeners if listener.name in open_listeners)
+            listeners = tuple(one for one in self._bootstrap.listeners if not one.bind or one.name in open_listeners)
             await self._listeners.apply(listeners, self._sockets)
         except OSError as error:
             raise CannotStart(f"{error.filename or 'a socket'}: {error.strerror or error}") from error

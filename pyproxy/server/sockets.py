@@ -87,7 +87,7 @@ def open_listeners(listeners: Iterable[ListenerConfig], workers: int) -> ListenS
     opened: dict[SocketKey, tuple[socket.socket, ...]] = {}
     reasons: list[str] = []
     for listener in listeners:
-        for position, address in enumerate(listener.addresses):
+        for position, address in enumerate(listener.addresses if listener.bind else ()):
             try:
                 opened[listener.name, position] = _open_address(listener, address, workers)
             except OSError as error:

@@ -145,10 +145,10 @@ def test_what_is_not_honoured_is_listed(fields: dict[str, Any], expected: list[t
 
 def test_fields_of_a_message_that_was_left_at_a_fault_are_not_listed() -> None:
     """They were not looked at, which does not make them not honoured."""
-    config = bootstrap([listener(bind_to_port=False, use_original_dst=True), listener("m", use_original_dst=True)])
+    config = bootstrap([listener(internal_listener={}, enable_mptcp=True), listener("m", enable_mptcp=True)])
     _, faults, report = compiled(config)
     assert len(faults) == 1
-    assert [render_path(one.path) for one in report.unhonoured] == ["static_resources.listeners[1].use_original_dst"]
+    assert [render_path(one.path) for one in report.unhonoured] == ["static_resources.listeners[1].enable_mptcp"]
 
 
 def test_an_optional_filter_that_is_not_known_is_left_out() -> None:

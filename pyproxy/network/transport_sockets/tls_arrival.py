@@ -70,6 +70,6 @@ class TlsArrivals:
         except PeerRefused as error:
             info.transport_failure_reason = f"TLS_error:{error}".replace(" ", "_")
             return False
-        info.requested_server_name = getattr(tls, "requested_server_name", "")
+        info.requested_server_name = info.requested_server_name or getattr(tls, "requested_server_name", "")
         info.tls = TlsFacts(tls, self._local_uri_sans)
         return True

@@ -91,10 +91,7 @@ class HttpConnectionManager:
     def on_open(self, connection: DownstreamConnection) -> None:
         info = connection.info
         info.connection_id = self._runtime.next_connection_id()
-        info.local = info.direct_local = connection.local()
-        peer = connection.peer()
-        # Who connects to a Unix socket has no name, and gets that of the socket (Envoy).
-        info.remote = info.direct_remote = peer if peer[0] else (info.local[0], 0)
+        info.take_addresses(connection.local(), connection.peer())
         self._connections.add(connection)
         stats = self.stats
         stats.downstream_cx_total.value += 1

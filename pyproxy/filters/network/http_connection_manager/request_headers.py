@@ -194,11 +194,11 @@ class RequestPreparation:
     def _needs_care(self, request: Request) -> bool:
         """A request at the edge that says of itself what is ours to say, or whose peer has no address."""
         index = request.headers.index
-        return _XFP in index or _REQUEST_ID in index or not request.info.connection.direct_remote[1]
+        return _XFP in index or _REQUEST_ID in index or not request.info.connection.peer[1]
 
     def _peer(self, request: Request) -> _Peer:
         """What is said of the peer of a connection; the same for all its requests."""
-        host = request.info.connection.direct_remote[0]
+        host = request.info.connection.peer[0]
         found = self._peers.get(host)
         if found is None:
             if len(self._peers) >= _MOST_PEERS:
@@ -253,7 +253,7 @@ class RequestPreparation:
         """Whether the request is internal, and the IP address of the client. Writes x-forwarded-*."""
         headers, forwarding = request.headers, self._config.forwarding
         connection = request.info.connection
-        peer, pipe = connection.direct_remote[0], not connection.direct_remote[1]
+        peer, pipe = connection.peer[0], not connection.peer[1]
         forwarded = headers.joined(_XFF)
         client, single = "", forwarded is None
         if forwarding.use_remote_address:

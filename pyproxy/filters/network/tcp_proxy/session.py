@@ -55,10 +55,9 @@ class TcpSession(Connection):
     def on_open(self) -> None:
         info, proxy = self.info, self.proxy
         info.connection_id = proxy.runtime.next_connection_id()
-        info.local = info.direct_local = self.local()
-        peer = self.peer()
-        info.remote = info.direct_remote = peer if peer[0] else (info.local[0], 0)
+        info.take_addresses(self.local(), self.peer())
         stream = StreamInfo(clock.now, clock.now + clock.wall_offset, info)
+        stream.dynamic_metadata = info.dynamic_metadata
         self.request = Request(b"", b"", b"", Headers(), stream)
         self._last_active = clock.now
         proxy.on_open(self)

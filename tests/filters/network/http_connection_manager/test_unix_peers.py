@@ -18,7 +18,7 @@ INTERNAL = (b"x-envoy-internal", b"true")
 
 def prepared(options: ForwardingOptions, *pairs: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
     connection = ConnectionInfo()
-    connection.remote = connection.direct_remote = connection.local = connection.direct_local = ("/run/socket", 0)
+    connection.take_addresses(("/run/socket", 0), ("", 0))
     info = StreamInfo(0.0, 0.0, connection)
     request = Request(b"GET", b"/", b"h", Headers(list(pairs)), info, None, b"")
     config = HttpConnectionManagerConfig("p", forwarding=options)
