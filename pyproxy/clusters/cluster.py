@@ -15,6 +15,7 @@ from pyproxy.clusters import membership
 from pyproxy.clusters.circuit_breakers import BreakerGauges, ResourceLimits, apply_runtime
 from pyproxy.clusters.discovery.discovery import Discovery, DiscoveryServices
 from pyproxy.clusters.discovery.logical_dns import LogicalDnsDiscovery
+from pyproxy.clusters.discovery.original_dst import OriginalDstDiscovery
 from pyproxy.clusters.discovery.resolver import Resolver
 from pyproxy.clusters.discovery.static import StaticDiscovery
 from pyproxy.clusters.discovery.strict_dns import StrictDnsDiscovery
@@ -64,6 +65,7 @@ class Cluster:
         "_discovery",
         "_gauges",
         "_metadata",
+        "_provided",
         "_services",
         "_waiting",
         "choose",
@@ -93,7 +95,9 @@ class Cluster:
         self._dialers: dict[UpstreamTlsConfig, TlsDialer] = {}
         self._waiting: list[Callable[[], None]] = []
         self.limits, self._gauges = _limits(config, services, self.stats)
-        self._discovery = _discovery(config, services, self.stats)
+        discovery = _discovery(config, services, self.stats)
+        self._discovery = discovery
+        self._provided: Choose | None = discovery.choose if isinstance(discovery, OriginalDstDiscovery) else None
 
     def tell(self, info: UpstreamInfo) -> None:
         """Write down which cluster was chosen."""
@@ -105,6 +109,10 @@ class Cluster:
         """Begin to discover hosts; those of a STATIC cluster are there at once."""
         self.stats.warming_state.value = 1
         self._discovery.start(self)
+
+    def host(self, key: str) -> Host | None:
+        """The host of a key."""
+        return self._by_key.get(key)
 
     def dialer(self, host: Host) -> TlsDialer | None:
         """How TLS is spoken to a host; None for plain text (Envoy: transport_socket_matches)."""
@@ -131,7 +139,7 @@ class Cluster:
     def on_members(self, members: tuple[Member, ...]) -> None:
         change = membership.diff(self._by_key, members)
         self._by_key = {host.key: host for host in change.hosts}
-        if change.rebalance:
+        if change.rebalance or self._provided is not None:
             self._balance(change.hosts)
         if change.added or change.removed:
             self.stats.membership_change.value += 1
@@ -196,9 +204,11 @@ class Cluster:
         threshold = services.values.number("upstream.healthy_panic_threshold", self.config.panic_threshold)
         self.host_set = host_set = HostSet(hosts, threshold)
         choose: Choose = _no_host
-        if host_set.eligible:
+        if host_set.eligible and self._provided is None:
             choose = build_load_balancer(self.config, host_set.eligible, services.rng).choose
         self.choose = _counting_panic(choose, stats) if host_set.panic or not hosts else choose
+        if self._provided is not None:
+            self.choose = self._provided
         stats.membership_total.value = len(hosts)
         stats.membership_healthy.value = len(host_set.healthy)
         stats.membership_degraded.value = stats.membership_excluded.value = 0
@@ -245,4 +255,6 @@ def _discovery(config: ClusterConfig, services: ClusterServices, stats: ClusterS
             return StrictDnsDiscovery(config, discovering)
         case DiscoveryType.LOGICAL_DNS:
             return LogicalDnsDiscovery(config, discovering)
+        case DiscoveryType.ORIGINAL_DST:
+            return OriginalDstDiscovery(config, discovering)
     assert_never(config.discovery)

@@ -21,12 +21,15 @@ class DiscoveryType(Enum):
     STATIC = "STATIC"
     STRICT_DNS = "STRICT_DNS"
     LOGICAL_DNS = "LOGICAL_DNS"
+    ORIGINAL_DST = "ORIGINAL_DST"
 
 
 class LbPolicy(Enum):
     ROUND_ROBIN = "ROUND_ROBIN"
     LEAST_REQUEST = "LEAST_REQUEST"
     RANDOM = "RANDOM"
+    CLUSTER_PROVIDED = "CLUSTER_PROVIDED"
+    """Discovery chooses itself, as ORIGINAL_DST does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,10 @@ class ClusterConfig:
     buffer_limit: int = 1024 * 1024
     thresholds: tuple[Thresholds, Thresholds] = (Thresholds(), Thresholds())
     http: UpstreamHttpOptions = UpstreamHttpOptions()
+    original_dst_header: bytes = b""
+    """The header that names the host of an ORIGINAL_DST cluster; empty for none."""
+    original_dst_port: int = 0
+    cleanup_interval: float = 5.0
     alt_stat_name: str = ""
     dns_lookup_family: str = "AUTO"
     dns_refresh_rate: float = 5.0

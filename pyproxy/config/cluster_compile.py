@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pyproxy.config.cluster import ClusterConfig, DiscoveryType, EndpointConfig, Thresholds
+from pyproxy.config.cluster import ClusterConfig, DiscoveryType, EndpointConfig, LbPolicy, Thresholds
 from pyproxy.config.endpoint_compile import compile_endpoints
 from pyproxy.config.keepalive_compile import Keepalive, compile_keepalive
 from pyproxy.config.load_balancer_compile import compile_load_balancer
@@ -18,6 +18,7 @@ from pyproxy.config.view import View
 _DEFAULT_BUFFER: Final = 1024 * 1024
 _DEFAULT_CONNECT: Final = 5.0
 _PANIC_THRESHOLD: Final = 50.0
+_CLEANUP_SECONDS: Final = 5.0
 
 _HTTP_POOLS: Final = (
     "envoy.extensions.upstreams.http.generic.v3.GenericConnectionPoolProto",
@@ -35,11 +36,17 @@ def compile_cluster(view: View) -> ClusterConfig:
     http = part(report, DEFAULTS, lambda: compile_upstream_http(view))
     resolving = part(report, None, lambda: compile_resolving(view))
     connect, buffer = view.seconds("connect_timeout"), view.wrapped("per_connection_buffer_limit_bytes")
-    view.ignore("cleanup_interval", "wait_for_warm_on_init")
+    view.ignore("wait_for_warm_on_init")
+    cleanup = view.seconds("cleanup_interval")
     if not view.message.health_checks:  # type: ignore[attr-defined]
         view.ignore("close_connections_on_host_health_failure", "ignore_health_on_host_removal")
     part(report, None, lambda: _check_pool(view))
     found = resolving or Resolving(DiscoveryType.STATIC)
+    provided = (balancer or {}).get("lb_policy") is LbPolicy.CLUSTER_PROVIDED
+    if balancer is not None and resolving is not None and provided != (found.discovery is DiscoveryType.ORIGINAL_DST):
+        report.add(
+            (*view.path, "lb_policy"), "CLUSTER_PROVIDED is for ORIGINAL_DST clusters, and they for nothing else"
+        )
     return ClusterConfig(
         name=view.text("name"),
         discovery=found.discovery,
@@ -52,6 +59,9 @@ def compile_cluster(view: View) -> ClusterConfig:
         dns_lookup_family=found.lookup_family,
         dns_refresh_rate=found.refresh_rate,
         dns_failure_refresh_rate=found.failure_refresh_rate,
+        original_dst_header=found.original_dst_header,
+        original_dst_port=found.original_dst_port,
+        cleanup_interval=cleanup or _CLEANUP_SECONDS,
         tcp_keepalive=_keepalive(view),
         tls=tls,
         tls_matches=part(report, (), lambda: compile_socket_matches(view)),

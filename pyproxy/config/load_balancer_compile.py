@@ -64,6 +64,10 @@ def _least_request(view: View) -> Chosen:
     return chosen
 
 
+def _cluster_provided(_: View) -> Chosen:
+    return {"lb_policy": LbPolicy.CLUSTER_PROVIDED}
+
+
 def _round_robin(_: View) -> Chosen:
     return {"lb_policy": LbPolicy.ROUND_ROBIN}
 
@@ -73,6 +77,7 @@ def _random(_: View) -> Chosen:
 
 
 _POLICIES: Final[dict[str, Callable[[View], Chosen]]] = {
+    f"{_PACKAGE}.cluster_provided.v3.ClusterProvided": _cluster_provided,
     f"{_PACKAGE}.round_robin.v3.RoundRobin": _round_robin,
     f"{_PACKAGE}.least_request.v3.LeastRequest": _least_request,
     f"{_PACKAGE}.random.v3.Random": _random,

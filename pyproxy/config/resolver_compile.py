@@ -15,10 +15,12 @@ DNS_CLUSTER: Final = "envoy.extensions.clusters.dns.v3.DnsCluster"
 GETADDRINFO: Final = "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig"
 
 _DEFAULT_REFRESH: Final = 5.0
+_ORIGINAL_DST_HEADER: Final = b"x-envoy-original-dst-host"
 _NAMED: Final = {
     "envoy.cluster.static": DiscoveryType.STATIC,
     "envoy.cluster.strict_dns": DiscoveryType.STRICT_DNS,
     "envoy.cluster.logical_dns": DiscoveryType.LOGICAL_DNS,
+    "envoy.cluster.original_dst": DiscoveryType.ORIGINAL_DST,
 }
 _DNS_FIELDS: Final = (
     "dns_refresh_rate",
@@ -42,6 +44,8 @@ class Resolving:
     lookup_family: str = "AUTO"
     refresh_rate: float = _DEFAULT_REFRESH
     failure_refresh_rate: tuple[float, float] = (0.0, 0.0)
+    original_dst_header: bytes = b""
+    original_dst_port: int = 0
 
 
 def compile_resolving(view: View) -> Resolving:
@@ -55,10 +59,30 @@ def compile_resolving(view: View) -> Resolving:
 
 
 def _of_kind(view: View, discovery: DiscoveryType) -> Resolving:
+    if discovery is DiscoveryType.ORIGINAL_DST:
+        view.ignore(*_DNS_FIELDS)
+        return _original_dst(view)
     if discovery is DiscoveryType.STATIC:
         view.ignore(*_DNS_FIELDS)
         return Resolving(discovery)
     return _dns(view, discovery, view.enum("dns_lookup_family"))
+
+
+def _original_dst(view: View) -> Resolving:
+    """Envoy: `original_dst_lb_config`."""
+    if view.has("load_assignment"):
+        view.fail("load_assignment", "an ORIGINAL_DST cluster finds its hosts itself", expected="no load_assignment")
+    config = view.child("original_dst_lb_config")
+    if config is None:
+        return Resolving(DiscoveryType.ORIGINAL_DST)
+    if config.has("metadata_key"):
+        config.fail("metadata_key", "is not supported yet", expected="use_http_header")
+    used, name = bool(config.scalar("use_http_header")), config.text("http_header_name")
+    return Resolving(
+        DiscoveryType.ORIGINAL_DST,
+        original_dst_header=(name.lower().encode() or _ORIGINAL_DST_HEADER) if used else b"",
+        original_dst_port=config.wrapped("upstream_port_override") or 0,
+    )
 
 
 def _custom(view: View, custom: View) -> Resolving:

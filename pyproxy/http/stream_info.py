@@ -27,6 +27,8 @@ class ConnectionInfo:
     """The peer after PROXY protocol, whatever x-forwarded-for says."""
     told: tuple[tuple[str, int], tuple[str, int]] | None
     """(destination, source) as listener filters found them, where they are not those of the connection."""
+    original_destination: tuple[str, int] | None
+    """Where the connection was meant to go before it was brought here; None where it was not redirected."""
     requested_server_name: str = ""
     tls: Any
     listener_name: str = ""
@@ -44,6 +46,7 @@ class ConnectionInfo:
     def __init__(self) -> None:
         self.tls = None
         self.told = None
+        self.original_destination = None
         self.dynamic_metadata = None
         self.listener_metadata = None
         self.filter_chain_metadata = None
@@ -63,6 +66,7 @@ class ConnectionInfo:
         other.connection_id = self.connection_id
         other.direct_remote = self.direct_remote
         other.peer = self.peer
+        other.original_destination = self.original_destination
         other.local = self.local
         other.direct_local = self.direct_local
         other.requested_server_name = self.requested_server_name

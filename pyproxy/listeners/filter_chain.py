@@ -52,6 +52,8 @@ class FilterChain:
         if incoming is not None:
             info.requested_server_name = _ODD.sub("_", incoming.server_name)
             info.dynamic_metadata = incoming.metadata or None
+            if incoming.restored:
+                info.original_destination = incoming.destination
             if incoming.restored or incoming.source != incoming.direct_source:
                 info.told = (incoming.destination, incoming.source)
         if self._arrivals is not None:

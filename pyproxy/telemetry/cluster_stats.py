@@ -49,13 +49,14 @@ class ClusterStats(StatsBlock):
     """`cluster.<name>.`; the name is `ClusterConfig.stat_name`."""
 
     PREFIX = "cluster"
-    UNLISTED = frozenset({"upstream_rq_time"})
+    UNLISTED = frozenset({"original_dst_host_invalid", "upstream_rq_time"})
 
     assignment_stale: Counter
     assignment_timeout_received: Counter
     bind_errors: Counter
     lb_healthy_panic: Counter
     membership_change: MirroredCounter
+    original_dst_host_invalid: Counter
     retry_or_shadow_abandoned: Counter
     update_attempt: Counter
     update_empty: Counter

@@ -240,8 +240,17 @@ def test_what_is_not_honoured_is_left_unread(fields: dict[str, Any], listed: lis
     [
         ({"type": "EDS"}, ["type: clusters of type EDS are not supported yet"]),
         (
-            {"lb_policy": "MAGLEV", "type": "ORIGINAL_DST"},
-            ["lb_policy: MAGLEV is not", "type: clusters of type ORIGINAL_DST"],
+            {"lb_policy": "MAGLEV", "type": "EDS"},
+            ["lb_policy: MAGLEV is not", "type: clusters of type EDS"],
+        ),
+        (
+            {"type": "ORIGINAL_DST", "load_assignment": None},
+            ["lb_policy: CLUSTER_PROVIDED is for ORIGINAL_DST"],
+        ),
+        ({"lb_policy": "CLUSTER_PROVIDED"}, ["lb_policy: CLUSTER_PROVIDED is for ORIGINAL_DST"]),
+        (
+            {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"},
+            ["load_assignment: an ORIGINAL_DST cluster finds its hosts itself"],
         ),
         (
             {"load_assignment": assignment(host("foo"), host("1.2.3"), {})},

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pyproxy.clusters.discovery.resolver import Resolver
+from pyproxy.clusters.host import Host
 from pyproxy.clusters.membership import Member
 from pyproxy.telemetry.cluster_stats import ClusterStats
 
@@ -20,6 +21,9 @@ class Discovering(Protocol):
 
     def on_settled(self) -> None:
         """The first answer is here, good or bad: a cluster that warms up need not wait longer."""
+
+    def host(self, key: str) -> Host | None:
+        """The host that a member has become."""
 
 
 class Discovery(Protocol):

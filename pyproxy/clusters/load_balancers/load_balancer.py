@@ -38,4 +38,6 @@ def build_load_balancer(config: ClusterConfig, eligible: tuple[Host, ...], rng: 
             return LeastRequest(eligible, rng, config.least_request_choices)
         case LbPolicy.RANDOM:
             return WeightedRandomHost(eligible, rng) if weighted else RandomHost(eligible, rng)
+        case LbPolicy.CLUSTER_PROVIDED:
+            raise AssertionError("discovery chooses itself")
     assert_never(config.lb_policy)

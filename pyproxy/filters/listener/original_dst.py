@@ -17,6 +17,8 @@ from pyproxy.runtime import Runtime
 
 _SO_ORIGINAL_DST: Final = 80
 """linux/netfilter_ipv4.h; the same number for IPv6 (IP6T_SO_ORIGINAL_DST)."""
+_IP_TRANSPARENT: Final = 19
+_IPV6_TRANSPARENT: Final = 75
 _SOCKADDR_IN: Final = 16
 _SOCKADDR_IN6: Final = 28
 
@@ -42,6 +44,8 @@ class OriginalDst:
         if found is not None:
             incoming.destination = found
             incoming.restored = found != incoming.direct_destination
+        else:
+            incoming.restored = is_transparent(incoming.sock)
 
 
 def original_destination(sock: socket.socket) -> Address | None:
@@ -58,3 +62,10 @@ def original_destination(sock: socket.socket) -> Address | None:
     except OSError:
         pass
     return None
+
+
+def is_transparent(sock: socket.socket) -> bool:
+    """The connection came by TPROXY, so that its own address is the one that was meant."""
+    if sock.family == socket.AF_INET6:
+        return bool(sock.getsockopt(socket.IPPROTO_IPV6, _IPV6_TRANSPARENT))
+    return sock.family == socket.AF_INET and bool(sock.getsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT))

@@ -16,7 +16,7 @@ from pyproxy.clusters.membership import diff, members_of
 from pyproxy.config.cluster import ClusterConfig, LbPolicy
 from tests.clusters.hosts import REQUEST, endpoint, hosts
 
-POLICIES = list(LbPolicy)
+POLICIES = [policy for policy in LbPolicy if policy is not LbPolicy.CLUSTER_PROVIDED]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
