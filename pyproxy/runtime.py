@@ -14,6 +14,7 @@ from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.network.cork import Cork
+from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
@@ -31,6 +32,7 @@ class Runtime:
     values: RuntimeValues
     node: NodeConfig
     cork: Cork
+    secrets: SecretWatch
     _connection_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def next_connection_id(self) -> int:

@@ -29,6 +29,7 @@ from pyproxy.config.tls import UpstreamTlsConfig
 from pyproxy.errors import ProxyError, ResponseFlag
 from pyproxy.http.message import Request
 from pyproxy.http.stream_info import UpstreamInfo
+from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.network.transport_sockets.tls_dialer import TlsDialer
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.cluster_stats import ClusterStats
@@ -48,6 +49,7 @@ class ClusterServices:
     values: RuntimeValues
     resolver: Resolver
     rng: random.Random
+    secrets: SecretWatch
     workers: int = 1
 
 
@@ -126,7 +128,7 @@ class Cluster:
             return None
         found = self._dialers.get(config)
         if found is None:
-            found = self._dialers[config] = TlsDialer(config)
+            found = self._dialers[config] = TlsDialer(config, self._services.secrets)
         return found
 
     def when_ready(self, callback: Callable[[], None]) -> None:
@@ -195,6 +197,8 @@ class Cluster:
     def close(self) -> None:
         """Close everything at once."""
         self._discovery.close()
+        for dialer in self._dialers.values():
+            dialer.close()
         for host in self.host_set.hosts:
             host.close()
         self.stats.close()

@@ -14,6 +14,7 @@ from pyproxy.clusters.discovery.resolver import Resolver, SystemResolver
 from pyproxy.clusters.status import cluster_status, unused_status
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType
 from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.metrics import StatsStore
 
@@ -35,10 +36,12 @@ class ClusterManager:
         *,
         workers: int = 1,
         resolver: Resolver | None = None,
+        secrets: SecretWatch | None = None,
         rng: random.Random = clock.rng,
     ) -> None:
         self._loop = loop
-        self._services = ClusterServices(loop, stats, deadlines, values, resolver or SystemResolver(loop), rng, workers)
+        resolver, secrets = resolver or SystemResolver(loop), secrets or SecretWatch(loop)
+        self._services = ClusterServices(loop, stats, deadlines, values, resolver, rng, secrets, workers)
         self._configs: dict[str, ClusterConfig] = {}
         self._live: dict[str, Cluster] = {}
         self._warming: dict[str, Cluster] = {}

@@ -55,11 +55,21 @@ class TlsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSource:
+    """Where a context came from, so that it can be made again when its files change. `spec` is the message."""
+
+    type_name: str
+    spec: bytes = field(repr=False)
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DownstreamTlsConfig:
     """A `DownstreamTlsContext`."""
 
     common: TlsConfig
     require_client_certificate: bool = False
+    source: TlsSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,7 @@ class UpstreamTlsConfig:
     common: TlsConfig
     sni: str = ""
     auto_host_sni: bool = False
+    source: TlsSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

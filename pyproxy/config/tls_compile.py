@@ -23,16 +23,20 @@ from cryptography.hazmat.primitives.serialization import (
 
 from pyproxy.config.data_source import read_data_source
 from pyproxy.config.matcher_compile import compile_string_match
+from pyproxy.config.sds_file import read_secret
 from pyproxy.config.tls import (
     DownstreamTlsConfig,
     PeerValidation,
     SanMatch,
     TlsCertificate,
     TlsConfig,
+    TlsSource,
     UpstreamTlsConfig,
 )
 from pyproxy.config.view import View
 
+DOWNSTREAM_TLS: Final = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+UPSTREAM_TLS: Final = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 _VERSIONS: Final = {
     "TLS_AUTO": 0,
     "TLSv1_2": int(ssl.TLSVersion.TLSv1_2),
@@ -44,11 +48,8 @@ _SHA256: Final = 32
 
 # Each of these decides whom we trust or who we are.
 _REFUSED: Final = (
-    "tls_certificate_sds_secret_configs",
     "tls_certificate_provider_instance",
     "custom_tls_certificate_selector",
-    "validation_context_sds_secret_config",
-    "combined_validation_context",
     "custom_handshaker",
 )
 
@@ -56,8 +57,10 @@ _REFUSED: Final = (
 def compile_downstream_tls(view: View) -> DownstreamTlsConfig:
     """A `DownstreamTlsContext`."""
     context = view.need("common_tls_context")
-    common = _common(context)
-    if not context.message.tls_certificates:  # type: ignore[attr-defined]
+    files: list[str] = []
+    common = _common(context, files)
+    own = context.message
+    if not (own.tls_certificates or own.tls_certificate_sds_secret_configs):  # type: ignore[attr-defined]
         view.fail("common_tls_context", "has no certificate, and a server needs one", expected="tls_certificates")
     required = bool(view.wrapped("require_client_certificate"))
     checks = common.validation
@@ -66,37 +69,72 @@ def compile_downstream_tls(view: View) -> DownstreamTlsConfig:
         view.fail("common_tls_context", "client certificates without a trusted_ca are not supported yet")
     if checks.accept_untrusted:
         view.fail("common_tls_context", "trust_chain_verification: ACCEPT_UNTRUSTED is not supported for clients yet")
-    return DownstreamTlsConfig(common, required)
+    return DownstreamTlsConfig(common, required, _source(view, files))
 
 
 def compile_upstream_tls(view: View) -> UpstreamTlsConfig:
     """An `UpstreamTlsContext`."""
     context = view.child("common_tls_context")
-    common = TlsConfig() if context is None else _common(context)
-    return UpstreamTlsConfig(common, view.text("sni"), bool(view.scalar("auto_host_sni")))
+    files: list[str] = []
+    common = TlsConfig() if context is None else _common(context, files)
+    return UpstreamTlsConfig(common, view.text("sni"), bool(view.scalar("auto_host_sni")), _source(view, files))
 
 
-def _common(view: View) -> TlsConfig:
+def _source(view: View, files: list[str]) -> TlsSource | None:
+    """None where nothing of it stands in a file."""
+    if not files:
+        return None
+    spec = view.message.SerializeToString(deterministic=True)
+    return TlsSource(view.type_name, spec, tuple(dict.fromkeys(files)))
+
+
+def _common(view: View, files: list[str]) -> TlsConfig:
     """A `CommonTlsContext`."""
     for name in _REFUSED:
         if any(descriptor.name == name for descriptor, _ in view.message.ListFields()):
             view.fail(name, "is not supported yet", expected="tls_certificates and validation_context")
-    certificates = view.each("tls_certificates", _certificate)
+    certificates = (
+        *view.each("tls_certificates", lambda one: _certificate(one, files)),
+        *view.each(
+            "tls_certificate_sds_secret_configs",
+            lambda one: _certificate(read_secret(one, "tls_certificate", files), files),
+        ),
+    )
     kinds = [_key_kind(one) for one in certificates]
     if len(set(kinds)) < len(kinds):
         view.fail("tls_certificates", "several certificates with keys of one kind are not supported yet")
-    validation = view.child("validation_context")
+    validation = _validation_view(view, files)
     params = view.child("tls_params")
     lowest, highest, ciphers, curve = (0, 0, "", "") if params is None else _parameters(params)
     return TlsConfig(
         certificates=certificates,
-        validation=PeerValidation() if validation is None else _validation(validation),
+        validation=PeerValidation() if validation is None else _validation(validation, files),
         min_version=lowest,
         max_version=highest,
         ciphers=ciphers,
         curve=curve,
         alpn=tuple(str(name) for name in view.scalars("alpn_protocols")),
     )
+
+
+def _validation_view(view: View, files: list[str]) -> View | None:
+    """Of the three ways to say it: in the message, in a secret, or in the message and more of it in a secret."""
+    match view.oneof("validation_context_type"):
+        case "validation_context":
+            return view.need("validation_context")
+        case "validation_context_sds_secret_config":
+            return read_secret(view.need("validation_context_sds_secret_config"), "validation_context", files)
+        case "combined_validation_context":
+            combined = view.need("combined_validation_context")
+            default = combined.need("default_validation_context")
+            secret = combined.need("validation_context_sds_secret_config")
+            merged = type(default.message)()
+            merged.CopyFrom(default.message)
+            merged.MergeFrom(read_secret(secret, "validation_context", files).message)
+            default.honour_all()
+            return View(merged, default.path, view.report)
+        case _:
+            return None
 
 
 def _parameters(view: View) -> tuple[int, int, str, str]:
@@ -127,17 +165,18 @@ def _parameters(view: View) -> tuple[int, int, str, str]:
     return found[0], found[1], ciphers, curve
 
 
-def _certificate(view: View) -> TlsCertificate:
+def _certificate(view: View, files: list[str]) -> TlsCertificate:
     """A `TlsCertificate`, whose key must be that of the certificate."""
-    chain = read_data_source(view.need("certificate_chain"))
+    view.ignore("watched_directory")  # the files themselves are looked at
+    chain = _read(view.need("certificate_chain"), files)
     try:
         with warnings.catch_warnings(action="ignore"):  # what is merely frowned upon, Envoy takes too
             certificates = x509.load_pem_x509_certificates(chain)
     except ValueError as error:
         view.fail("certificate_chain", f"holds no certificate in PEM: {error}")
-    private = read_data_source(view.need("private_key"))
+    private = _read(view.need("private_key"), files)
     password = view.child("password")
-    secret = None if password is None else read_data_source(password).rstrip(b"\r\n")
+    secret = None if password is None else _read(password, files).rstrip(b"\r\n")
     try:
         key = load_pem_private_key(private, secret)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -150,23 +189,31 @@ def _certificate(view: View) -> TlsCertificate:
     return TlsCertificate(pem, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
+def _read(source: View, files: list[str]) -> bytes:
+    """What a `DataSource` holds. Adds its file to `files`, if it is one."""
+    if source.oneof("specifier") == "filename":
+        files.append(source.text("filename"))
+    source.ignore("watched_directory")
+    return read_data_source(source)
+
+
 def _key_kind(certificate: TlsCertificate) -> str:
     return type(load_pem_private_key(certificate.private_key, None)).__name__
 
 
-def _validation(view: View) -> PeerValidation:
+def _validation(view: View, files: list[str]) -> PeerValidation:
     """A `CertificateValidationContext`."""
     for name in ("custom_validator_config", "ca_certificate_provider_instance", "require_signed_certificate_timestamp"):
         if view.has(name):
             view.fail(name, "is not supported yet")
     ca, crl = view.child("trusted_ca"), view.child("crl")
-    trusted = "" if ca is None else _ascii(view, "trusted_ca", ca)
+    trusted = "" if ca is None else _ascii(view, "trusted_ca", ca, files)
     if ca is not None:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=trusted)
         except (ValueError, ssl.SSLError) as error:
             view.fail("trusted_ca", f"holds no certificate in PEM: {error}")
-    revoked = "" if crl is None else _ascii(view, "crl", crl)
+    revoked = "" if crl is None else _ascii(view, "crl", crl, files)
     if revoked:
         try:
             x509.load_pem_x509_crl(revoked.encode())
@@ -183,9 +230,9 @@ def _validation(view: View) -> PeerValidation:
     return PeerValidation(trusted, revoked, leaf_only, accept, sans or old, spki, hashes)
 
 
-def _ascii(view: View, name: str, source: View) -> str:
+def _ascii(view: View, name: str, source: View, files: list[str]) -> str:
     try:
-        return read_data_source(source).decode("ascii")
+        return _read(source, files).decode("ascii")
     except UnicodeDecodeError:
         view.fail(name, "is not PEM")
 

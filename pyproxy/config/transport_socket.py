@@ -8,12 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from pyproxy.config.tls import DownstreamTlsConfig, TransportSocketMatch, UpstreamTlsConfig
-from pyproxy.config.tls_compile import compile_downstream_tls, compile_upstream_tls
+from pyproxy.config.tls_compile import DOWNSTREAM_TLS, UPSTREAM_TLS, compile_downstream_tls, compile_upstream_tls
 from pyproxy.config.view import View
 
 RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
-DOWNSTREAM_TLS: Final = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
-UPSTREAM_TLS: Final = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 
 
 def compile_downstream_socket(view: View) -> DownstreamTlsConfig | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 from pyproxy.config.listener import FilterChainConfig, ListenerConfig
+from pyproxy.config.tls import DownstreamTlsConfig, TlsSource
+from pyproxy.config.tls_reload import reload_tls
 from pyproxy.network.incoming import Incoming
 from pyproxy.network.transport_sockets.tls import server_context
 from pyproxy.network.transport_sockets.tls_arrival import TlsArrivals
@@ -19,7 +22,7 @@ _ODD: Final = re.compile(r"[^\w.:*-]", re.ASCII)
 class FilterChain:
     """Opens connections for its last filter, and tells it when they have to leave."""
 
-    __slots__ = ("_arrivals", "_listener", "config", "terminal", "tls")
+    __slots__ = ("_arrivals", "_forget", "_listener", "config", "terminal", "tls")
 
     def __init__(self, config: FilterChainConfig, listener: ListenerConfig, runtime: Runtime) -> None:
         self.config = config
@@ -29,10 +32,28 @@ class FilterChain:
         self.tls: dict[str, Any] = {}
         """What the loop is told of TLS when it opens a connection; nothing for plain text."""
         self._arrivals: TlsArrivals | None = None
+        self._forget: Callable[[], None] | None = None
         if config.tls is not None:
-            spoken = tuple(one for one in config.tls.common.alpn if one not in self.terminal.UNSPOKEN)
-            self.tls = {"ssl": server_context(config.tls, spoken), "ssl_handshake_timeout": config.handshake_seconds}
-            self._arrivals = TlsArrivals(config.tls)
+            self._use(config.tls)
+            source = config.tls.source
+            if source is not None:
+                self._forget = runtime.secrets.watch(source.files, partial(self._reload, source))
+
+    def close(self) -> None:
+        """No more connections: its files need not be watched."""
+        if self._forget is not None:
+            self._forget()
+
+    def _use(self, tls: DownstreamTlsConfig) -> None:
+        spoken = tuple(one for one in tls.common.alpn if one not in self.terminal.UNSPOKEN)
+        made = {"ssl": server_context(tls, spoken), "ssl_handshake_timeout": self.config.handshake_seconds}
+        self._arrivals, self.tls = TlsArrivals(tls), made
+
+    def _reload(self, source: TlsSource) -> None:
+        """Connections that are open go on as they are. Raises InvalidConfig."""
+        made = reload_tls(source)
+        assert isinstance(made, DownstreamTlsConfig)
+        self._use(made)
 
     @property
     def connections(self) -> int:

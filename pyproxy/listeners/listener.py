@@ -52,7 +52,8 @@ class Listener:
         self._only = self._chains[0] if _takes_everything(config) else None
         """The chain of every connection."""
         self._inspection = Inspection(config, self.stats, runtime)
-        self._looks = self._only is None or bool(config.listener_filters)
+        encrypted = any(chain.config.tls for chain in self._chains)  # with contexts that are replaced
+        self._looks = self._only is None or encrypted or bool(config.listener_filters)
         self._hand_over = hand_over if config.use_original_dst else None
 
     @property
@@ -67,9 +68,9 @@ class Listener:
                 server = Acceptor(loop, bound, self._take)
                 server.listen(backlog)
             elif bound.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(self._accept, sock=bound, backlog=backlog, **self._only.tls)
+                server = await loop.create_unix_server(self._accept, sock=bound, backlog=backlog)
             else:
-                server = await loop.create_server(self._accept, sock=bound, backlog=backlog, **self._only.tls)
+                server = await loop.create_server(self._accept, sock=bound, backlog=backlog)
             self._servers.append((bound, server))
 
     def _accept(self) -> Any:
@@ -125,6 +126,7 @@ class Listener:
         self.stop_accepting()
         for chain in self._chains:
             chain.terminal.drain()
+            chain.close()
 
     def ask_to_leave(self) -> None:
         """Each connection ends with the request that it is in, or else with its next one."""

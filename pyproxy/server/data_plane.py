@@ -13,6 +13,7 @@ from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.listeners.manager import HANDSHAKE_GRACE, ListenerManager
 from pyproxy.network.cork import Cork
+from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.runtime import Runtime
 from pyproxy.server.blueprint import WorkerSeat
 from pyproxy.server.watchdog import Watchdog
@@ -36,7 +37,10 @@ class DataPlane:
         self._stats = StatsStore(blueprint.stats_areas.workers[seat.index])
         deadlines = DeadlineTable(loop)
         values = RuntimeValues(bootstrap.runtime_layers)
-        self._clusters = ClusterManager(loop, self._stats, deadlines, values, workers=blueprint.workers)
+        self._secrets = SecretWatch(loop)
+        self._clusters = ClusterManager(
+            loop, self._stats, deadlines, values, workers=blueprint.workers, secrets=self._secrets
+        )
         self._access_logs = AccessLogs(loop, self._stats, blueprint.log_flush_seconds)
         self._runtime = Runtime(
             loop=loop,
@@ -47,6 +51,7 @@ class DataPlane:
             values=values,
             node=bootstrap.node,
             cork=Cork(loop),
+            secrets=self._secrets,
         )
         self._listeners = ListenerManager(self._runtime)
         self._waiting_for = "clusters"
@@ -103,6 +108,7 @@ class DataPlane:
             log.warning("%d of %d connections were still open after %g s", left, before, seconds)
 
     async def close(self) -> None:
+        self._secrets.close()
         self._clusters.close()
         await self._access_logs.close()
 

@@ -27,6 +27,8 @@ NEEDS_NO_READER: Final = {
     "FilterOverride.disabled": "no filter but the terminal one yet, which cannot be disabled",
     "FilterConfig.disabled": "no filter but the terminal one yet, which cannot be disabled",
     "FilterConfig.type_name": "tells people what a filter is",
+    "TlsSource.type_name": "read by reload_tls, which stands beside it",
+    "TlsSource.spec": "read by reload_tls, which stands beside it",
 }
 
 

@@ -23,6 +23,7 @@ from pyproxy.http.drive import Drive
 from pyproxy.http.message import Headers, Pair, Request, Response
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
 from pyproxy.network.cork import Cork
+from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.logs import AccessLogs
@@ -137,7 +138,7 @@ class Stage:
         self.clusters = ClusterManager(loop, stats, deadlines, values)
         self.clusters.apply([self.config])
         self.runtime = Runtime(
-            loop, deadlines, stats, self.clusters, AccessLogs(loop), values, NodeConfig(), Cork(loop)
+            loop, deadlines, stats, self.clusters, AccessLogs(loop), values, NodeConfig(), Cork(loop), SecretWatch(loop)
         )
         self.chain = self.router.build(self.runtime)
         found = self.clusters.get(self.config.name)

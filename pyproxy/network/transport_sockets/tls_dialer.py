@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
-from pyproxy.config.tls import UpstreamTlsConfig
+from pyproxy.config.tls import TlsSource, UpstreamTlsConfig
+from pyproxy.config.tls_reload import reload_tls
+from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.network.transport_sockets.tls import PeerRefused, client_context, verify_peer
 
 _HANDSHAKE_SECONDS: Final = 60.0
@@ -15,10 +19,28 @@ _HANDSHAKE_SECONDS: Final = 60.0
 class TlsDialer:
     """One context for all connections of a cluster that are configured alike."""
 
-    def __init__(self, config: UpstreamTlsConfig) -> None:
-        self._config = config
-        self._context = client_context(config, tuple(one for one in config.common.alpn if one != "h2"))
+    def __init__(self, config: UpstreamTlsConfig, secrets: SecretWatch) -> None:
+        self._use(config)
         self._names: dict[str, str] = {}
+        self._forget: Callable[[], None] | None = None
+        source = config.source
+        if source is not None:
+            self._forget = secrets.watch(source.files, partial(self._reload, source))
+
+    def close(self) -> None:
+        """No more connections: its files need not be watched."""
+        if self._forget is not None:
+            self._forget()
+
+    def _use(self, config: UpstreamTlsConfig) -> None:
+        self._context = client_context(config, tuple(one for one in config.common.alpn if one != "h2"))
+        self._config = config
+
+    def _reload(self, source: TlsSource) -> None:
+        """Connections that are open go on as they are. Raises InvalidConfig."""
+        made = reload_tls(source)
+        assert isinstance(made, UpstreamTlsConfig)
+        self._use(made)
 
     def options(self, hostname: str) -> dict[str, Any]:
         """For `create_connection`. An empty name sends no SNI, which is also what a name gets that is none."""

@@ -1,0 +1,93 @@
+"""Notices when files change: written in place, moved over, or swapped behind a symbolic link as Kubernetes does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from pyproxy.tasks import call_every
+
+log = logging.getLogger("pyproxy.secrets")
+
+INTERVAL: Final = 0.5
+"""Seconds between looks. A look is one stat per file; there are a few dozen of them."""
+
+_Fingerprint = tuple[tuple[int, int, int] | None, ...]
+
+
+class _Watched:
+    """Some files that belong together, and what to do when they have changed."""
+
+    __slots__ = ("_complained", "_files", "_reload", "_seen")
+
+    def __init__(self, files: tuple[str, ...], reload: Callable[[], None]) -> None:
+        self._files = files
+        self._reload = reload
+        self._seen = self._look()
+        self._complained: _Fingerprint = ()
+
+    def tick(self) -> None:
+        """What could not be used is tried again, until it can: a key may come a moment after its certificate."""
+        before = self._look()
+        if before == self._seen:
+            return
+        try:
+            self._reload()
+        except Exception as error:  # noqa: BLE001 - whatever it was, the old ones go on
+            if before != self._complained:
+                log.warning("%s changed and cannot be used, so the old ones stay: %s", ", ".join(self._files), error)
+                self._complained = before
+            return
+        if self._look() == before:  # else they changed meanwhile
+            self._seen = before
+            log.info("%s changed and is in use", ", ".join(self._files))
+
+    def _look(self) -> _Fingerprint:
+        return tuple(_fingerprint(file) for file in self._files)
+
+
+class SecretWatch:
+    """All the watched files of a worker. Costs nothing where there are none."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._watched: dict[int, _Watched] = {}
+        self._last = 0
+        self._stop: Callable[[], None] | None = None
+
+    def watch(self, files: tuple[str, ...], reload: Callable[[], None]) -> Callable[[], None]:
+        """Call `reload` after any of the files has changed, until the returned function is called.
+
+        If it raises it is called again at each look, until it does not.
+        """
+        self._last += 1
+        number = self._last
+        self._watched[number] = _Watched(files, reload)
+        if self._stop is None:
+            self._stop = call_every(self._loop, INTERVAL, self._tick)
+
+        def forget() -> None:
+            self._watched.pop(number, None)
+
+        return forget
+
+    def close(self) -> None:
+        self._watched.clear()
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
+
+    def _tick(self) -> None:
+        for one in list(self._watched.values()):
+            one.tick()
+
+
+def _fingerprint(file: str) -> tuple[int, int, int] | None:
+    try:
+        found = Path(file).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
