@@ -33,6 +33,7 @@ class Runtime:
     node: NodeConfig
     cork: Cork
     secrets: SecretWatch
+    workers: int = 1
     _connection_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def next_connection_id(self) -> int:

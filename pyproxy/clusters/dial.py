@@ -23,7 +23,7 @@ async def dial(loop: asyncio.AbstractEventLoop, cluster: Cluster, host: Host, co
     dialer, check = cluster.dialer(host), None
     if dialer is not None:
         options = dialer.options(host.hostname)
-        check = connection.check_peer = dialer.check_of_one()
+        check = connection.admit = dialer.check_of_one()
     if address.pipe:
         path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
         await loop.create_unix_connection(lambda: protocol, path, **options)

@@ -36,6 +36,38 @@ EXTENSIONS: Final = Extensions(
             module="pyproxy.filters.listener.tls_inspector",
         ),
         Extension(
+            name="envoy.filters.network.connection_limit",
+            type_name="envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
+            category=Category.NETWORK_FILTER,
+            module="pyproxy.filters.network.connection_limit",
+        ),
+        Extension(
+            name="envoy.filters.network.direct_response",
+            type_name="envoy.extensions.filters.network.direct_response.v3.Config",
+            category=Category.NETWORK_FILTER,
+            module="pyproxy.filters.network.direct_response",
+            terminal=True,
+        ),
+        Extension(
+            name="envoy.filters.network.echo",
+            type_name="envoy.extensions.filters.network.echo.v3.Echo",
+            category=Category.NETWORK_FILTER,
+            module="pyproxy.filters.network.echo",
+            terminal=True,
+        ),
+        Extension(
+            name="envoy.filters.network.local_ratelimit",
+            type_name="envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit",
+            category=Category.NETWORK_FILTER,
+            module="pyproxy.filters.network.local_ratelimit",
+        ),
+        Extension(
+            name="envoy.filters.network.sni_cluster",
+            type_name="envoy.extensions.filters.network.sni_cluster.v3.SniCluster",
+            category=Category.NETWORK_FILTER,
+            module="pyproxy.filters.network.sni_cluster",
+        ),
+        Extension(
             name="envoy.filters.network.http_connection_manager",
             type_name="envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             category=Category.NETWORK_FILTER,

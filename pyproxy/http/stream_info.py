@@ -30,6 +30,8 @@ class ConnectionInfo:
     original_destination: tuple[str, int] | None
     """Where the connection was meant to go before it was brought here; None where it was not redirected."""
     requested_server_name: str = ""
+    tcp_cluster: str = ""
+    """The cluster for the TCP proxy, in place of the one that it is configured with (envoy.tcp_proxy.cluster)."""
     tls: Any
     listener_name: str = ""
     filter_chain_name: str = ""

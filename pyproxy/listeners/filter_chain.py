@@ -10,6 +10,7 @@ from typing import Any, Final
 from pyproxy.config.listener import FilterChainConfig, ListenerConfig
 from pyproxy.config.tls import DownstreamTlsConfig, TlsSource
 from pyproxy.config.tls_reload import reload_tls
+from pyproxy.filters.common.network_filter import STAYS, NetworkFilter
 from pyproxy.network.incoming import Incoming
 from pyproxy.network.transport_sockets.tls import server_context
 from pyproxy.network.transport_sockets.tls_arrival import TlsArrivals
@@ -22,13 +23,14 @@ _ODD: Final = re.compile(r"[^\w.:*-]", re.ASCII)
 class FilterChain:
     """Opens connections for its last filter, and tells it when they have to leave."""
 
-    __slots__ = ("_arrivals", "_forget", "_listener", "config", "terminal", "tls")
+    __slots__ = ("_arrivals", "_filters", "_forget", "_listener", "config", "terminal", "tls")
 
     def __init__(self, config: FilterChainConfig, listener: ListenerConfig, runtime: Runtime) -> None:
         self.config = config
         self._listener = listener
-        self.terminal: Any = config.filters[-1].config.build(runtime)
-        """Today each chain has one network filter, which is its last."""
+        *others, last = config.filters
+        self._filters: list[NetworkFilter] = [one.config.build(runtime) for one in others]
+        self.terminal: Any = last.config.build(runtime)
         self.tls: dict[str, Any] = {}
         """What the loop is told of TLS when it opens a connection; nothing for plain text."""
         self._arrivals: TlsArrivals | None = None
@@ -77,9 +79,33 @@ class FilterChain:
                 info.original_destination = incoming.destination
             if incoming.restored or incoming.source != incoming.direct_source:
                 info.told = (incoming.destination, incoming.source)
-        if self._arrivals is not None:
-            connection.check_peer = partial(self._arrivals.check, info)
+        if self._arrivals is not None or self._filters:
+            connection.admit = partial(self._admit, connection)
         return connection
+
+    def _admit(self, connection: Any, tls: Any) -> bool:
+        """Whether the peer is wanted, and every network filter before the last lets the connection in."""
+        info = connection.info
+        if self._arrivals is not None and not self._arrivals.check(info, tls):
+            return False
+        if self._filters:
+            info.take_addresses(connection.local(), connection.peer())
+        inside: list[Callable[[], None]] = []
+        for one in self._filters:
+            leave = one.admit(info)
+            if leave is None:
+                _call_all(inside)
+                return False
+            if leave is not STAYS:
+                inside.append(leave)
+        if inside:
+            connection.on_gone = partial(_call_all, inside)
+        return True
 
     def __repr__(self) -> str:
         return f"<FilterChain {self.config.name!r}, {self.connections} connections>"
+
+
+def _call_all(callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        callback()

@@ -31,9 +31,11 @@ class Connection:
         "_cork",
         "_dirty",
         "_out",
+        "admit",
         "buffer_limit",
-        "check_peer",
         "closed",
+        "encrypted",
+        "on_gone",
         "reading_paused",
         "transport",
         "write_blocked",
@@ -45,8 +47,12 @@ class Connection:
         self._dirty = False
         self._close_when_flushed = False
         self.transport: Any = None
-        self.check_peer: Callable[[Any], bool] | None = None
-        """Asked once TLS stands, before anything else happens: whether the peer is one that is wanted."""
+        self.admit: Callable[[Any], bool] | None = None
+        """Asked once the connection is there, and TLS stands, before anything else happens: whether it is wanted. Is
+        given the TLS object, or None."""
+        self.on_gone: Callable[[], None] | None = None
+        """Called when an admitted connection is gone."""
+        self.encrypted = False
         self.closed = False
         self.write_blocked = False
         self.reading_paused = False
@@ -128,10 +134,10 @@ class Connection:
         if not self.closed:
             if self._out:
                 self.flush()
-            if self.check_peer is None:
-                self.transport.write_eof()
-            else:  # TLS has no half-closed connections here
+            if self.encrypted:  # TLS has no half-closed connections here
                 self.close()
+            else:
+                self.transport.write_eof()
 
     def unsent(self) -> int:
         """How many bytes wait for the peer to read what was sent before them."""
@@ -155,11 +161,14 @@ class Connection:
         self.transport = transport
         if self.buffer_limit < BUFFER_LIMIT:
             self.transport.set_write_buffer_limits(self.buffer_limit)
-        if self.check_peer is not None and not self.check_peer(transport.get_extra_info("ssl_object")):
-            self.closed = True
-            self.transport.set_protocol(asyncio.Protocol())  # so that not a byte of it gets here
-            self.transport.abort()
-            return
+        if self.admit is not None:
+            tls = transport.get_extra_info("ssl_object")
+            self.encrypted = tls is not None
+            if not self.admit(tls):
+                self.closed = True
+                self.transport.set_protocol(asyncio.Protocol())  # so that not a byte of it gets here
+                self.transport.abort()
+                return
         self.on_open()
 
     def data_received(self, data: bytes) -> None:
@@ -194,6 +203,8 @@ class Connection:
             self.on_closed(exc)
         finally:
             cork.pull()
+            if self.on_gone is not None:
+                self.on_gone()
 
     def pause_writing(self) -> None:
         self.write_blocked = True

@@ -52,6 +52,7 @@ class DataPlane:
             node=bootstrap.node,
             cork=Cork(loop),
             secrets=self._secrets,
+            workers=blueprint.workers,
         )
         self._listeners = ListenerManager(self._runtime)
         self._waiting_for = "clusters"

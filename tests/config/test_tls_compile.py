@@ -44,7 +44,7 @@ def test_what_is_not_read_is_listed() -> None:
         ({}, "common_tls_context: has no certificate"),
         ({"tls_params": {"tls_minimum_protocol_version": "TLSv1_0"}}, "TLSv1_0 is not safe"),
         ({"tls_params": {"cipher_suites": ["NONSENSE"]}}, "cipher_suites: OpenSSL knows none"),
-        ({"combined_validation_context": {"default_validation_context": {}}}, "combined_validation_context: is not"),
+        ({"custom_handshaker": {"name": "h"}}, "custom_handshaker: is not"),
         ({"validation_context": {"match_subject_alt_names": [{"exact": "a"}]}}, "only with a trusted_ca"),
         ({"validation_context": {"trusted_ca": {"inline_string": "x"}}}, "trusted_ca: holds no certificate"),
         ({"validation_context": {"verify_certificate_hash": ["z" * 64]}}, "is not a SHA-256 sum"),

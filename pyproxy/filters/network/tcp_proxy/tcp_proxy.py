@@ -14,6 +14,7 @@ from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.filters.network.tcp_proxy.config import TcpProxyConfig
 from pyproxy.filters.network.tcp_proxy.session import TcpSession
+from pyproxy.http.stream_info import ConnectionInfo
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
 from pyproxy.telemetry.tcp_stats import TcpProxyStats
@@ -71,8 +72,10 @@ class TcpProxy:
         if self.max_duration is not None:
             self.max_duration.disarm(session)
 
-    def choose_cluster(self) -> Cluster | None:
-        """One of the clusters by weight; None where there is none of that name."""
+    def choose_cluster(self, info: ConnectionInfo) -> Cluster | None:
+        """What a filter before chose, or one of the clusters by weight; None where there is none of that name."""
+        if info.tcp_cluster:
+            return self.runtime.clusters.get(info.tcp_cluster)
         at = 0
         if len(self._edges) > 1:
             at = bisect_right(self._edges, clock.rng.randrange(self._edges[-1]))
