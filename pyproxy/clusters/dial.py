@@ -24,13 +24,20 @@ async def dial(loop: asyncio.AbstractEventLoop, cluster: Cluster, host: Host, co
     if dialer is not None:
         options = dialer.options(host.hostname)
         check = connection.admit = dialer.check_of_one()
-    if address.pipe:
-        path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
-        await loop.create_unix_connection(lambda: protocol, path, **options)
-    else:
-        await loop.create_connection(lambda: protocol, address.host, address.port, **options)
-    if check is not None and check.refusal:
-        raise PeerRefused(check.refusal)
+    try:
+        if address.pipe:
+            path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
+            await loop.create_unix_connection(lambda: protocol, path, **options)
+        else:
+            await loop.create_connection(lambda: protocol, address.host, address.port, **options)
+    except ssl.SSLError as error:
+        cluster.stats.ssl.count_failure(error)
+        raise
+    if check is not None:
+        if check.refusal:
+            cluster.stats.ssl.count_refusal(san=check.san)
+            raise PeerRefused(check.refusal)
+        cluster.stats.ssl.count_handshake(connection.transport.get_extra_info("ssl_object"))
     keepalive, sock = cluster.config.tcp_keepalive, connection.socket()
     if keepalive is not None and sock is not None:
         keep_alive(sock, keepalive)

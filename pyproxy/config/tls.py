@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pyproxy.config.matchers import StringMatch
+
+INLINE: Final = "<inline>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,8 @@ class TlsCertificate:
 
     chain: bytes
     private_key: bytes = field(repr=False)
+    path: str = INLINE
+    """Where the chain stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class PeerValidation:
     """What the certificate of the peer has to be (`CertificateValidationContext`). Pins are SHA-256 sums."""
 
     trusted_ca: str = ""
+    trusted_ca_path: str = INLINE
     crl: str = ""
     only_leaf_crl: bool = False
     accept_untrusted: bool = False

@@ -25,6 +25,7 @@ from pyproxy.config.data_source import read_data_source
 from pyproxy.config.matcher_compile import compile_string_match
 from pyproxy.config.sds_file import read_secret
 from pyproxy.config.tls import (
+    INLINE,
     DownstreamTlsConfig,
     PeerValidation,
     SanMatch,
@@ -186,7 +187,9 @@ def _certificate(view: View, files: list[str]) -> TlsCertificate:
     if key.public_key().public_bytes(*form) != certificates[0].public_key().public_bytes(*form):
         view.fail("private_key", "is not the key of the certificate")
     pem = b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
-    return TlsCertificate(pem, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return TlsCertificate(
+        pem, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), _path(view, "certificate_chain")
+    )
 
 
 def _read(source: View, files: list[str]) -> bytes:
@@ -195,6 +198,11 @@ def _read(source: View, files: list[str]) -> bytes:
         files.append(source.text("filename"))
     source.ignore("watched_directory")
     return read_data_source(source)
+
+
+def _path(view: View, name: str) -> str:
+    source = getattr(view.message, name)
+    return source.filename or INLINE
 
 
 def _key_kind(certificate: TlsCertificate) -> str:
@@ -227,7 +235,7 @@ def _validation(view: View, files: list[str]) -> PeerValidation:
     hashes = frozenset(_hash(view, pin) for pin in view.scalars("verify_certificate_hash"))
     accept = view.enum("trust_chain_verification") == "ACCEPT_UNTRUSTED"
     leaf_only = bool(view.scalar("only_verify_leaf_cert_crl"))
-    return PeerValidation(trusted, revoked, leaf_only, accept, sans or old, spki, hashes)
+    return PeerValidation(trusted, _path(view, "trusted_ca"), revoked, leaf_only, accept, sans or old, spki, hashes)
 
 
 def _ascii(view: View, name: str, source: View, files: list[str]) -> str:

@@ -15,6 +15,7 @@ from pyproxy.network.incoming import Incoming
 from pyproxy.network.transport_sockets.tls import server_context
 from pyproxy.network.transport_sockets.tls_arrival import TlsArrivals
 from pyproxy.runtime import Runtime
+from pyproxy.telemetry.listener_stats import ListenerStats
 
 _ODD: Final = re.compile(r"[^\w.:*-]", re.ASCII)
 """What a name in a log may not hold: a line end would begin another entry (CVE-2024-45808)."""
@@ -23,11 +24,14 @@ _ODD: Final = re.compile(r"[^\w.:*-]", re.ASCII)
 class FilterChain:
     """Opens connections for its last filter, and tells it when they have to leave."""
 
-    __slots__ = ("_arrivals", "_filters", "_forget", "_listener", "config", "terminal", "tls")
+    __slots__ = ("_arrivals", "_filters", "_forget", "_listener", "_stats", "config", "terminal", "tls")
 
-    def __init__(self, config: FilterChainConfig, listener: ListenerConfig, runtime: Runtime) -> None:
+    def __init__(
+        self, config: FilterChainConfig, listener: ListenerConfig, runtime: Runtime, stats: ListenerStats
+    ) -> None:
         self.config = config
         self._listener = listener
+        self._stats = stats
         *others, last = config.filters
         self._filters: list[NetworkFilter] = [one.config.build(runtime) for one in others]
         self.terminal: Any = last.config.build(runtime)
@@ -86,7 +90,7 @@ class FilterChain:
     def _admit(self, connection: Any, tls: Any) -> bool:
         """Whether the peer is wanted, and every network filter before the last lets the connection in."""
         info = connection.info
-        if self._arrivals is not None and not self._arrivals.check(info, tls):
+        if self._arrivals is not None and not self._arrivals.check(info, tls, self._stats.ssl):
             return False
         if self._filters:
             info.take_addresses(connection.local(), connection.peer())

@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -43,16 +42,18 @@ class Listener:
         self._runtime = runtime
         self._servers: list[tuple[socket.socket, _Server]] = []
         self._arriving = 0
-        self.stats = ListenerStats(runtime.stats, config.stat_prefix or _stat_name(config))
-        chains = [FilterChain(chain, config, runtime) for chain in config.filter_chains]
+        encrypted = any(chain.tls for chain in (*config.filter_chains, config.default_filter_chain) if chain)
+        name = config.stat_prefix or _stat_name(config)
+        self.stats = ListenerStats(runtime.stats, name, tls=encrypted)
+        chains = [FilterChain(chain, config, runtime, self.stats) for chain in config.filter_chains]
         default = config.default_filter_chain
-        self._default = None if default is None else FilterChain(default, config, runtime)
+        self._default = None if default is None else FilterChain(default, config, runtime, self.stats)
         self._chains = chains if self._default is None else [*chains, self._default]
         self._matcher = FilterChainMatcher(((chain.config.match, chain) for chain in chains), self._default)
         self._only = self._chains[0] if _takes_everything(config) else None
         """The chain of every connection."""
         self._inspection = Inspection(config, self.stats, runtime)
-        encrypted = any(chain.config.tls for chain in self._chains)  # with contexts that are replaced
+        # Of TLS the contexts are replaced, which `create_server` does not allow.
         self._looks = self._only is None or encrypted or bool(config.listener_filters)
         self._hand_over = hand_over if config.use_original_dst else None
 
@@ -105,10 +106,10 @@ class Listener:
             return
         self.stats.downstream_cx_total.value += 1
         factory = partial(chain.open_connection, incoming)
-        with suppress(
-            OSError
-        ):  # a handshake that fails, or a peer that has gone: told by the connection, if by anybody
+        try:
             await self._runtime.loop.connect_accepted_socket(factory, incoming.sock, **chain.tls)
+        except OSError as error:  # a handshake that failed, or a peer that has gone
+            self.stats.ssl.count_failure(error)
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._arriving -= 1

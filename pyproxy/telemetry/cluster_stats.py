@@ -9,6 +9,7 @@ import functools
 
 from pyproxy.telemetry.metrics import Counter, Gauge, Histogram, MirroredCounter, MirroredGauge, StatsStore
 from pyproxy.telemetry.stat_blocks import ResponseCodes, StatsBlock, StatsPart
+from pyproxy.telemetry.tls_stats import TlsStats
 
 
 class BreakerStats(StatsPart):
@@ -142,6 +143,10 @@ class ClusterStats(StatsBlock):
     @functools.cached_property
     def internal(self) -> OriginStats:
         return OriginStats(self, "internal")
+
+    @functools.cached_property
+    def ssl(self) -> TlsStats:
+        return TlsStats(self)
 
     @functools.cached_property
     def circuit_breakers_default(self) -> BreakerStats:

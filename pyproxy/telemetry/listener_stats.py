@@ -16,6 +16,8 @@ from pyproxy.telemetry.metrics import (
 )
 from pyproxy.telemetry.shared_layout import Kind
 from pyproxy.telemetry.stat_blocks import ResponseCodes, StatsBlock, release
+from pyproxy.telemetry.tls_stats import PREFIX as TLS_PREFIX
+from pyproxy.telemetry.tls_stats import TlsStats
 
 _RESPONSE_TABLE = "".join(
     f"{Kind.COUNTER:d} downstream_rq_{ending}\n" for ending in ("1xx", "2xx", "3xx", "4xx", "5xx", "completed")
@@ -45,10 +47,12 @@ class ListenerStats(StatsBlock):
     connections_accepted_per_socket_event: Histogram
     downstream_cx_length_ms: Histogram
 
-    def __init__(self, store: StatsStore, name: str, worker: int | None = None) -> None:
+    def __init__(self, store: StatsStore, name: str, worker: int | None = None, *, tls: bool = False) -> None:
+        """`tls`: the stats of TLS are listed from the beginning."""
         own = "" if worker is None else f"worker_{worker}."
         extra = f"{Kind.COUNTER:d} {own}downstream_cx_total\n{Kind.GAUGE:d} {own}downstream_cx_active\n" if own else ""
-        super().__init__(store, name, extra)
+        super().__init__(store, name, extra + (TlsStats.lines(TLS_PREFIX) if tls else ""))
+        self.ssl = TlsStats(self)
         if own:
             self._own_total = self.scope.counter(f"{own}downstream_cx_total")
             self._own_active = self.scope.gauge(f"{own}downstream_cx_active")

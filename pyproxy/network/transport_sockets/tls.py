@@ -25,7 +25,15 @@ _CIPHERS: Final = (
 
 
 class PeerRefused(Exception):
-    """The certificate of the peer is not one that the configuration wants."""
+    """The certificate of the peer is not one that the configuration wants; `san`: because of its names."""
+
+    san = False
+
+
+class WrongName(PeerRefused):
+    """None of its names is wanted."""
+
+    san = True
 
 
 def server_context(config: DownstreamTlsConfig, alpn: tuple[str, ...]) -> ssl.SSLContext:
@@ -108,7 +116,7 @@ def verify_peer(tls: Any, checks: PeerValidation) -> None:
         if not _pinned(certificate, der, checks):
             raise PeerRefused("verify cert failed: hash or SPKI")
         if checks.sans and not _named(certificate, checks):
-            raise PeerRefused("verify cert failed: SAN matcher")
+            raise WrongName("verify cert failed: SAN matcher")
     except ValueError as error:
         raise PeerRefused("verify cert failed: cannot be read") from error
 

@@ -63,13 +63,16 @@ class TlsArrivals:
         own = x509.load_pem_x509_certificate(config.common.certificates[0].chain)
         self._local_uri_sans = tuple(name for kind, name in alternative_names(own) if kind == "URI")
 
-    def check(self, info: Any, tls: Any) -> bool:
-        """Whether the peer is one that is wanted. `info` is the `ConnectionInfo`, which lives in a room above."""
+    def check(self, info: Any, tls: Any, stats: Any) -> bool:
+        """Whether the peer is one that is wanted. `info` is the `ConnectionInfo` and `stats` the `TlsStats`, which live
+        in rooms above."""
         try:
             verify_peer(tls, self._checks)
         except PeerRefused as error:
             info.transport_failure_reason = f"TLS_error:{error}".replace(" ", "_")
+            stats.count_refusal(san=error.san)
             return False
+        stats.count_handshake(tls)
         info.requested_server_name = info.requested_server_name or getattr(tls, "requested_server_name", "")
         info.tls = TlsFacts(tls, self._local_uri_sans)
         return True

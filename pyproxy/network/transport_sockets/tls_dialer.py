@@ -68,12 +68,14 @@ class TlsCheck:
     def __init__(self, config: UpstreamTlsConfig) -> None:
         self._validation = config.common.validation
         self.refusal = ""
+        self.san = False
+        """It was because of its names."""
 
     def __call__(self, tls: Any) -> bool:
         try:
             verify_peer(tls, self._validation)
         except PeerRefused as error:
-            self.refusal = str(error)
+            self.refusal, self.san = str(error), error.san
             return False
         return True
 

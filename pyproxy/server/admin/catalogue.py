@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 
 from pyproxy.server.admin import (
+    certs,
     clusters,
     config_dump,
     control,
@@ -38,6 +39,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         (
             Endpoint("/", "Admin home page", show_home),
             Endpoint("/help", "print out list of admin commands", show_help),
+            *certs.ENDPOINTS,
             *clusters.ENDPOINTS,
             *config_dump.ENDPOINTS,
             *control.ENDPOINTS,

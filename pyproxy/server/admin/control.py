@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyproxy.server.admin.endpoint import DONE, Endpoint, Parameter, Question, Reply, as_json
+from pyproxy.server.admin.endpoint import DONE, Endpoint, Parameter, Question, Reply
 from pyproxy.server.proxy import HOT_RESTART_VERSION
 
 
@@ -49,17 +49,11 @@ async def reopen_logs(question: Question) -> Reply:
     return DONE
 
 
-async def show_certs(question: Question) -> Reply:
-    """Empty: no transport socket with certificates is loaded."""
-    return as_json({"certificates": []})
-
-
 async def show_hot_restart_version(question: Question) -> Reply:
     return Reply(HOT_RESTART_VERSION)
 
 
 ENDPOINTS = (
-    Endpoint("/certs", "print certs on machine", show_certs),
     Endpoint(
         "/drain_listeners",
         "drain listeners",

@@ -98,6 +98,9 @@ class HttpConnectionManager:
         stats.downstream_cx_http1_total.value += 1
         stats.downstream_cx_active.value += 1
         stats.downstream_cx_http1_active.value += 1
+        if info.tls is not None:
+            stats.downstream_cx_ssl_total.value += 1
+            stats.downstream_cx_ssl_active.value += 1
         if self._draining:
             connection.close_after_response()
 
@@ -107,6 +110,8 @@ class HttpConnectionManager:
         stats.downstream_cx_active.value -= 1
         stats.downstream_cx_http1_active.value -= 1
         stats.downstream_cx_destroy.value += 1
+        if connection.info.tls is not None:
+            stats.downstream_cx_ssl_active.value -= 1
 
     @property
     def connections(self) -> int:

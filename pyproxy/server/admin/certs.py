@@ -1,0 +1,61 @@
+"""`/certs`: the certificates that are in use, and how long they are valid. Private keys have no place here.
+
+Those that stand in files are read again for the answer, as the workers read them when they change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from typing import Any
+
+from cryptography import x509
+
+from pyproxy.config.invalid import InvalidConfig
+from pyproxy.config.tls import DownstreamTlsConfig, UpstreamTlsConfig
+from pyproxy.config.tls_reload import reload_tls
+from pyproxy.network.transport_sockets.tls import alternative_names
+from pyproxy.server.admin.endpoint import Endpoint, Question, Reply, as_json
+
+_KINDS = {"DNS": "dns", "URI": "uri", "EMAIL": "email", "IP_ADDRESS": "ip_address"}
+
+
+async def show_certs(question: Question) -> Reply:
+    """envoy.admin.v3.Certificates: one entry per TLS context."""
+    bootstrap = question.proxy.blueprint.bootstrap
+    contexts: list[DownstreamTlsConfig | UpstreamTlsConfig | None] = []
+    for listener in bootstrap.listeners:
+        chains = (*listener.filter_chains, *filter(None, (listener.default_filter_chain,)))
+        contexts.extend(chain.tls for chain in chains)
+    for cluster in bootstrap.clusters:
+        contexts.extend((cluster.tls, *(one.tls for one in cluster.tls_matches)))
+    now = datetime.datetime.now(datetime.UTC)
+    return as_json({"certificates": [_context(one, now) for one in contexts if one is not None]})
+
+
+def _context(config: DownstreamTlsConfig | UpstreamTlsConfig, now: datetime.datetime) -> dict[str, Any]:
+    if config.source is not None:
+        with contextlib.suppress(InvalidConfig):  # the workers go on with the old ones too
+            config = reload_tls(config.source)
+    checks = config.common.validation
+    return {
+        "ca_cert": [_details(checks.trusted_ca.encode(), checks.trusted_ca_path, now)] if checks.trusted_ca else [],
+        "cert_chain": [_details(one.chain, one.path, now) for one in config.common.certificates],
+    }
+
+
+def _details(pem: bytes, path: str, now: datetime.datetime) -> dict[str, Any]:
+    """envoy.admin.v3.CertificateDetails of the first of some certificates."""
+    certificate = x509.load_pem_x509_certificates(pem)[0]
+    left = certificate.not_valid_after_utc - now
+    return {
+        "path": path,
+        "serial_number": f"{certificate.serial_number:x}",
+        "subject_alt_names": [{_KINDS[kind]: name} for kind, name in alternative_names(certificate)],
+        "days_until_expiration": str(max(0, left.days)),
+        "valid_from": f"{certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "expiration_time": f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+ENDPOINTS = (Endpoint("/certs", "print certs on machine", show_certs),)
