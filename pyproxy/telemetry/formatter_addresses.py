@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from pyproxy.config.format import Operator
 from pyproxy.http.message import Request, Response
-from pyproxy.telemetry.formatter_expression import Expression, Kind, Scope, Unset, call, text
+from pyproxy.telemetry.formatter_expression import Expression, Kind, Scope, Unset, call, made, repeated
 
 Address = tuple[str, int]
 
@@ -35,14 +36,14 @@ def address(operator: Operator, scope: Scope) -> Expression | None:
 
 
 def _whole(pair: str, operator: Operator, scope: Scope) -> Expression:
-    return text(f"{scope.bind(address_text)}({pair})")
+    return made(scope, pair, address_text)
 
 
 def _without_port(pair: str, operator: Operator, scope: Scope) -> Expression:
     if not operator.argument:
-        return text(f"{pair}[0]")
+        return repeated(f"{pair}[0]")
     mask = int(operator.argument)
-    return text(f"{scope.bind(lambda host: network_text(host, mask))}({pair}[0])")
+    return made(scope, f"{pair}[0]", lambda host: network_text(host, mask))
 
 
 def _port(pair: str, operator: Operator, scope: Scope) -> Expression:
@@ -66,6 +67,7 @@ def _is_path(host: str) -> bool:
     return host.startswith(("/", "@"))
 
 
+@lru_cache(maxsize=1024)
 def address_text(pair: Address) -> str:
     host, port = pair
     if ":" in host:
@@ -105,7 +107,7 @@ _HOST_NAME: Final = "upstream.host_name or upstream.host_address"
 
 
 def host_name_without_port(operator: Operator, scope: Scope) -> Expression:
-    return text(f"{scope.bind(without_port)}({_HOST_NAME})")
+    return made(scope, _HOST_NAME, without_port)
 
 
 def hosts_attempted(operator: Operator, scope: Scope) -> Expression:

@@ -44,6 +44,12 @@ class Expression:
     code: str
     unset: Unset = Unset.NEVER
     length: int | None = None
+    key: str = ""
+    """Where the same values come again and again: code that gives what the value is made of, and of that alone."""
+    make: Callable[[Any], Any] | None = None
+    """Makes the value of its key; None where the key is the value."""
+    json: str = ""
+    """Code that gives the value as JSON, where that is less work than to quote it."""
 
     def cut(self, length: int | None) -> Expression:
         return self if length is None else replace(self, length=length)
@@ -51,14 +57,14 @@ class Expression:
 
 LOCALS: Final[dict[str, str]] = {
     "info": "request.info",
-    "connection": "request.info.connection",
-    "upstream": "request.info.upstream",
+    "connection": "info.connection",
+    "upstream": "info.upstream",
     "headers": "request.headers",
-    "first": "headers.index.get if len(headers.index) == len(headers.pairs) else headers.get",
-    "answer": "NO_RESPONSE if response is None else response",
-    "response_first": (
-        "answer.headers.index.get if len(answer.headers.index) == len(answer.headers.pairs) else answer.headers.get"
-    ),
+    "index": "headers.index",
+    "first": "index.get if len(index) == len(headers.pairs) else headers.get",
+    "answer": "NO_HEADERS if response is None else response.headers",
+    "answer_index": "answer.index",
+    "response_first": "answer_index.get if len(answer_index) == len(answer.pairs) else answer.get",
 }
 """Locals of a compiled function, in the order in which they are made; only those that are used."""
 
@@ -80,6 +86,16 @@ class Scope:
 def text(code: str) -> Expression:
     """Text that is empty where there is none."""
     return Expression(Kind.TEXT, code, Unset.EMPTY)
+
+
+def repeated(code: str, kind: Kind = Kind.TEXT, unset: Unset = Unset.EMPTY) -> Expression:
+    """One of a few values, as a rule: what it is in JSON is worth remembering."""
+    return Expression(kind, code, unset, key=code)
+
+
+def made(scope: Scope, key: str, make: Callable[[Any], str], unset: Unset = Unset.EMPTY, code: str = "") -> Expression:
+    """The same, where the value is made of something else. `code` if there is quicker code than to call `make`."""
+    return Expression(Kind.TEXT, code or f"{scope.bind(make)}({key})", unset, key=key, make=make)
 
 
 def number(code: str) -> Expression:

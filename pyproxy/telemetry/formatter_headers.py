@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from pyproxy.config.format import Operator
 from pyproxy.http.message import Pair, Request, Response
-from pyproxy.telemetry.formatter_expression import Expression, Kind, Scope, Unset, call
+from pyproxy.telemetry.formatter_expression import Expression, Kind, Scope, Unset, call, repeated
 
 _PSEUDO: Final[dict[str, str]] = {
     ":method": "request.method or None",
@@ -37,8 +37,17 @@ def response_trailer(operator: Operator, scope: Scope) -> Expression:
     return _with_alternative(operator, scope, _response_trailer)
 
 
+_UNIQUE: Final = frozenset(
+    (
+        *("authorization", "cookie", "set-cookie", "content-length", "date", "etag", "idempotency-key"),
+        *("request-id", "x-request-id", "x-correlation-id", "traceparent", "b3", "x-b3-spanid", "x-b3-traceid"),
+    )
+)
+"""Headers that differ from request to request: to remember what they are in JSON would be for nothing."""
+
+
 def _bytes(code: str) -> Expression:
-    return Expression(Kind.BYTES, code, Unset.NONE)
+    return repeated(code, Kind.BYTES, Unset.NONE)
 
 
 def _with_alternative(operator: Operator, scope: Scope, find: Callable[[str, Scope], str]) -> Expression:
@@ -46,7 +55,8 @@ def _with_alternative(operator: Operator, scope: Scope, find: Callable[[str, Sco
     code = find(name, scope)
     if other:
         code = f"u if (u := ({code})) is not None else ({find(other, scope)})"
-    return _bytes(code).cut(operator.length)
+    found = Expression(Kind.BYTES, code, Unset.NONE) if name in _UNIQUE or other in _UNIQUE else _bytes(code)
+    return found.cut(operator.length)
 
 
 def _request_header(name: str, scope: Scope) -> str:

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from json import encoder
 from typing import Final
 
 from pyproxy.config.format import Format, JsonArray, JsonFormat, JsonObject, JsonValue
 from pyproxy.http.message import Request, Response
 from pyproxy.telemetry.formatter_expression import Expression, Scope
-from pyproxy.telemetry.formatter_metadata import to_json, to_text
-from pyproxy.telemetry.formatter_operators import find_expression
-from pyproxy.telemetry.formatter_source import FAST_DECODE, Formatter, Style, build_function, code_of, joined
-
-_quote: Callable[[str], str] = encoder.encode_basestring
+from pyproxy.telemetry.formatter_json_value import ValueWriter, quote
+from pyproxy.telemetry.formatter_metadata import to_json
+from pyproxy.telemetry.formatter_source import FAST_DECODE, Formatter, build_function, joined
 
 Piece = Callable[[Request, Response | None], object]
 """Gives the JSON of one value, or None where it is left out."""
@@ -45,27 +42,6 @@ def _escape(line: str | None) -> str | None:
     return line and _MARKED.sub(lambda byte: f"\\u{ord(byte[0]) - 0xDC00:04x}", line)
 
 
-class _Writer:
-    """Writes the code of formats. `alone` is what an unset operator is by itself, `among` what it is in other text."""
-
-    def __init__(self, alone: str | None, among: str) -> None:
-        self.scope = Scope()
-        bind = self.scope.bind
-        self._quote = bind(_quote)
-        self._alone = Style(bind(alone), f"{self._quote}({{}})", f"{bind(to_json)}({{}})")
-        self._among = Style(bind(among), "{}", f"{bind(to_text)}({{}})")
-
-    def find(self, fmt: Format) -> list[str | Expression]:
-        bind = self.scope.bind
-        return [bind(part) if isinstance(part, str) else find_expression(part, self.scope) for part in fmt.parts]
-
-    def code(self, found: list[str | Expression], decode: str) -> str:
-        if len(found) == 1 and isinstance(found[0], Expression):
-            return code_of(found[0], self._alone, decode)
-        inner = [one if isinstance(one, str) else code_of(one, self._among, decode) for one in found]
-        return f"{self._quote}({joined(inner, quote=_INNER)})"
-
-
 def _build_function(scope: Scope, write: Callable[[str], str]) -> Formatter:
     fast, escape = write(FAST_DECODE), scope.bind(_escape)
 
@@ -74,10 +50,6 @@ def _build_function(scope: Scope, write: Callable[[str], str]) -> Formatter:
         return code if code == fast else f"{escape}({code})"
 
     return build_function(scope, written, json_text)
-
-
-_INNER: Final = "'"
-"""Quotes of an f-string inside an f-string."""
 
 
 def _sorted(items: tuple[tuple[str, JsonValue], ...]) -> list[tuple[str, JsonValue]]:
@@ -91,14 +63,14 @@ def _constant(value: JsonValue) -> str | None:
     if not isinstance(value, Format):
         return to_json(value)
     literals = [part for part in value.parts if isinstance(part, str)]
-    return _quote("".join(literals)) if len(literals) == len(value.parts) else None
+    return quote("".join(literals)) if len(literals) == len(value.parts) else None
 
 
 # With every key: the shape is known, so a line is one f-string.
 
 
 def _build_full(root: JsonObject) -> Formatter:
-    writer = _Writer("null", "-")
+    writer = ValueWriter("null", "-")
     pieces: list[str | list[str | Expression]] = []
     _collect(root, writer, pieces)
     pieces.append("\n")
@@ -110,7 +82,7 @@ def _build_full(root: JsonObject) -> Formatter:
     return _build_function(writer.scope, write)
 
 
-def _collect(value: JsonValue, writer: _Writer, pieces: list[str | list[str | Expression]]) -> None:
+def _collect(value: JsonValue, writer: ValueWriter, pieces: list[str | list[str | Expression]]) -> None:
     """Literal JSON and expressions, in order."""
     constant = _constant(value)
     if constant is not None:
@@ -120,7 +92,7 @@ def _collect(value: JsonValue, writer: _Writer, pieces: list[str | list[str | Ex
     elif isinstance(value, JsonObject):
         pieces.append("{")
         for number, (key, item) in enumerate(_sorted(value.items)):
-            pieces.append(f"{',' if number else ''}{_quote(key)}:")
+            pieces.append(f"{',' if number else ''}{quote(key)}:")
             _collect(item, writer, pieces)
         pieces.append("}")
     elif isinstance(value, JsonArray):
@@ -152,13 +124,13 @@ def _piece(value: JsonValue) -> Piece:
     constant = None if value is None else _constant(value)
     if not isinstance(value, Format) or constant is not None:
         return lambda request, response: constant
-    writer = _Writer(None, "")
+    writer = ValueWriter(None, "")
     found = writer.find(value)
     return _build_function(writer.scope, lambda decode: writer.code(found, decode))
 
 
 def _object_piece(value: JsonObject) -> Piece:
-    members = [(f"{_quote(key)}:", _piece(item)) for key, item in _sorted(value.items)]
+    members = [(f"{quote(key)}:", _piece(item)) for key, item in _sorted(value.items)]
 
     def members_set(request: Request, response: Response | None) -> str | None:
         parts = []

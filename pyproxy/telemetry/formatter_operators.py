@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pyproxy.config.format import Operator
-from pyproxy.http.message import Request, Response
+from pyproxy.errors import ResponseFlag
 from pyproxy.telemetry import formatter_addresses as addresses
 from pyproxy.telemetry import formatter_grpc as grpc
 from pyproxy.telemetry import formatter_headers as headers
@@ -25,8 +25,10 @@ from pyproxy.telemetry.formatter_expression import (
     Unset,
     call,
     constant,
+    made,
     nothing,
     number,
+    repeated,
     text,
 )
 
@@ -40,7 +42,9 @@ def find_expression(operator: Operator, scope: Scope) -> Expression:
     if name in _NUMBERS:
         return number(_NUMBERS[name])
     if name in _TEXTS:
-        return text(_TEXTS[name]).cut(operator.length)
+        return repeated(_TEXTS[name]).cut(operator.length)
+    if name in _IDS:
+        return text(_IDS[name]).cut(operator.length)
     return addresses.address(operator, scope) or nothing()
 
 
@@ -48,17 +52,18 @@ def _flags(operator: Operator, scope: Scope) -> Expression:
     # `-` even where unset operators are left out, as in Envoy.
     which = 1 if operator.name.endswith("_LONG") else 0
 
-    def flags(request: Request, response: Response | None) -> str:
-        return ",".join([flag.value[which] for flag in request.info.flags])
+    def names(flags: tuple[ResponseFlag, ...]) -> str:
+        return ",".join([flag.value[which] for flag in flags]) or "-"
 
-    none = scope.bind("-")
-    return Expression(Kind.TEXT, f"{scope.bind(flags)}(request, response) if info.flags else {none}")
+    code = f"{scope.bind(names)}(info.flags) if info.flags else {scope.bind('-')}"
+    return made(scope, "info.flags", names, Unset.NEVER, code)
 
 
 def _response_code_details(operator: Operator, scope: Scope) -> Expression:
     if operator.argument == "ALLOW_WHITESPACES":
-        return text("info.details")
-    return text(f"info.details.replace({scope.bind(' ')}, {scope.bind('_')})")
+        return repeated("info.details")
+    code = f"info.details.replace({scope.bind(' ')}, {scope.bind('_')})"
+    return made(scope, "info.details", lambda details: details.replace(" ", "_"), code=code)
 
 
 def _environment(operator: Operator, scope: Scope) -> Expression:
@@ -108,6 +113,9 @@ _TEXTS: Final[dict[str, str]] = {
     "DOWNSTREAM_TLS_CIPHER": "(connection.tls and connection.tls.cipher)",
     "DOWNSTREAM_PEER_SUBJECT": "(connection.tls and connection.tls.peer_subject)",
     "DOWNSTREAM_PEER_URI_SAN": "(connection.tls and connection.tls.peer_uri_san)",
+}
+
+_IDS: Final[dict[str, str]] = {
     "TRACE_ID": "info.trace_id",
     "SPAN_ID": "info.span_id",
 }

@@ -12,7 +12,7 @@ from pyproxy.telemetry.formatter_expression import LOCALS, Expression, Kind, Sco
 
 Formatter = Callable[[Request, Response | None], str]
 
-_NO_RESPONSE: Final = Response(0, Headers())
+_NO_HEADERS: Final = Headers()
 _WORD = re.compile(r"[a-z_]+")
 
 
@@ -67,7 +67,7 @@ def build_function(scope: Scope, write: Callable[[str], str], decode: Callable[[
     Nearly all bytes are ASCII: the function assumes UTF-8, and starts over with `decode` where that fails.
     """
     fast, careful = write(FAST_DECODE), write(CAREFUL_DECODE)
-    names = {**scope.names, "decode": decode, "NO_RESPONSE": _NO_RESPONSE}
+    names = {**scope.names, "decode": decode, "NO_HEADERS": _NO_HEADERS}
     if fast == careful:
         return _compile(f"    return {fast}\n", names)
     names["careful"] = _compile(f"    return {careful}\n", names)

@@ -111,23 +111,29 @@ def _strftime(piece: str, moment: time.struct_time) -> str:
 
 
 def start_time(operator: Operator, scope: Scope) -> Expression:
-    return _date(scope, build_date(operator.argument or _UTC_DEFAULT), "info.start_wall")
+    return _date(scope, operator.argument or _UTC_DEFAULT, "info.start_wall")
 
 
 def start_time_local(operator: Operator, scope: Scope) -> Expression:
-    return _date(scope, build_date(operator.argument or _LOCAL_DEFAULT, local=True), "info.start_wall")
+    return _date(scope, operator.argument or _LOCAL_DEFAULT, "info.start_wall", local=True)
 
 
 def emit_time(operator: Operator, scope: Scope) -> Expression:
-    return _date(scope, build_date(operator.argument or _UTC_DEFAULT), f"{scope.bind(clock.wall)}()")
+    return _date(scope, operator.argument or _UTC_DEFAULT, f"{scope.bind(clock.wall)}()")
 
 
 def emit_time_local(operator: Operator, scope: Scope) -> Expression:
-    return _date(scope, build_date(operator.argument or _LOCAL_DEFAULT, local=True), f"{scope.bind(clock.wall)}()")
+    return _date(scope, operator.argument or _LOCAL_DEFAULT, f"{scope.bind(clock.wall)}()", local=True)
 
 
-def _date(scope: Scope, date: DateText, moment: str) -> Expression:
-    return Expression(Kind.TEXT, f"{scope.bind(date)}({moment})")
+_PLAIN = re.compile(r"(?:[-0-9 /:.,+TZ]|%[YmdHMSz]|%E[0-9*]S|%[1-9]f)+")
+"""Patterns of dates that JSON takes between quotes as they are."""
+
+
+def _date(scope: Scope, pattern: str, moment: str, *, local: bool = False) -> Expression:
+    date = scope.bind(build_date(pattern, local=local))
+    quoted = scope.bind(build_date(f'"{pattern}"', local=local)) if _PLAIN.fullmatch(pattern) else ""
+    return Expression(Kind.TEXT, f"{date}({moment})", json=f"{quoted}({moment})" if quoted else "")
 
 
 _POINTS: Final[dict[str, str]] = {
