@@ -6,6 +6,7 @@ stay numbers, metadata stays structured, unset is null.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Final
@@ -74,12 +75,26 @@ def _build_full(root: JsonObject) -> Formatter:
     pieces: list[str | list[str | Expression]] = []
     _collect(root, writer, pieces)
     pieces.append("\n")
-    bound = [writer.scope.bind(piece) if isinstance(piece, str) else piece for piece in pieces]
+    before, values = _grouped(pieces)
 
     def write(decode: str) -> str:
-        return joined([piece if isinstance(piece, str) else writer.code(piece, decode) for piece in bound])
+        codes = [writer.codes(found, after, decode) for found, after in values]
+        return joined([writer.literal(before), *itertools.chain.from_iterable(codes)])
 
     return _build_function(writer.scope, write)
+
+
+def _grouped(pieces: list[str | list[str | Expression]]) -> tuple[str, list[tuple[list[str | Expression], str]]]:
+    """The text before the first value, and each value with the text after it."""
+    before, values = "", []
+    for piece in pieces:
+        if not isinstance(piece, str):
+            values.append((piece, ""))
+        elif values:
+            values[-1] = (values[-1][0], values[-1][1] + piece)
+        else:
+            before += piece
+    return before, values
 
 
 def _collect(value: JsonValue, writer: ValueWriter, pieces: list[str | list[str | Expression]]) -> None:

@@ -17,6 +17,7 @@ quote: Callable[[str], str] = encoder.encode_basestring
 
 _INNER: Final = "'"
 """Quotes of an f-string inside an f-string."""
+_LONGEST_AFTER: Final = 64
 
 
 class ValueWriter:
@@ -25,7 +26,8 @@ class ValueWriter:
     def __init__(self, alone: str | None, among: str) -> None:
         self.scope = Scope()
         self._unset = alone
-        self._memos: dict[Expression, str] = {}
+        self._memos: dict[tuple[Expression, str], str] = {}
+        self._literals: dict[str, str] = {}
         bind = self.scope.bind
         self._quote = bind(quote)
         self._alone = Style(bind(alone), f"{self._quote}({{}})", f"{bind(to_json)}({{}})")
@@ -37,28 +39,45 @@ class ValueWriter:
 
     def code(self, found: list[str | Expression], decode: str) -> str:
         if len(found) == 1 and isinstance(found[0], Expression):
-            return self._lone(found[0], decode)
+            one = found[0]
+            if one.json and one.length is None:
+                return one.json
+            return self._remembered(one, decode, "") or code_of(one, self._alone, decode)
         inner = [one if isinstance(one, str) else code_of(one, self._among, decode) for one in found]
         return f"{self._quote}({joined(inner, quote=_INNER)})"
 
-    def _lone(self, one: Expression, decode: str) -> str:
-        if one.json and one.length is None:
-            return one.json
-        if one.key and one.length is None and (decode == FAST_DECODE or one.kind is Kind.TEXT):
-            if one not in self._memos:
-                self._memos[one] = self.scope.bind(Memo(_quoting(one, self._unset)))
-            return f"{self._memos[one]}[{one.key}]"
-        return code_of(one, self._alone, decode)
+    def codes(self, found: list[str | Expression], after: str, decode: str) -> list[str]:
+        """A value and the literal text after it: one look-up gives both where the value is remembered."""
+        if len(found) == 1 and isinstance(found[0], Expression) and len(after) <= _LONGEST_AFTER:
+            code = self._remembered(found[0], decode, after)
+            if code:
+                return [code]
+        return [self.code(found, decode), self.literal(after)]
+
+    def literal(self, value: str) -> str:
+        name = self._literals.get(value)
+        if name is None:
+            name = self._literals[value] = self.scope.bind(value)
+        return name
+
+    def _remembered(self, one: Expression, decode: str, after: str) -> str:
+        """The code of a look-up; empty where the value has to be made each time."""
+        if not one.key or one.length is not None or (decode != FAST_DECODE and one.kind is not Kind.TEXT):
+            return ""
+        name = self._memos.get((one, after))
+        if name is None:
+            name = self._memos[one, after] = self.scope.bind(Memo(_quoting(one, self._unset, after)))
+        return f"{name}[{one.key}]"
 
 
-def _quoting(one: Expression, unset: str | None) -> Callable[[Any], str | None]:
+def _quoting(one: Expression, unset: str | None, after: str) -> Callable[[Any], str | None]:
     """A function from the key of an expression to the JSON of its value. UnicodeDecodeError as `FAST_DECODE`."""
     make = one.make
 
     def quoted(key: Any) -> str | None:
         value = key if make is None else make(key)
         if value is None or (not value and one.unset is Unset.EMPTY):
-            return unset
-        return quote(value.decode() if one.kind is Kind.BYTES else value)
+            return unset and unset + after
+        return quote(value.decode() if one.kind is Kind.BYTES else value) + after
 
     return quoted

@@ -13,6 +13,7 @@ from typing import Final
 from pyproxy import clock
 from pyproxy.config.format import Operator
 from pyproxy.telemetry.formatter_expression import Expression, Kind, Scope, Unset, nothing, number
+from pyproxy.telemetry.formatter_memo import Memo
 
 _UTC_DEFAULT: Final = "%Y-%m-%dT%H:%M:%E3SZ"
 _LOCAL_DEFAULT: Final = "%Y-%m-%dT%H:%M:%E3S%z"
@@ -132,8 +133,19 @@ _PLAIN = re.compile(r"(?:[-0-9 /:.,+TZ]|%[YmdHMSz]|%E[0-9*]S|%[1-9]f)+")
 
 def _date(scope: Scope, pattern: str, moment: str, *, local: bool = False) -> Expression:
     date = scope.bind(build_date(pattern, local=local))
-    quoted = scope.bind(build_date(f'"{pattern}"', local=local)) if _PLAIN.fullmatch(pattern) else ""
-    return Expression(Kind.TEXT, f"{date}({moment})", json=f"{quoted}({moment})" if quoted else "")
+    json = _quoted(scope, pattern, moment, local) if _PLAIN.fullmatch(pattern) else ""
+    return Expression(Kind.TEXT, f"{date}({moment})", json=json)
+
+
+def _quoted(scope: Scope, pattern: str, moment: str, local: bool) -> str:
+    """What `build_date` does with milliseconds, as code, because every line has its date."""
+    (before, *rest), slots = _split(f'"{pattern}"', local)
+    if slots != [3] or "%" in rest[0]:
+        return ""
+    broken_down = time.localtime if local else time.gmtime
+    seconds = scope.bind(Memo(lambda second: _strftime(before, broken_down(second))))
+    fractions = scope.bind([f"{digits}{rest[0]}" for digits in _MILLISECONDS])
+    return f"{seconds}[n := int(w := {moment})] + {fractions}[int((w - n) * 1000)]"
 
 
 _POINTS: Final[dict[str, str]] = {

@@ -18,7 +18,8 @@ from pyproxy.config.format import JsonFormat
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.http.message import Request, Response
 from pyproxy.telemetry.formatter import build_formatter, build_json_formatter
-from pyproxy.telemetry.log_filters import build_log_filter
+from pyproxy.telemetry.formatter_source import Formatter
+from pyproxy.telemetry.log_filters import LogPredicate, build_log_filter
 from pyproxy.telemetry.log_sink import LogSink
 from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.server_stats import FilesystemStats
@@ -148,29 +149,29 @@ class LogFile:
             log.error(message, *arguments)
 
 
+def _logging(file: LogFile, line: Formatter, wanted: LogPredicate | None) -> Callable[[Request, Response | None], None]:
+    append = file.append
+
+    def log_all(request: Request, response: Response | None) -> None:
+        append(line(request, response))
+
+    def log_some(request: Request, response: Response | None) -> None:
+        if wanted(request, response):  # type: ignore[misc]
+            append(line(request, response))
+
+    return log_all if wanted is None else log_some
+
+
 class AccessLog:
     """One configured access log."""
 
-    __slots__ = ("_append", "_file", "_format", "_logs", "_wanted")
+    __slots__ = ("_file", "_logs", "log")
 
-    def __init__(
-        self,
-        logs: AccessLogs,
-        file: LogFile,
-        line: Callable[[Request, Response | None], str],
-        wanted: Callable[[Request, Response | None], bool] | None,
-    ) -> None:
+    def __init__(self, logs: AccessLogs, file: LogFile, line: Formatter, wanted: LogPredicate | None) -> None:
         self._logs = logs
         self._file = file
-        self._append = file.append
-        self._format = line
-        self._wanted = wanted
-
-    def log(self, request: Request, response: Response | None) -> None:
+        self.log = _logging(file, line, wanted)
         """A request is over: `info.end` and all that the format names is known."""
-        wanted = self._wanted
-        if wanted is None or wanted(request, response):
-            self._append(self._format(request, response))
 
     def close(self) -> None:
         """The listener that had this log is gone."""

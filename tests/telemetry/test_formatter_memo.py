@@ -47,3 +47,11 @@ def test_a_line_tells_each_request_as_it_is() -> None:
         seen.append(json.loads(line(request, response)))
     assert [one["path"] for one in seen] == ["/a", None, '/"', "/a", "/ÿ", None, "/ÿ", "/ÿ"]
     assert [one["peer"] for one in seen] == [f"10.0.0.1:{port % 3}" for port in range(len(paths))]
+
+
+def test_what_stands_between_values_is_kept_whole() -> None:
+    fields = {"a": "%PROTOCOL%", "b": "c" * 1000, "d": ["%REQ(X-NONE)%", {"e": 1, "f": "%ROUTE_NAME%"}], "g": 2}
+    line = build_json_formatter(parse_json_format(fields))
+    expected = {"a": "HTTP/1.1", "b": "c" * 1000, "d": [None, {"e": 1, "f": "r"}], "g": 2}
+    for _ in range(2):
+        assert json.loads(line(*forwarded())) == expected
