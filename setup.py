@@ -47,6 +47,7 @@ COMPILED = (
     "clusters/load_balancers/least_request",
     "clusters/load_balancers/random_host",
     "clusters/load_balancers/round_robin",
+    "clusters/try_timers",
     "clusters/upstream",
     "routes/domains",
     "routes/path_index",

@@ -173,6 +173,8 @@ class Cluster:
 
     def count_failure(self, host: Host | None, error: ProxyError, *, internal: bool = False) -> None:
         """There was no response: what the downstream is told counts as one. `host` is None if none was chosen."""
+        if error.flag is ResponseFlag.UPSTREAM_MAX_STREAM_DURATION_REACHED:
+            return  # no answer of the upstream's, to Envoy
         if error.status:
             origin = self.stats.internal if internal else self.stats.external
             origin.codes[error.status].value += 1

@@ -47,6 +47,7 @@ class ConnectionPool:
         "high",
         "host",
         "limits",
+        "longest_try",
         "options",
         "rq_total",
     )
@@ -74,6 +75,8 @@ class ConnectionPool:
         self.high: ConnectionPool | None = None
         """The connections for requests of high priority, which have limits of their own."""
         self.options = options = cluster.config.http
+        longest = options.max_stream_duration
+        self.longest_try: Deadlines | None = cluster.deadlines.of(longest) if longest else None
         self.rq_total = cluster.stats.upstream_rq_total
         limited = options.max_requests_per_connection or options.max_connection_duration
         self._worn_out = self._is_worn_out if limited else None

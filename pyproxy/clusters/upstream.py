@@ -23,6 +23,7 @@ from pyproxy.tasks import Deadlines
 
 if TYPE_CHECKING:
     from pyproxy.clusters.conn_pool import ConnectionPool
+    from pyproxy.clusters.try_timers import TryTimers
 
 SMALL = 4096
 _CHUNKED = (b"transfer-encoding", b"chunked")
@@ -45,6 +46,7 @@ class Try(Waiter):
         "settled",
         "timeout",
         "timeout_after_request",
+        "timers",
     )
 
     def __init__(self, request: Request, pool: ConnectionPool) -> None:
@@ -59,6 +61,7 @@ class Try(Waiter):
         self.timeout: Deadlines | None = None
         self.timeout_after_request: Deadlines | None = None
         """Starts when the request has been sent in full."""
+        self.timers: TryTimers | None = None
         self.info = info = UpstreamInfo()
         host = pool.host
         info.host_address = host.address
@@ -122,6 +125,8 @@ class Try(Waiter):
         timeout, self.timeout = self.timeout, None
         if timeout is not None:
             timeout.disarm(self)
+        if self.timers is not None:
+            self.timers.disarm()
         pool = self.pool
         host = pool.host
         host.rq_active -= 1
@@ -212,6 +217,8 @@ class H1Upstream(Connection):
         info.pool_ready = info.request_sent_first = clock.now
         self._decoder.expect(request.method)
         self.write(head)
+        if attempt.timers is not None:
+            attempt.timers.connected()
         if body is None:
             self._request_ended = True
             info.request_sent_last = clock.now
@@ -250,6 +257,8 @@ class H1Upstream(Connection):
             attempt.info.request_sent_last = clock.now
             if attempt.timeout_after_request is not None:
                 attempt.arm(attempt.timeout_after_request)
+            if attempt.timers is not None:
+                attempt.timers.request_ended()
 
     def on_abort(self, error: ProxyError) -> None:
         """The request broke off: the upstream must not take it for complete."""

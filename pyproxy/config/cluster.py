@@ -69,6 +69,7 @@ class UpstreamHttpOptions:
     max_response_headers_kb: int = 60
     header_key_format: str = "lower"
     enable_trailers: bool = False
+    max_stream_duration: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,7 @@ def _common(view: View, options: UpstreamHttpOptions) -> UpstreamHttpOptions:
         options,
         idle_timeout=options.idle_timeout if idle is None else idle,
         max_connection_duration=longest or 0.0,
+        max_stream_duration=view.seconds("max_stream_duration") or 0.0,
         max_requests_per_connection=most or 0,
         max_response_headers=options.max_response_headers if count is None else count,
         max_response_headers_kb=options.max_response_headers_kb if size is None else size,

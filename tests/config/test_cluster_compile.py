@@ -94,12 +94,13 @@ def balanced(*policies: dict[str, Any]) -> dict[str, Any]:
                 common_http_protocol_options={
                     "idle_timeout": "5s",
                     "max_connection_duration": "6s",
+                    "max_stream_duration": "10s",
                     "max_requests_per_connection": 7,
                     "max_headers_count": 8,
                     "max_response_headers_kb": 9,
                 },
             ),
-            {"http": UpstreamHttpOptions(5.0, 6.0, 7, 8, 9, "proper", True)},
+            {"http": UpstreamHttpOptions(5.0, 6.0, 7, 8, 9, "proper", True, 10.0)},
         ),
         (
             {

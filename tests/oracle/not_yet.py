@@ -9,7 +9,6 @@ _LOG_TYPES = "log_type_filter and flush_access_log_on_new_request are refused by
 _RETRIES = "per_try_timeout belongs to retry policies, which are listed as not honoured"
 _CHUNKED = "allow_chunked_length is new; its byte counters differ"
 _BLANK = "empty lines before a request are not in its byte count"
-_DURATION = "a cluster's max_stream_duration is not honoured"
 _STATS = "some counters of resets, direct responses and destroyed connections are not kept yet"
 
 NOT_YET = {
@@ -21,6 +20,5 @@ NOT_YET = {
     "test_stats.py::test_counts_as_envoy[http]": _STATS,
     "test_stats.py::test_counts_as_envoy[cluster]": _STATS,
     "test_stats.py::test_counts_as_envoy[listener]": _STATS,
-    "test_timeouts.py::test_same_as_envoy[upstream-max-stream-duration]": _DURATION,
     "test_timeouts.py::test_same_as_envoy[per-try-without-retry]": _RETRIES,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.conn_pool import ConnectionPool, overflow
 from pyproxy.clusters.host import Host
+from pyproxy.clusters.try_timers import TryTimers
 from pyproxy.clusters.upstream import Try
 from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
 from pyproxy.filters.http.router.config import RouterConfig
@@ -129,6 +130,8 @@ class Router:
         if pool is None or route.priority_high:
             pool = self._pool(cluster, host, high=route.priority_high)
         attempt = Try(request, pool)
+        if pool.longest_try is not None:
+            attempt.timers = TryTimers(attempt, pool.longest_try, None)
         info = request.info
         info.attempts = tries
         info.upstream = attempt.info
