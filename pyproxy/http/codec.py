@@ -96,11 +96,12 @@ class RequestHead:
     upgrade: bool = False
     expect_continue: bool = False
     size: int = 0
-    """Bytes of the head as received."""
+    """Bytes of the head as received, with the empty lines before it."""
     framing: int = 0
     """Those of the framing of a chunked body that is here with it (see `End`)."""
-    host_surplus: int = 0
-    """How much longer Host was than `host`, which an absolute URI said."""
+    surplus: int = 0
+    """Bytes of fields beyond those of `headers` and `host`: of what was taken away, of a Host that an absolute URI
+    replaced (below 0 where that is longer)."""
     body: bytes = b""
     ended: bool = False
 

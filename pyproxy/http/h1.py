@@ -278,6 +278,7 @@ class H1RequestDecoder(_Decoder):
                 data = self._skip_empty_lines(data)
                 if not data:
                     return b""
+            skipped = 2 * self._empty_lines
             read = self._feed_head(data, of_request=True)
             if read is None:
                 return b""
@@ -285,6 +286,7 @@ class H1RequestDecoder(_Decoder):
                 head = h1_head.request_head(read[0], self._options)
             except httptools.HttpParserError as refused:
                 return self._fail(h1_head.explain_request(refused, read[0]), events)
+            head.size += skipped
         except CodecError as error:
             return self._fail(error, events)
         except httptools.HttpParserError as refused:

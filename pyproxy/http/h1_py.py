@@ -206,6 +206,7 @@ class H1RequestDecoder(_Decoder):
         head.size = lines.size
         named = b"host" in headers
         h1_rules.check_request(head, self._options)
+        head.size += lines.skipped
         engine = h11.Connection(h11.SERVER, max_incomplete_event_size=_TO_THE_END)
         # h11 insists on Host; that there is none is for the connection manager to say.
         self._ask_h11(engine, lines, b"" if named else b"host: none\r\n")

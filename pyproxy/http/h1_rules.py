@@ -34,7 +34,9 @@ def check_request(head: RequestHead, options: CodecOptions) -> None:
     if len(headers.pairs) > limits.header_count:
         raise CodecError(431, "http1.too_many_headers", f"more than {limits.header_count} header fields")
     if options.allow_chunked_length and b"transfer-encoding" in index:
+        before = headers.size()
         headers.remove(b"content-length")
+        head.surplus = before - headers.size()
     _check_framing(head, headers, 400, 501)
     if head.chunked and head.version != "HTTP/1.1":
         raise CodecError(400, "http1.transfer_encoding_not_allowed", "Transfer-Encoding in an HTTP/1.0 request")
@@ -97,7 +99,7 @@ def _take_target(head: RequestHead, options: CodecOptions) -> None:
     if not options.allow_absolute_url:
         return  # it is no path, so nothing routes it
     if head.host is not None:
-        head.host_surplus = len(head.host) - len(absolute[2])
+        head.surplus += len(head.host) - len(absolute[2])
     head.scheme = absolute[1].lower()
     head.host = absolute[2]
     head.target = absolute[3] if absolute[3][:1] == b"/" else b"/" + absolute[3]

@@ -49,6 +49,7 @@ class FieldLines:
         self.start = b""
         self.fields: list[Pair] = []
         self.size = 0
+        self.skipped = 0  # bytes of empty lines before the start line
         self.complete = False
         self._line = bytearray()
         self._options = options
@@ -111,6 +112,7 @@ class FieldLines:
 
     def _skip_empty(self) -> None:
         self._empty_lines += 1
+        self.skipped += self.size
         self.size = 0
         if self._empty_lines > MAX_EMPTY_LINES or self._status == 502:
             self._refuse("empty lines before a message")

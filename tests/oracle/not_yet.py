@@ -7,16 +7,12 @@ from __future__ import annotations
 
 _LOG_TYPES = "log_type_filter and flush_access_log_on_new_request are refused by name: log types come with telemetry"
 _RETRIES = "per_try_timeout belongs to retry policies, which are listed as not honoured"
-_CHUNKED = "allow_chunked_length is new; its byte counters differ"
-_BLANK = "empty lines before a request are not in its byte count"
 _STATS = "some counters of resets, direct responses and destroyed connections are not kept yet"
 
 NOT_YET = {
     "test_access_log_types.py::test_same_as_envoy[ends-only]": _LOG_TYPES,
     "test_access_log_types.py::test_same_as_envoy[no-ends]": _LOG_TYPES,
     "test_access_log_types.py::test_same_as_envoy[at-the-start-too]": _LOG_TYPES,
-    "test_bad_requests.py::test_same_as_envoy[chunked-with-length-allowed]": _CHUNKED,
-    "test_connections.py::test_same_as_envoy[leading-blank-lines]": _BLANK,
     "test_stats.py::test_counts_as_envoy[http]": _STATS,
     "test_stats.py::test_counts_as_envoy[cluster]": _STATS,
     "test_stats.py::test_counts_as_envoy[listener]": _STATS,

@@ -51,7 +51,7 @@ class Exchange(Drive):
         if manager.logging:
             info.logged = True
             host = 0 if head.host is None else len(head.host) + 7
-            info.header_received = head.headers.size() + host + head.host_surplus or 3
+            info.header_received = head.headers.size() + host + head.surplus or 3
         info.wire_received = head.size + len(head.body) + head.framing
         if body is None:
             info.request_end = info.start
