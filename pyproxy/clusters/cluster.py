@@ -23,6 +23,7 @@ from pyproxy.clusters.host import Host
 from pyproxy.clusters.host_set import HostSet
 from pyproxy.clusters.load_balancers.load_balancer import Choose, build_load_balancer
 from pyproxy.clusters.membership import Member
+from pyproxy.clusters.try_timers import PER_TRY_TIMEOUT
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.config.tls import UpstreamTlsConfig
@@ -181,7 +182,8 @@ class Cluster:
             if host is not None:
                 host.rq_error += 1
         if error.flag is ResponseFlag.UPSTREAM_REQUEST_TIMEOUT:
-            self.stats.upstream_rq_timeout.value += 1
+            if error.details != PER_TRY_TIMEOUT:
+                self.stats.upstream_rq_timeout.value += 1
             if host is not None:
                 host.rq_timeout += 1
 

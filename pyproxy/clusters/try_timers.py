@@ -5,13 +5,15 @@ A try gets such an object only where one of them is on; the others pay nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.tasks import Deadlines
 
 if TYPE_CHECKING:
     from pyproxy.clusters.upstream import Try
+
+PER_TRY_TIMEOUT: Final = "upstream_per_try_timeout"
 
 
 class TryTimers:
@@ -49,7 +51,7 @@ class TryTimers:
                     ResponseFlag.UPSTREAM_REQUEST_TIMEOUT,
                     Source.UPSTREAM,
                     504,
-                    "upstream_per_try_timeout",
+                    PER_TRY_TIMEOUT,
                     body=b"upstream request timeout",
                 )
             )

@@ -1,4 +1,4 @@
-"""Checks retry policies, which nothing honours yet: so they are listed, and mistakes are told all the same.
+"""Compiles retry policies. Only the time for one try is honoured yet; the rest is listed, and mistakes are told.
 
 Envoy: envoy.config.route.v3.RetryPolicy.
 """
@@ -13,10 +13,16 @@ from pyproxy.config.view import View
 _LEAST_INTERVAL: Final = 0.001
 
 
-def check_retry_policy(owner: View) -> None:
-    """The `retry_policy` of a route or a virtual host."""
-    retry = not_yet(owner).child("retry_policy")
-    back_off = None if retry is None else retry.child("retry_back_off")
+def compile_per_try_timeout(owner: View) -> float | None:
+    """Of the `retry_policy` of a route or a virtual host, 0 for none; None where there is no policy."""
+    retry = owner.child("retry_policy")
+    if retry is None:
+        return None
+    _check_back_off(not_yet(retry).child("retry_back_off"))
+    return retry.seconds("per_try_timeout") or 0.0
+
+
+def _check_back_off(back_off: View | None) -> None:
     if back_off is None:
         return
     base, most = (back_off.seconds(name) for name in ("base_interval", "max_interval"))

@@ -95,7 +95,8 @@ class ForwardAction:
     """Send it to a cluster. Exactly one of `cluster`, `cluster_header`, `weighted` is set.
 
     `timeout` is the route timeout in seconds (15 where unset, 0 for none). `idle_timeout` None means the
-    connection manager's stream idle timeout. `max_stream_duration` None means the connection manager's.
+    connection manager's stream idle timeout. `max_stream_duration` None means the connection manager's,
+    `per_try_timeout` None the virtual host's.
     """
 
     cluster: str = ""
@@ -109,6 +110,7 @@ class ForwardAction:
     timeout: float = 15.0
     idle_timeout: float | None = None
     max_stream_duration: float | None = None
+    per_try_timeout: float | None = None
     priority_high: bool = False
 
 
@@ -171,6 +173,7 @@ class VirtualHostConfig:
     domains: tuple[str, ...]
     routes: tuple[RouteConfig, ...] = ()
     headers: HeaderChanges = NO_CHANGES
+    per_try_timeout: float = 0.0
     require_tls: str = "NONE"
     virtual_clusters: tuple[VirtualClusterConfig, ...] = ()
     include_attempt_count_in_request: bool = False

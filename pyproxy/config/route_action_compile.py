@@ -13,7 +13,7 @@ from pyproxy.config.header_compile import compile_header_changes
 from pyproxy.config.matcher_compile import compile_regex_text
 from pyproxy.config.parts import not_yet, part
 from pyproxy.config.regex import BadRegex, check_substitution
-from pyproxy.config.retry_compile import check_retry_policy
+from pyproxy.config.retry_compile import compile_per_try_timeout
 from pyproxy.config.route import (
     DirectResponseAction,
     ForwardAction,
@@ -81,9 +81,10 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
         with report.isolate():
             _check_upgrades(view)
     timeout = view.seconds("timeout")
-    if "retry_policy" in present:
-        with report.isolate():
-            check_retry_policy(view)
+    if timeout is None:
+        timeout = DEFAULT_TIMEOUT
+    if "max_stream_duration" in present:
+        timeout = 0.0  # Envoy: whoever sets that one means it instead
     return ForwardAction(
         cluster=part(report, "", lambda: _cluster(view, context, validate=validate)),
         cluster_header=view.text("cluster_header").lower().encode(),
@@ -93,9 +94,12 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
         cluster_not_found_status=_status(view, "cluster_not_found_response_code", _NOT_FOUND),
         path_rewrite=path_rewrite,
         host_rewrite=host_rewrite,
-        timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
+        timeout=timeout,
         idle_timeout=view.seconds("idle_timeout"),
         max_stream_duration=_max_stream_duration(view) if "max_stream_duration" in present else None,
+        per_try_timeout=part(report, None, lambda: compile_per_try_timeout(view))
+        if "retry_policy" in present
+        else None,
         priority_high=view.enum("priority") == "HIGH",
     )
 

@@ -13,7 +13,7 @@ from pyproxy.config.header_compile import compile_header_changes
 from pyproxy.config.matcher_compile import compile_header_match
 from pyproxy.config.metadata import compile_metadata
 from pyproxy.config.parts import part
-from pyproxy.config.retry_compile import check_retry_policy
+from pyproxy.config.retry_compile import compile_per_try_timeout
 from pyproxy.config.route import (
     Action,
     DirectResponseAction,
@@ -78,13 +78,12 @@ class _TableCompiler:
         if view.has("matcher"):
             view.fail("matcher", "a tree of matchers is not supported yet", expected="routes")
         view.ignore("rate_limits", "cors")  # only filters ask for them, and those filters are refused
-        with view.report.isolate():
-            check_retry_policy(view)
         return VirtualHostConfig(
             name=view.text("name"),
             domains=tuple(view.scalars("domains")),
             routes=view.each("routes", self.route),
             headers=compile_header_changes(view),
+            per_try_timeout=part(view.report, None, lambda: compile_per_try_timeout(view)) or 0.0,
             require_tls=view.enum("require_tls"),
             virtual_clusters=view.each("virtual_clusters", _compile_virtual_cluster),
             include_attempt_count_in_request=bool(view.scalar("include_request_attempt_count")),

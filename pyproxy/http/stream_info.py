@@ -172,6 +172,8 @@ class StreamInfo:
     """There is an access log, so what only a log could show is worked out."""
     quiet_timeout: bool = False
     """A timeout of the upstream is answered by 204 (Envoy: x-envoy-upstream-rq-timeout-alt-response)."""
+    per_try_ms: int = -1
+    """What the request wants of the time for one try; -1 where it says nothing, 0 for no limit."""
     health_check: bool = False
     internal: bool = False
     """The request came from inside (Envoy: x-envoy-internal)."""

@@ -45,6 +45,7 @@ class Route:
         "mutate_response",
         "name",
         "not_found_status",
+        "per_try_timeout",
         "priority_high",
         "resolve",
         "rewrite_host",
@@ -95,6 +96,8 @@ class Route:
         self.timeout_ms = b"%d" % round(action.timeout * 1000)
         self.idle_timeout = action.idle_timeout
         self.max_stream_duration = action.max_stream_duration
+        per_try = action.per_try_timeout
+        self.per_try_timeout: float = levels.virtual_host.per_try_timeout if per_try is None else per_try
         self.timers = action.idle_timeout is not None or action.max_stream_duration is not None
         """Some clock is set differently from the connection manager's."""
         self.not_found_status = action.cluster_not_found_status

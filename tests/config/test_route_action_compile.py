@@ -24,7 +24,7 @@ from tests.config.compiling import CONTEXT, problems, unread, view
 
 ROUTE = "envoy.config.route.v3.RouteAction"
 NOT_YET = {
-    "retry_policy",
+    "retry_on",
     "upgrade_configs",
     "max_grpc_timeout",
     "grpc_timeout_offset",
@@ -68,8 +68,10 @@ def forward(text: str, match: RouteMatch = PREFIX) -> tuple[ForwardAction, list[
             cluster: a
             max_stream_duration: {max_stream_duration: 2s, grpc_timeout_header_max: 0s, grpc_timeout_header_offset: 1s}
             """,
-            ForwardAction("a", max_stream_duration=2.0),
+            ForwardAction("a", timeout=0.0, max_stream_duration=2.0),
         ),
+        ("{cluster: a, retry_policy: {}}", ForwardAction("a", per_try_timeout=0.0)),
+        ("{cluster: a, retry_policy: {per_try_timeout: 0.5s}}", ForwardAction("a", per_try_timeout=0.5)),
         (
             """
             weighted_clusters:
@@ -96,7 +98,7 @@ def test_an_action_becomes_a_value(text: str, value: ForwardAction) -> None:
 def test_what_nothing_does_yet_is_listed() -> None:
     text = """
     cluster: a
-    retry_policy: {}
+    retry_policy: {retry_on: 5xx, per_try_timeout: 1s}
     upgrade_configs: [{upgrade_type: x}]
     max_grpc_timeout: 1s
     grpc_timeout_offset: 1s

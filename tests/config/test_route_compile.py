@@ -41,7 +41,7 @@ virtual_hosts:
   include_request_attempt_count: true
   include_attempt_count_in_response: true
   virtual_clusters: [{name: vc, headers: [{name: ":path", string_match: {prefix: /a}}]}]
-  retry_policy: {retry_on: 5xx}
+  retry_policy: {retry_on: 5xx, per_try_timeout: 3s}
   request_headers_to_add:
   - header: {key: X-Who, value: "%REQ(x)%"}
     append_action: ADD_IF_ABSENT
@@ -83,7 +83,7 @@ def faults(text: str, *, validate: bool = True) -> list[str]:
 def test_everything_a_table_says_is_in_its_value() -> None:
     values, seen = table(WHOLE)
     assert problems(seen) == []
-    assert sorted(unread(seen)) == ["decorator", "retry_policy", "stat_prefix"]
+    assert sorted(unread(seen)) == ["decorator", "retry_on", "stat_prefix"]
     assert values == RouteTableConfig(
         name="r",
         virtual_hosts=(
@@ -104,6 +104,7 @@ def test_everything_a_table_says_is_in_its_value() -> None:
                 headers=HeaderChanges(
                     request_add=(HeaderAdd(b"x-who", parse_format("%REQ(x)%"), AppendAction.ADD_IF_ABSENT, True),)
                 ),
+                per_try_timeout=3.0,
                 require_tls="EXTERNAL_ONLY",
                 virtual_clusters=(
                     VirtualClusterConfig("vc", (HeaderMatch(b":path", StringMatch(StringKind.PREFIX, "/a")),)),

@@ -6,7 +6,6 @@ This is what falls short, unlike docs/differences.md, which lists what is meant 
 from __future__ import annotations
 
 _LOG_TYPES = "log_type_filter and flush_access_log_on_new_request are refused by name: log types come with telemetry"
-_RETRIES = "per_try_timeout belongs to retry policies, which are listed as not honoured"
 _STATS = "some counters of resets, direct responses and destroyed connections are not kept yet"
 
 NOT_YET = {
@@ -16,5 +15,4 @@ NOT_YET = {
     "test_stats.py::test_counts_as_envoy[http]": _STATS,
     "test_stats.py::test_counts_as_envoy[cluster]": _STATS,
     "test_stats.py::test_counts_as_envoy[listener]": _STATS,
-    "test_timeouts.py::test_same_as_envoy[per-try-without-retry]": _RETRIES,
 }

@@ -21,12 +21,13 @@ from pyproxy.tasks import Deadlines
 
 # What a client may say to the router; consumed here, never forwarded (Envoy: router filter, HTTP headers).
 _TIMEOUT = b"x-envoy-upstream-rq-timeout-ms"
+_PER_TRY = b"x-envoy-upstream-rq-per-try-timeout-ms"
 _EXPECTED = b"x-envoy-expected-rq-timeout-ms"
 _ALTERNATIVE = b"x-envoy-upstream-rq-timeout-alt-response"
 _CONSUMED = frozenset(
     (
         _TIMEOUT,
-        b"x-envoy-upstream-rq-per-try-timeout-ms",
+        _PER_TRY,
         b"x-envoy-retry-on",
         b"x-envoy-retry-grpc-on",
         b"x-envoy-max-retries",
@@ -75,6 +76,9 @@ class Router:
         timeout = self._timeout(request, route)
         tries = 1
         info = request.info
+        per_try: Deadlines | None = None
+        if route.per_try_timeout or info.per_try_ms > 0:
+            per_try = self._per_try(request, route, timeout)
         info.attempts = 1
         if route.attempt_count_in_request:
             request.headers.set(_ATTEMPTS, b"1")
@@ -82,7 +86,7 @@ class Router:
             info.upstream = upstream = UpstreamInfo()
             cluster.tell(upstream)  # headers may name the cluster
             target.mutate_request(request)
-        attempt = self._try(request, route, cluster, timeout, tries)
+        attempt = self._try(request, route, cluster, timeout, per_try, tries)
         while True:
             try:
                 response: Response = await attempt
@@ -95,7 +99,7 @@ class Router:
                         raise ProxyError(error.flag, error.source, 204, error.details) from error
                     raise
             tries += 1
-            attempt = self._try(request, route, cluster, timeout, tries)
+            attempt = self._try(request, route, cluster, timeout, per_try, tries)
         upstream = attempt.info
         if self._tell_time and upstream.request_sent_last:
             _set_service_time(response.headers, int((upstream.response_first - upstream.request_sent_last) * 1000))
@@ -113,7 +117,15 @@ class Router:
         cluster.tell(upstream)
         check_headers(request, self._strict)
 
-    def _try(self, request: Request, route: Route, cluster: Cluster, timeout: Deadlines | None, tries: int) -> Try:
+    def _try(
+        self,
+        request: Request,
+        route: Route,
+        cluster: Cluster,
+        timeout: Deadlines | None,
+        per_try: Deadlines | None,
+        tries: int,
+    ) -> Try:
         """Begin one try: a breaker slot, a host, a connection. Raises ProxyError where one of them is not to be had."""
         limits = cluster.limits[1 if route.priority_high else 0]
         host = cluster.choose(request)
@@ -130,8 +142,8 @@ class Router:
         if pool is None or route.priority_high:
             pool = self._pool(cluster, host, high=route.priority_high)
         attempt = Try(request, pool)
-        if pool.longest_try is not None:
-            attempt.timers = TryTimers(attempt, pool.longest_try, None)
+        if pool.longest_try is not None or per_try is not None:
+            attempt.timers = TryTimers(attempt, pool.longest_try, per_try)
         info = request.info
         info.attempts = tries
         info.upstream = attempt.info
@@ -186,16 +198,18 @@ class Router:
         seconds: float = route.timeout
         expected = route.timeout_ms
         if self._respect and _EXPECTED in index:
+            _note_per_try(request)
             return self._timeout_of_proxy_in_front(headers, seconds, expected)
         if not index.keys().isdisjoint(_CONSUMED):
             asked = integer(index.get(_TIMEOUT))
             if asked is not None:
                 seconds, expected = min(asked, _MAX_TIMEOUT_MS) / 1000, b"%d" % asked
             request.info.quiet_timeout = _ALTERNATIVE in index
+            _note_per_try(request)
             for name in _CONSUMED:
                 if name != _EXPECTED:
                     headers.remove(name)
-        if not seconds or not self._tell_time or route.max_stream_duration is not None:
+        if not seconds or not self._tell_time:
             headers.remove(_EXPECTED)
         elif _EXPECTED in index:
             headers.set(_EXPECTED, expected)
@@ -214,6 +228,16 @@ class Router:
         headers.set(_EXPECTED, expected)
         return self._deadlines.of(seconds) if seconds else None
 
+    def _per_try(self, request: Request, route: Route, timeout: Deadlines | None) -> Deadlines | None:
+        """The time for one try, if it is less than that for all of them; then the upstream is told of it instead."""
+        asked = request.info.per_try_ms
+        seconds: float = route.per_try_timeout if asked < 0 else min(asked, _MAX_TIMEOUT_MS) / 1000
+        if not seconds or (timeout is not None and seconds >= timeout.seconds):
+            return None
+        if self._tell_time:
+            request.headers.set(_EXPECTED, b"%d" % round(seconds * 1000))
+        return self._deadlines.of(seconds)
+
     def _may_repeat(self, request: Request, error: ProxyError, tries: int) -> bool:
         """A request that was sent on a connection which the upstream was just closing may go again, once, if it is
         idempotent and nothing of a body was given away (RFC 9110 9.2.2, RFC 9112 9.3.1)."""
@@ -223,6 +247,12 @@ class Router:
             and request.body is None
             and request.method in _IDEMPOTENT
         )
+
+
+def _note_per_try(request: Request) -> None:
+    asked = integer(request.headers.index.get(_PER_TRY))
+    if asked is not None:
+        request.info.per_try_ms = asked
 
 
 _SERVICE_TIMES = tuple((_SERVICE_TIME, b"%d" % milliseconds) for milliseconds in range(1000))
