@@ -65,6 +65,14 @@ class NotHealthCheckFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class LogTypeFilter:
+    """Lines of these types, such as `DownstreamEnd`; with `exclude` all but these."""
+
+    types: frozenset[str] = frozenset()
+    exclude: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AndFilter:
     filters: tuple[LogFilter, ...]
 
@@ -81,6 +89,7 @@ LogFilter = (
     | ResponseFlagFilter
     | RuntimeFilter
     | NotHealthCheckFilter
+    | LogTypeFilter
     | AndFilter
     | OrFilter
 )

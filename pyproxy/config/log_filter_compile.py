@@ -14,6 +14,7 @@ from pyproxy.config.access_log import (
     DurationFilter,
     HeaderFilter,
     LogFilter,
+    LogTypeFilter,
     NotHealthCheckFilter,
     OrFilter,
     ResponseFlagFilter,
@@ -84,6 +85,10 @@ def _response_flags(view: View) -> ResponseFlagFilter:
     return ResponseFlagFilter(flags)
 
 
+def _log_type(view: View) -> LogTypeFilter:
+    return LogTypeFilter(frozenset(view.enums("types")), bool(view.scalar("exclude")))
+
+
 _FILTERS: Final[dict[str, Callable[[View], LogFilter]]] = {
     "status_code_filter": _status,
     "duration_filter": _duration,
@@ -93,4 +98,5 @@ _FILTERS: Final[dict[str, Callable[[View], LogFilter]]] = {
     "or_filter": _or,
     "header_filter": _header,
     "response_flag_filter": _response_flags,
+    "log_type_filter": _log_type,
 }

@@ -56,7 +56,10 @@ _HARMLESS: frozenset[str] = frozenset(
         "config.core.v3.Locality": "region zone sub_zone",
         "type.matcher.v3.RegexMatcher": "google_re2",
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": """
-            access_log_options add_proxy_protocol_connection_state tracing
+            add_proxy_protocol_connection_state tracing
+            """,
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions": """
+            access_log_flush_interval flush_log_on_tunnel_successfully_established
             """,
         "extensions.filters.http.router.v3.Router": """
             dynamic_stats start_child_span suppress_grpc_request_failure_code_stats upstream_log upstream_log_options

@@ -64,9 +64,7 @@ class View:
 
     def enum(self, name: str) -> str:
         """The name of an enum value, such as `ROUND_ROBIN`; the number as text if it has no name."""
-        number = self.scalar(name)
-        value = self._field(name).enum_type.values_by_number.get(number)  # type: ignore[union-attr]
-        return value.name if value is not None else str(number)
+        return self._enum_name(name, self.scalar(name))
 
     def child(self, name: str) -> View | None:
         """A sub-message, or None where unset."""
@@ -101,6 +99,10 @@ class View:
         """A repeated field of scalars."""
         self._read.add(name)
         return tuple(getattr(self.message, name))
+
+    def enums(self, name: str) -> tuple[str, ...]:
+        """A repeated field of enum values, by their names."""
+        return tuple(self._enum_name(name, number) for number in self.scalars(name))
 
     def children(self, name: str) -> list[View]:
         """A repeated field of messages."""
@@ -196,6 +198,10 @@ class View:
         if view is None or view.message is not message:
             view = self._children[path] = View(message, path, self.report)
         return view
+
+    def _enum_name(self, name: str, number: int) -> str:
+        value = self._field(name).enum_type.values_by_number.get(number)  # type: ignore[union-attr]
+        return value.name if value is not None else str(number)
 
     def _field(self, name: str) -> FieldDescriptor:
         return cast(FieldDescriptor, self.message.DESCRIPTOR.fields_by_name[name])

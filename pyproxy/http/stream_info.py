@@ -168,6 +168,8 @@ class StreamInfo:
     original_path: bytes = b""
     """The path as it came, before rewrites."""
     local_reply_body: bytes = b""
+    log_type: str = "NotSet"
+    """Which line of the access log is being written (Envoy: AccessLogType)."""
     logged: bool = False
     """There is an access log, so what only a log could show is worked out."""
     quiet_timeout: bool = False

@@ -190,6 +190,6 @@ _WRITERS: Final[dict[str, Callable[[Operator, Scope], Expression]]] = {
     "HOSTNAME": _hostname,
     "UNIQUE_ID": _unique_id,
     "STREAM_ID": _stream_id,
-    "ACCESS_LOG_TYPE": lambda _, scope: constant(scope, "DownstreamEnd"),
+    "ACCESS_LOG_TYPE": lambda _, scope: text("info.log_type"),
     "CUSTOM_FLAGS": lambda _, scope: constant(scope, ""),
 }

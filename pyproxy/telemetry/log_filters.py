@@ -16,6 +16,7 @@ from pyproxy.config.access_log import (
     DurationFilter,
     HeaderFilter,
     LogFilter,
+    LogTypeFilter,
     NotHealthCheckFilter,
     OrFilter,
     ResponseFlagFilter,
@@ -37,7 +38,7 @@ _COMPARE: Final[dict[Comparison, Callable[[int, int], bool]]] = {
 
 
 def build_log_filter(log_filter: LogFilter, values: RuntimeValues) -> LogPredicate:
-    """A function that tells whether a finished request is to be logged."""
+    """A function that tells whether a request is to be logged."""
     match log_filter:
         case StatusFilter():
             return _status(log_filter, values)
@@ -52,6 +53,9 @@ def build_log_filter(log_filter: LogFilter, values: RuntimeValues) -> LogPredica
             return _runtime(log_filter, values)
         case NotHealthCheckFilter():
             return lambda request, response: not request.info.health_check
+        case LogTypeFilter():
+            types, exclude = log_filter.types, log_filter.exclude
+            return lambda request, response: (request.info.log_type in types) is not exclude
         case AndFilter():
             every = tuple(build_log_filter(one, values) for one in log_filter.filters)
             return lambda request, response: all(one(request, response) for one in every)

@@ -5,13 +5,9 @@ This is what falls short, unlike docs/differences.md, which lists what is meant 
 
 from __future__ import annotations
 
-_LOG_TYPES = "log_type_filter and flush_access_log_on_new_request are refused by name: log types come with telemetry"
 _STATS = "some counters of resets, direct responses and destroyed connections are not kept yet"
 
 NOT_YET = {
-    "test_access_log_types.py::test_same_as_envoy[ends-only]": _LOG_TYPES,
-    "test_access_log_types.py::test_same_as_envoy[no-ends]": _LOG_TYPES,
-    "test_access_log_types.py::test_same_as_envoy[at-the-start-too]": _LOG_TYPES,
     "test_stats.py::test_counts_as_envoy[http]": _STATS,
     "test_stats.py::test_counts_as_envoy[cluster]": _STATS,
     "test_stats.py::test_counts_as_envoy[listener]": _STATS,

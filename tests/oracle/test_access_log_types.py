@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.oracle.bootstrap import file_log
-from tests.oracle.case import Case, Json, get, in_turn
+from tests.oracle.case import Case, Json, get, in_turn, post
 from tests.oracle.conftest import Pair
+
+REDIRECT: Json = {"match": {"prefix": "/"}, "redirect": {"path_redirect": "/2"}}
 
 
 def of_type(id: str, **condition: object) -> Case:  # noqa: A002
@@ -18,7 +22,46 @@ def of_type(id: str, **condition: object) -> Case:  # noqa: A002
     )
 
 
+FIELDS = (
+    "%ACCESS_LOG_TYPE% %REQ(:path)% %REQ(x-request-id)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %RESPONSE_FLAGS% "
+    "%ROUTE_NAME% %UPSTREAM_CLUSTER% %UPSTREAM_HOST% %PROTOCOL% %BYTES_RECEIVED% %BYTES_SENT% %RESP(server)%\n"
+)
+
+
+def at_the_start(id: str, *send: bytes, status: int, options: Json | None = None, **fields: Any) -> Case:  # noqa: A002
+    """A line when the request comes, and one when it is over."""
+    line = {"log_format": {"text_format_source": {"inline_string": FIELDS}}}
+    hcm = {"access_log": [file_log(f"{id}.log", **line)], **(options or WHEN_IT_COMES)}
+    return Case(id=id, hcm=hcm, send=send, status=status, files=[f"{id}.log"], **fields)
+
+
+WHEN_IT_COMES: Json = {"access_log_options": {"flush_access_log_on_new_request": True}}
 CASES = [
+    at_the_start("start-forwarded", get("/1"), status=200, logs=2),
+    at_the_start(
+        "start-by-old-field", get("/1"), status=200, logs=2, options={"flush_access_log_on_new_request": True}
+    ),
+    at_the_start("start-with-body", post("/1", b"hello"), status=200, logs=2),
+    at_the_start("start-without-route", get("/1"), status=404, logs=2, routes=[]),
+    at_the_start("start-redirect", get("/1"), status=301, logs=2, routes=[REDIRECT]),
+    at_the_start("start-refused-upgrade", get("/1", "upgrade: x", "connection: upgrade"), status=403, logs=2),
+    at_the_start("start-bad", b"GET / HTTP/1.1\r\nbad name: 1\r\n\r\n", status=400, logs=1),
+    Case(
+        id="type-in-reply",
+        hcm={
+            "local_reply_config": {
+                "mappers": [
+                    {
+                        "filter": {"log_type_filter": {"types": ["NotSet"]}},
+                        "body_format_override": {"text_format_source": {"inline_string": "%ACCESS_LOG_TYPE%"}},
+                    }
+                ]
+            }
+        },
+        routes=[],
+        send=[get("/")],
+        status=404,
+    ),
     of_type("ends-only", types=["DownstreamEnd"]),
     of_type("no-ends", types=["DownstreamEnd"], exclude=True),
     Case(

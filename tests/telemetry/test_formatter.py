@@ -139,7 +139,7 @@ def test_the_default_format() -> None:
         ("REQUESTED_SERVER_NAME(SNI_FIRST)", "h:1", "-"),
         ("LOCAL_REPLY_BODY", "", ""),
         ("FILTER_CHAIN_NAME", "-", "-"),
-        ("ACCESS_LOG_TYPE", "DownstreamEnd", "DownstreamEnd"),
+        ("ACCESS_LOG_TYPE", "NotSet", "NotSet"),
         ("TRACE_ID", "-", "-"),
         ("QUERY_PARAM(a)", "1", "-"),
         ("QUERY_PARAM(b)", " x", "-"),

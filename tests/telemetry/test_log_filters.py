@@ -11,6 +11,7 @@ from pyproxy.config.access_log import (
     DurationFilter,
     HeaderFilter,
     LogFilter,
+    LogTypeFilter,
     NotHealthCheckFilter,
     OrFilter,
     ResponseFlagFilter,
@@ -43,6 +44,25 @@ def finished(
     info.health_check = health_check
     headers = Headers([(b"x-request-id", request_id)] if request_id else [])
     return Request(b"GET", b"/", b"a.test", headers, info)
+
+
+@pytest.mark.parametrize(
+    ("types", "exclude", "accepted"),
+    [
+        ((), False, set()),
+        ((), True, {"DownstreamStart", "DownstreamEnd"}),
+        (("DownstreamEnd",), False, {"DownstreamEnd"}),
+        (("DownstreamEnd",), True, {"DownstreamStart"}),
+    ],
+)
+def test_the_type_of_the_line(types: tuple[str, ...], exclude: bool, accepted: set[str]) -> None:
+    request = finished()
+    seen = set()
+    for kind in ("DownstreamStart", "DownstreamEnd"):
+        request.info.log_type = kind
+        if wanted(LogTypeFilter(frozenset(types), exclude), request):
+            seen.add(kind)
+    assert seen == accepted
 
 
 def wanted(log_filter: LogFilter, request: Request, runtime: dict[str, object] | None = None) -> bool:

@@ -67,6 +67,7 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
         max_requests_per_connection=most_requests or 0,
         proxy_100_continue=bool(view.scalar("proxy_100_continue")),
         access_logs=compile_access_logs(view),
+        log_at_start=_logs_at_start(view),
         local_reply=_NO_LOCAL_REPLY if reply is None else compile_local_reply(reply),
         add_user_agent=bool(view.wrapped("add_user_agent")),
     )
@@ -211,8 +212,14 @@ def _check_upgrades(view: View) -> None:
         view.ignore("upgrade_configs")
 
 
+def _logs_at_start(view: View) -> bool:
+    """In either of its places. Lines for requests in progress are not written yet."""
+    options = view.child("access_log_options")
+    return bool((view if options is None else options).scalar("flush_access_log_on_new_request"))
+
+
 def _check_flush_interval(view: View) -> None:
-    """It may stand in either of its places, but not in both; entries for requests in progress are not written yet."""
+    """It may stand in either of its places, but not in both."""
     if not view.has("access_log_options"):
         return
     for name in ("access_log_flush_interval", "flush_access_log_on_new_request"):

@@ -139,6 +139,8 @@ class HttpConnectionManagerConfig:
     max_requests_per_connection: int = 0
     proxy_100_continue: bool = False
     access_logs: tuple[AccessLogConfig, ...] = ()
+    log_at_start: bool = False
+    """Write a line when a request comes too, once its route is known."""
     local_reply: LocalReplyConfig = LocalReplyConfig()
     add_user_agent: bool = False
 

@@ -57,6 +57,7 @@ class HttpConnectionManager:
         self._local_replies = LocalReplies(config.local_reply, runtime)
         self.logging = bool(config.access_logs)
         self._access_logs = [runtime.access_logs.open(log, runtime.values) for log in config.access_logs]
+        self._logs_at_start = self.logging and config.log_at_start
         self._runtime = runtime
         self._connections: set[DownstreamConnection] = set()
         self._draining = False
@@ -202,20 +203,40 @@ class HttpConnectionManager:
             if route.virtual_cluster is not None:
                 info.virtual_cluster = route.virtual_cluster(request)
         if exchange.upgrade:
+            request.info.request_end = 0.0  # what came would be the beginning of a tunnel
+        if self._logs_at_start:
+            self._log_start(request)
+        if exchange.upgrade:
             self._refuse_upgrade(request)
         if self._timers or (route is not None and route.timers):
             StreamTimers.arm(self._runtime.deadlines, self.config.timeouts, route, exchange)
 
     def _refuse_upgrade(self, request: Request) -> None:
         """It is refused where it would be forwarded, so the log shows where to."""
-        info, route = request.info, request.route
-        info.request_end = 0.0
+        self._tell_cluster(request)
+        raise ProxyError(None, Source.LOCAL, 403, "upgrade_failed")
+
+    def _tell_cluster(self, request: Request) -> None:
+        """Write down where a request would be forwarded."""
+        route = request.route
         if route is not None and route.answer is None:
             cluster = self._runtime.clusters.get(route.resolve(request).cluster)
             if cluster is not None:
-                info.upstream = upstream = UpstreamInfo()
+                request.info.upstream = upstream = UpstreamInfo()
                 cluster.tell(upstream)
-        raise ProxyError(None, Source.LOCAL, 403, "upgrade_failed")
+
+    def _log_start(self, request: Request) -> None:
+        """What is here of the body is not counted yet (Envoy)."""
+        self._tell_cluster(request)
+        info = request.info
+        received, ended = info.bytes_received, info.request_end
+        if request.body is not None:
+            info.bytes_received, info.request_end = 0, 0.0
+        info.log_type = "DownstreamStart"
+        for log in self._access_logs:
+            log.log(request, None)
+        info.log_type = "NotSet"
+        info.bytes_received, info.request_end = received, ended
 
     def local_reply(self, request: Request, error: ProxyError) -> Response:
         return self._local_replies(request, error)
@@ -237,8 +258,10 @@ class HttpConnectionManager:
         stats.downstream_cx_rx_bytes_total.value += info.wire_received
         stats.downstream_cx_tx_bytes_total.value += info.wire_sent
         stats.downstream_rq_time.record(int((info.end - info.start) * 1000))
-        for log in self._access_logs:
-            log.log(request, exchange.response)
+        if self.logging:
+            info.log_type = "DownstreamEnd"
+            for log in self._access_logs:
+                log.log(request, exchange.response)
 
     def _update_gauges(self) -> None:
         """Just before statistics are flushed."""

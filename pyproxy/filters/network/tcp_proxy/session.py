@@ -191,7 +191,7 @@ class TcpSession(Connection):
         told.pool_ready = clock.now
         self._last_active = clock.now
         if self.proxy.config.log_on_connected:
-            self._log()
+            self._log("TcpUpstreamConnected")
         early, self._early = self._early, []
         for data in early:
             self._forward(data, upstream)
@@ -249,12 +249,13 @@ class TcpSession(Connection):
             return
         self._over = True
         self.proxy.on_closed(self)
-        self._log()
+        self._log("TcpConnectionEnd")
 
-    def _log(self) -> None:
+    def _log(self, kind: str) -> None:
         request = self.request
         if request is not None:
             request.info.end = clock.now
+            request.info.log_type = kind
             for log in self.proxy.access_logs:
                 log.log(request, None)
 

@@ -30,7 +30,6 @@ from tests.config.compiling import CONTEXT, MANAGER, ROUTER, URL, as_yaml, manag
 NOT_YET = {
     "upgrade_configs",
     "access_log_flush_interval",
-    "access_log_options",
     "drain_timeout",
     "match_upstream",
 }
