@@ -190,6 +190,7 @@ class ConnectionPool:
             self._leave_queue()
             connection.start(attempt)
         elif self._draining:
+            connection.closed_by_us = True
             connection.close()
         else:
             connection.idle_since = clock.now
@@ -198,6 +199,7 @@ class ConnectionPool:
     def give_back(self, connection: H1Upstream) -> None:
         """The response is complete and the connection can carry another request."""
         if self._worn_out is not None and self._worn_out(connection):
+            connection.closed_by_us = True
             connection.close()
         elif self._pending or self._draining:
             self._lend(connection)
@@ -260,6 +262,7 @@ class ConnectionPool:
         if self.high is not None:
             self.high.drain()
         for connection in list(self._idle):
+            connection.closed_by_us = True
             connection.close()
         self._idle.clear()
 
@@ -273,6 +276,7 @@ class ConnectionPool:
                 task.cancel()
                 self.cluster.stats.upstream_cx_destroy_local.value += 1
         for connection in list(self._open):
+            connection.closed_by_us = True
             connection.abort()
         self._connect_failed(None)
 

@@ -103,6 +103,17 @@ class Try(Waiter):
             self.pool.forget(self)
         self._failed(error)
 
+    def abandon(self) -> None:
+        """Nobody wants the response any more. How the request ends then is no answer of the host's."""
+        if self.settled:
+            return
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.give_up()
+        else:
+            self.pool.forget(self)
+        self.settle()
+
     def connection_failed(self, error: ProxyError) -> None:
         """The connection broke under the try."""
         self.connection = None
@@ -395,6 +406,7 @@ class H1Upstream(Connection):
                     self._on_end(None, attempt)
                 elif isinstance(event, CodecError):
                     self._protocol_error(event, attempt)
+                    self.closed_by_us = False  # the upstream was the first
         if self._try is not None:
             self.abort()  # whatever of the request is still to be sent
         return False

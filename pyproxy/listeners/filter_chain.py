@@ -35,6 +35,7 @@ class FilterChain:
         *others, last = config.filters
         self._filters: list[NetworkFilter] = [one.config.build(runtime) for one in others]
         self.terminal: Any = last.config.build(runtime)
+        self.terminal.count_for(stats)
         self.tls: dict[str, Any] = {}
         """What the loop is told of TLS when it opens a connection; nothing for plain text."""
         self._arrivals: TlsArrivals | None = None

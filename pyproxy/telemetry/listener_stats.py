@@ -153,15 +153,19 @@ class HcmStats(StatsBlock):
     downstream_rq_time: Histogram
 
     def __init__(self, store: StatsStore, stat_prefix: str, listener: ListenerStats | None = None) -> None:
-        name = stat_prefix.replace(":", "_")
-        super().__init__(store, name)
+        self._name = stat_prefix.replace(":", "_")
+        super().__init__(store, self._name)
         self.responses = DownstreamResponses(self.scope)
         if listener is not None:
-            own = store.scope(f"{listener.scope.prefix}.http.{name}", _RESPONSE_TABLE)
-            own.claims += 1
-            # Tallies belong to the scope that goes first.
-            self.responses = DownstreamResponses(own, self.scope)
-            self._cancels.append(functools.partial(release, store, own))
+            self.count_for(listener)
+
+    def count_for(self, listener: ListenerStats) -> None:
+        """Before the first response: count them for a listener too."""
+        own = self.store.scope(f"{listener.scope.prefix}.http.{self._name}", _RESPONSE_TABLE)
+        own.claims += 1
+        # Tallies belong to the scope that goes first.
+        self.responses = DownstreamResponses(own, self.scope)
+        self._cancels.append(functools.partial(release, self.store, own))
 
 
 class UpstreamRequestStats(StatsBlock):

@@ -9,6 +9,4 @@ _STATS = "some counters of resets, direct responses and destroyed connections ar
 
 NOT_YET = {
     "test_stats.py::test_counts_as_envoy[http]": _STATS,
-    "test_stats.py::test_counts_as_envoy[cluster]": _STATS,
-    "test_stats.py::test_counts_as_envoy[listener]": _STATS,
 }

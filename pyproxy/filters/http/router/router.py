@@ -93,7 +93,7 @@ class Router:
                 break
             except ProxyError as error:
                 if not attempt.over:  # thrown in from outside: nobody wants the response
-                    attempt.fail(error)
+                    attempt.abandon()
                 if not self._may_repeat(request, error, tries):
                     if info.quiet_timeout and error.flag is ResponseFlag.UPSTREAM_REQUEST_TIMEOUT:
                         raise ProxyError(error.flag, error.source, 204, error.details) from error

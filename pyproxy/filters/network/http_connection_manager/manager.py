@@ -29,7 +29,7 @@ from pyproxy.http.stream_info import UpstreamInfo
 from pyproxy.routes.table import RouteTable
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
-from pyproxy.telemetry.listener_stats import HcmStats
+from pyproxy.telemetry.listener_stats import HcmStats, ListenerStats
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -63,6 +63,7 @@ class HttpConnectionManager:
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
         self._options = self._connection_options()
+        self._listener_stats: ListenerStats | None = None
         self._requests = self.stats.scope.tally(self.stats.downstream_rq_total, self.stats.downstream_rq_http1_total)
         self._routed = self.stats.rq_total
         self.stats.each_flush(self._update_gauges)
@@ -84,6 +85,11 @@ class HttpConnectionManager:
             proper_case=self.config.header_key_format == "proper",
         )
 
+    def count_for(self, listener: ListenerStats) -> None:
+        """Count connections and responses for the listener too."""
+        self._listener_stats = listener
+        self.stats.count_for(listener)
+
     # Connections (http.stream.StreamAcceptor)
 
     def open_connection(self) -> H1Downstream:
@@ -102,6 +108,8 @@ class HttpConnectionManager:
         if info.tls is not None:
             stats.downstream_cx_ssl_total.value += 1
             stats.downstream_cx_ssl_active.value += 1
+        if self._listener_stats is not None:
+            self._listener_stats.downstream_cx_active.value += 1
         if self._draining:
             connection.close_after_response()
 
@@ -113,6 +121,9 @@ class HttpConnectionManager:
         stats.downstream_cx_destroy.value += 1
         if connection.info.tls is not None:
             stats.downstream_cx_ssl_active.value -= 1
+        if self._listener_stats is not None:
+            self._listener_stats.downstream_cx_active.value -= 1
+            self._listener_stats.downstream_cx_destroy.value += 1
 
     @property
     def connections(self) -> int:

@@ -17,6 +17,7 @@ from pyproxy.filters.network.tcp_proxy.session import TcpSession
 from pyproxy.http.stream_info import ConnectionInfo
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
+from pyproxy.telemetry.listener_stats import ListenerStats
 from pyproxy.telemetry.tcp_stats import TcpProxyStats
 
 
@@ -34,10 +35,15 @@ class TcpProxy:
         duration = config.max_connection_duration
         self.max_duration = Deadlines(runtime.loop, duration) if duration else None
         self.access_logs = [runtime.access_logs.open(log, runtime.values) for log in config.access_logs]
+        self._listener_stats: ListenerStats | None = None
         self._edges = list(accumulate(weight for _, weight in config.clusters))
         self._sessions: set[TcpSession] = set()
 
     # What a listener asks of the last filter of its chain
+
+    def count_for(self, listener: ListenerStats) -> None:
+        """Count the connections for the listener too."""
+        self._listener_stats = listener
 
     def open_connection(self) -> TcpSession:
         return TcpSession(self)
@@ -59,6 +65,8 @@ class TcpProxy:
 
     def on_open(self, session: TcpSession) -> None:
         self._sessions.add(session)
+        if self._listener_stats is not None:
+            self._listener_stats.downstream_cx_active.value += 1
         self.stats.downstream_cx_total.value += 1
         if self.idle is not None:
             self.idle.arm(session)
@@ -67,6 +75,9 @@ class TcpProxy:
 
     def on_closed(self, session: TcpSession) -> None:
         self._sessions.discard(session)
+        if self._listener_stats is not None:
+            self._listener_stats.downstream_cx_active.value -= 1
+            self._listener_stats.downstream_cx_destroy.value += 1
         if self.idle is not None:
             self.idle.disarm(session)
         if self.max_duration is not None:
