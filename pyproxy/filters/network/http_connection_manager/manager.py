@@ -250,10 +250,15 @@ class HttpConnectionManager:
         info.bytes_received, info.request_end = received, ended
 
     def local_reply(self, request: Request, error: ProxyError) -> Response:
+        if error.flag is ResponseFlag.NO_ROUTE_FOUND:
+            self.stats.no_route.value += 1
+        elif error.flag is ResponseFlag.NO_CLUSTER_FOUND:
+            self.stats.no_cluster.value += 1
         return self._local_replies(request, error)
 
     def shape_direct(self, request: Request, response: Response) -> Response:
         """Redirects and direct responses are local replies too."""
+        self.stats.rq_direct_response.value += 1
         return self._local_replies.shape(request, response)
 
     def finished(self, exchange: Exchange) -> None:
