@@ -9,6 +9,7 @@ from pyproxy.http.stream_info import ConnectionInfo
 from pyproxy.network.connection import Connection
 from pyproxy.network.cork import Cork
 from pyproxy.runtime import Runtime
+from pyproxy.telemetry.listener_stats import ListenerStats
 
 
 class SimpleConnection(Connection):
@@ -25,12 +26,19 @@ class SimpleConnection(Connection):
         self.info.connection_id = self._owner.runtime.next_connection_id()
         self.info.take_addresses(self.local(), self.peer())
         self._owner.open.add(self)
+        stats = self._owner.listener_stats
+        if stats is not None:
+            stats.downstream_cx_active.value += 1
 
     def on_bytes(self, data: bytes) -> None:
         """Not wanted."""
 
     def on_closed(self, error: Exception | None) -> None:
         self._owner.open.discard(self)
+        stats = self._owner.listener_stats
+        if stats is not None:
+            stats.downstream_cx_active.value -= 1
+            stats.downstream_cx_destroy.value += 1
 
 
 class SimpleTerminal:
@@ -41,7 +49,12 @@ class SimpleTerminal:
     def __init__(self, runtime: Runtime, make: Callable[[SimpleTerminal], SimpleConnection]) -> None:
         self.runtime = runtime
         self.open: set[SimpleConnection] = set()
+        self.listener_stats: ListenerStats | None = None
         self._make = make
+
+    def count_for(self, listener: ListenerStats) -> None:
+        """Count the connections for the listener."""
+        self.listener_stats = listener
 
     def open_connection(self) -> SimpleConnection:
         return self._make(self)
