@@ -75,6 +75,12 @@ EXTENSIONS: Final = Extensions(
             terminal=True,
         ),
         Extension(
+            name="envoy.filters.network.rbac",
+            type_name="envoy.extensions.filters.network.rbac.v3.RBAC",
+            category=Category.NETWORK_FILTER,
+            module="pyproxy.filters.network.rbac.compile",
+        ),
+        Extension(
             name="envoy.filters.network.tcp_proxy",
             type_name="envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
             category=Category.NETWORK_FILTER,

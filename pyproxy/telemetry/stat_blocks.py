@@ -36,7 +36,7 @@ class StatsBlock:
     def __init__(self, store: StatsStore, name: str = "", extra: str = "") -> None:
         """`extra`: further lines of the table, for names that depend on more than the class."""
         self.store = store
-        self.scope = store.scope(f"{self.PREFIX}.{name}" if name else self.PREFIX, self.table + extra)
+        self.scope = store.scope(".".join(filter(None, (self.PREFIX, name))), self.table + extra)
         self.scope.claims += 1
         self._prefix = ""
         self._cancels: list[Callable[[], None]] = []

@@ -38,6 +38,7 @@ _DEFAULT: tuple[tuple[str, str], ...] = (
     ("envoy.http_conn_manager_prefix", rf"^listener\..*?\.http\.(({_WORD})\.)"),
     ("envoy.ext_authz_prefix", "cluster.*.ext_authz.$.**"),
     ("envoy.ext_authz_prefix", "http.*.ext_authz.$.**"),
+    ("envoy.rbac_prefix", "$.rbac.**"),
     ("envoy.http_conn_manager_prefix", "http.$.**"),
     ("envoy.worker_id", rf"^(?:listener\.(?:{_ADDRESS}|{_WORD})\.|server\.|listener_manager\.)worker_((\d+)\.)"),
     ("envoy.listener_address", rf"^listener\.(({_ADDRESS}|{_WORD})\.)"),

@@ -16,8 +16,10 @@ import pytest
 
 from pyproxy.config import access_log, bootstrap, cluster, headers, listener, matchers, route, tls
 from pyproxy.config import format as formats
+from pyproxy.filters.common.rbac import config as rbac
 from pyproxy.filters.http.router import config as router
 from pyproxy.filters.network.http_connection_manager import config as manager
+from pyproxy.filters.network.rbac import config as network_rbac
 
 ROOT = Path(__file__).parents[2] / "pyproxy"
 
@@ -27,6 +29,7 @@ NEEDS_NO_READER: Final = {
     "FilterOverride.disabled": "no filter but the terminal one yet, which cannot be disabled",
     "FilterConfig.disabled": "no filter but the terminal one yet, which cannot be disabled",
     "FilterConfig.type_name": "tells people what a filter is",
+    "Not.rule": "read by its place, in a match statement",
     "TlsSource.type_name": "read by reload_tls, which stands beside it",
     "TlsSource.spec": "read by reload_tls, which stands beside it",
 }
@@ -51,7 +54,8 @@ def read() -> frozenset[str]:
 
 def fields() -> list[str]:
     modules: tuple[ModuleType, ...] = (
-        *(access_log, bootstrap, cluster, formats, headers, listener, matchers, route, router, manager, tls),
+        *(access_log, bootstrap, cluster, formats, headers, listener, manager, matchers, network_rbac, rbac, route),
+        *(router, tls),
     )
     return [
         f"{name}.{field.name}"
