@@ -22,6 +22,13 @@ _CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:"
     "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
 )
+_NEVER: Final = ":!aNULL:!eNULL:!PSK:@SECLEVEL=2"
+"""Behind every list of ciphers, where it counts: none without a certificate or in the clear (BoringSSL has none of
+them), and no RSA below 2048 bits nor SHA-1 in the chain of a peer, however OpenSSL was built."""
+
+_PRIORITIZE_CHACHA: Final = 1 << 21
+"""SSL_OP_PRIORITIZE_CHACHA, which the ssl module has no name for: a client that puts ChaCha20 first, as those without
+AES in hardware do, gets it (in Envoy: two ciphers of one group)."""
 
 
 class PeerRefused(Exception):
@@ -60,9 +67,10 @@ def client_context(config: UpstreamTlsConfig, alpn: tuple[str, ...]) -> ssl.SSLC
 def _context(protocol: int, config: TlsConfig, alpn: tuple[str, ...]) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.options |= _PRIORITIZE_CHACHA
     context.minimum_version = ssl.TLSVersion(config.min_version or ssl.TLSVersion.TLSv1_2)
     context.maximum_version = ssl.TLSVersion(config.max_version or ssl.TLSVersion.TLSv1_3)
-    context.set_ciphers(config.ciphers or _CIPHERS)
+    context.set_ciphers((config.ciphers or _CIPHERS) + _NEVER)
     if config.curve:
         context.set_ecdh_curve(config.curve)
     if alpn:

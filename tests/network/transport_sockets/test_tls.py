@@ -66,3 +66,9 @@ def test_the_defaults_are_the_safe_ones() -> None:
     assert context.options & ssl.OP_NO_RENEGOTIATION
     assert context.options & ssl.OP_NO_COMPRESSION
     assert all("GCM" in one["name"] or "CHACHA20" in one["name"] for one in context.get_ciphers())
+
+
+def test_no_list_of_ciphers_makes_keys_weak() -> None:
+    context = client_context(UpstreamTlsConfig(TlsConfig(ciphers="ALL:@SECLEVEL=0")), ())
+    assert context.security_level == 2
+    assert all("Au=None" not in one["description"] for one in context.get_ciphers())
