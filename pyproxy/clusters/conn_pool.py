@@ -7,7 +7,6 @@ out. What to do is decided synchronously; only opening a connection takes time.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.http.codec import CodecLimits, CodecOptions
 from pyproxy.http.engines import new_response_decoder
 from pyproxy.network.cork import Cork
-from pyproxy.network.transport_sockets.tls import PeerRefused
 from pyproxy.tasks import Deadlines, spawn
 
 if TYPE_CHECKING:
@@ -300,12 +298,11 @@ def overflow() -> ProxyError:
 
 
 def _connect_failure(error: Exception | None) -> ProxyError:
+    """What went wrong is for the access log: it would tell a client too much of what is behind us (Envoy)."""
     if error is None:
         told, details = b"connection timeout", "connection_timeout"
     else:
         told, details = b"remote connection failure", f"remote_connection_failure|{reason(error)}"
-        if isinstance(error, (ssl.SSLError, PeerRefused)):
-            told += b", transport failure reason: " + reason(error).encode()
     return ProxyError(
         ResponseFlag.UPSTREAM_CONNECTION_FAILURE,
         Source.UPSTREAM,

@@ -48,7 +48,8 @@ def reason(error: Exception | None) -> str:
     if error is None:
         return ""
     if isinstance(error, (ssl.SSLError, PeerRefused)):
-        said = getattr(error, "reason", None) or getattr(error, "verify_message", None) or str(error)
+        parts = (getattr(error, "reason", None), getattr(error, "verify_message", None))
+        said = ":".join(part for part in parts if part) or str(error)
         return f"TLS_error:{said.replace(' ', '_')}"
     text = getattr(error, "strerror", None) or str(error)
     return f"delayed_connect_error:_{text.replace(' ', '_')}"
