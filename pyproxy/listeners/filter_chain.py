@@ -17,7 +17,7 @@ from pyproxy.network.transport_sockets.tls_arrival import TlsArrivals
 from pyproxy.runtime import Runtime
 from pyproxy.telemetry.listener_stats import ListenerStats
 
-_ODD: Final = re.compile(r"[^\w.:*-]", re.ASCII)
+_ODD: Final = re.compile(r"[^\w.-]", re.ASCII)
 """What a name in a log may not hold: a line end would begin another entry (CVE-2024-45808)."""
 
 
@@ -78,7 +78,7 @@ class FilterChain:
         info.filter_chain_name = self.config.name
         info.filter_chain_metadata = self.config.metadata
         if incoming is not None:
-            info.requested_server_name = _ODD.sub("_", incoming.server_name)
+            info.requested_server_name = _for_logs(incoming.server_name)
             info.dynamic_metadata = incoming.metadata or None
             if incoming.restored:
                 info.original_destination = incoming.destination
@@ -114,3 +114,9 @@ class FilterChain:
 def _call_all(callbacks: list[Callable[[], None]]) -> None:
     for callback in callbacks:
         callback()
+
+
+def _for_logs(name: str) -> str:
+    """As Envoy writes a name that is none. A listener without an inspector knows no name at all, as there."""
+    tame = _ODD.sub("_", name)
+    return tame if tame == name else f"invalid:{tame}"

@@ -50,7 +50,6 @@ def server_context(config: DownstreamTlsConfig, alpn: tuple[str, ...]) -> ssl.SS
         context.verify_mode = ssl.CERT_REQUIRED
     elif config.common.validation.trusted_ca:
         context.verify_mode = ssl.CERT_OPTIONAL
-    context.sni_callback = _remember_name
     return context
 
 
@@ -106,10 +105,6 @@ def _memory_file(data: bytes) -> Any:
         yield f"/proc/self/fd/{number}"
     finally:
         os.close(number)
-
-
-def _remember_name(tls: Any, name: str | None, context: ssl.SSLContext) -> None:
-    tls.requested_server_name = name or ""
 
 
 def verify_peer(tls: Any, checks: PeerValidation) -> None:

@@ -73,6 +73,5 @@ class TlsArrivals:
             stats.count_refusal(san=error.san)
             return False
         stats.count_handshake(tls)
-        info.requested_server_name = info.requested_server_name or getattr(tls, "requested_server_name", "")
         info.tls = TlsFacts(tls, self._local_uri_sans)
         return True
