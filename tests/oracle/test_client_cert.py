@@ -35,6 +35,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "use_remote_address": True,
     },
 }
+ODD_SUBJECTS = {
+    "line end": "a\r\nx-evil: 1",
+    "quotes": 'a";By=b,c=\\',
+    "not ASCII": "\u00e4\u2603\x7f",
+    "tab": "a\tb+<>#; ",
+}
 
 
 def tell_headers(sock: socket.socket) -> None:
@@ -106,7 +112,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iter
 @pytest.mark.oracle
 @pytest.mark.xdist_group("client-cert")
 @pytest.mark.parametrize("forged", [False, True], ids=["", "forged"])
-@pytest.mark.parametrize("who", ["nobody", "known"])
+@pytest.mark.parametrize("who", ["nobody", "known", *ODD_SUBJECTS])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_upstream_is_told_the_same(
     pair: tuple[Proxy, Proxy], authority: Authority, name: str, who: str, forged: bool
@@ -116,6 +122,8 @@ def test_the_upstream_is_told_the_same(
     if who == "known":
         names = (x509.UniformResourceIdentifier("spiffe://test/client"), x509.DNSName("client.test"))
         context.load_cert_chain(*authority.issue("client", *names))
+    elif who in ODD_SUBJECTS:
+        context.load_cert_chain(*authority.issue("odd", subject=ODD_SUBJECTS[who]))
     headers = {"x-forwarded-client-cert": "By=me;Hash=abc"} if forged else {}
     envoy, pyproxy = pair
     assert pyproxy.ask(name, context, headers) == envoy.ask(name, context, headers)

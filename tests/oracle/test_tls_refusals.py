@@ -86,6 +86,18 @@ ROWS: dict[str, tuple[str, Row, bool, bool]] = {
         False,
         False,
     ),
+    "good name beside one with a line end": (
+        "checked",
+        lambda pki: pki.names_only(GOOD, x509.UniformResourceIdentifier("a://b\r\nx-evil: 1")),
+        True,
+        False,
+    ),
+    "good name beside one with a NUL": (
+        "checked",
+        lambda pki: pki.names_only(GOOD, x509.UniformResourceIdentifier("a://b\0")),
+        True,
+        False,
+    ),
     "for servers only": ("checked", lambda pki: pki.root.issue("a", GOOD, usages=(SERVER_AUTH,)), False, False),
     "for servers and clients": (
         "checked",

@@ -39,10 +39,10 @@ class Authority:
         builder = x509.CertificateBuilder(self.name, name, key, x509.random_serial_number())
         return builder.not_valid_before(NOW - 3 * DAY).not_valid_after(end)
 
-    def issue(self, name: str, *sans: x509.GeneralName, expired: bool = False) -> tuple[str, str]:
-        """The paths of the certificate and of its key."""
+    def issue(self, name: str, *sans: x509.GeneralName, expired: bool = False, subject: str = "") -> tuple[str, str]:
+        """The paths of the certificate and of its key. `subject` is another common name than that of the files."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(_name(name), key.public_key(), NOW - DAY if expired else NOW + DAY)
+        builder = self._builder(_name(subject or name), key.public_key(), NOW - DAY if expired else NOW + DAY)
         if sans:
             builder = builder.add_extension(x509.SubjectAlternativeName(sans), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())

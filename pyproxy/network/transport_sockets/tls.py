@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import ssl
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ them), and no RSA below 2048 bits nor SHA-1 in the chain of a peer, however Open
 _PRIORITIZE_CHACHA: Final = 1 << 21
 """SSL_OP_PRIORITIZE_CHACHA, which the ssl module has no name for: a client that puts ChaCha20 first, as those without
 AES in hardware do, gets it (in Envoy: two ciphers of one group)."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class PeerRefused(Exception):
@@ -124,6 +127,19 @@ def verify_peer(tls: Any, checks: PeerValidation) -> None:
         raise PeerRefused("verify cert failed: cannot be read") from error
 
 
+def refuse_odd_names(tls: Any) -> None:
+    """Raises PeerRefused where a name would end the line of a log or of a header, or the certificate cannot be read."""
+    der = tls.getpeercert(True)
+    if der is None:
+        return
+    try:
+        names = _all_names(x509.load_der_x509_certificate(der))
+    except ValueError as error:
+        raise PeerRefused("verify cert failed: cannot be read") from error
+    if any(_CONTROL.search(name) for _, name in names):
+        raise PeerRefused("verify cert failed: control characters in a name")
+
+
 def _pinned(certificate: x509.Certificate, der: bytes, checks: PeerValidation) -> bool:
     """Where there are pins of both kinds, one of either is enough (Envoy)."""
     if not (checks.spki_pins or checks.certificate_pins):
@@ -144,7 +160,12 @@ def _named(certificate: x509.Certificate, checks: PeerValidation) -> bool:
 
 
 def alternative_names(certificate: x509.Certificate) -> list[tuple[str, str]]:
-    """(kind, name) of each. A name with a NUL in it is none: others might read it only up to there."""
+    """(kind, name) of each. One with a NUL in it is none, as others might read it only up to there; nor is one with a
+    line end or the like."""
+    return [(kind, name) for kind, name in _all_names(certificate) if not _CONTROL.search(name)]
+
+
+def _all_names(certificate: x509.Certificate) -> list[tuple[str, str]]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -162,7 +183,7 @@ def alternative_names(certificate: x509.Certificate) -> list[tuple[str, str]]:
                 found.append(("IP_ADDRESS", str(name.value)))
             case _:
                 pass  # of kinds that nobody can ask for
-    return [(kind, name) for kind, name in found if "\0" not in name]
+    return found
 
 
 def _fits(match: StringMatch, name: str, *, dns: bool) -> bool:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import ssl
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 
 from pyproxy.config.tls import DownstreamTlsConfig
-from pyproxy.network.transport_sockets.tls import PeerRefused, alternative_names, verify_peer
+from pyproxy.network.transport_sockets.tls import PeerRefused, alternative_names, refuse_odd_names, verify_peer
+
+_NOT_ASCII: Final = re.compile(r"[^\x20-\x7e]")
 
 
 class TlsFacts:
@@ -44,7 +47,8 @@ class TlsFacts:
 
     @functools.cached_property
     def peer_subject(self) -> str:
-        return "" if self.peer is None else self.peer.subject.rfc4514_string()
+        """Nothing in it ends a line or a quoted string: RFC 2253, with all but ASCII as bytes (Envoy)."""
+        return "" if self.peer is None else _NOT_ASCII.sub(_escape, self.peer.subject.rfc4514_string())
 
     @property
     def peer_uri_san(self) -> str:
@@ -68,6 +72,7 @@ class TlsArrivals:
         in rooms above."""
         try:
             verify_peer(tls, self._checks)
+            refuse_odd_names(tls)
         except PeerRefused as error:
             info.transport_failure_reason = f"TLS_error:{error}".replace(" ", "_")
             stats.count_refusal(san=error.san)
@@ -75,3 +80,7 @@ class TlsArrivals:
         stats.count_handshake(tls)
         info.tls = TlsFacts(tls, self._local_uri_sans)
         return True
+
+
+def _escape(odd: re.Match[str]) -> str:
+    return "".join(f"\\{byte:02X}" for byte in odd[0].encode())
