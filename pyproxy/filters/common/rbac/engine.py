@@ -6,12 +6,16 @@ import logging
 import re
 from typing import Final
 
+from cryptography import x509
+
 from pyproxy.filters.common.rbac.config import Action, RbacConfig
 from pyproxy.filters.common.rbac.facts import RbacFacts
 from pyproxy.filters.common.rbac.predicates import any_of
 
 log = logging.getLogger("pyproxy.filters.rbac")
 
+_UNREADABLE: Final = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What is raised where a certificate, which is read only when a rule asks for it, cannot be."""
 _SPACE: Final = re.compile(r"\s", re.ASCII)
 
 
@@ -32,7 +36,7 @@ class RbacEngine:
         """
         try:
             matched = self._match(facts)
-        except ValueError as error:
+        except _UNREADABLE as error:
             # OpenSSL has trusted a certificate that cannot be read here. Who it is from is not known, so it is nobody
             # whom a rule lets in, and a rule that keeps somebody out may be about him.
             log.debug("a certificate cannot be read: %s", error)

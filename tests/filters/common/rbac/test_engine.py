@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ssl
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from pyproxy.filters.common.rbac.compile import compile_rbac
 from pyproxy.filters.common.rbac.engine import RbacEngine, denial_details
 from pyproxy.filters.common.rbac.facts import NO_ADDRESS, RbacFacts, address_number
 from pyproxy.http.message import Headers, Request
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
+from pyproxy.network.transport_sockets.tls_arrival import TlsFacts
 from tests.config.compiling import problems, view
+from tests.support.certificates import Authority
 
 METADATA = "{filter: ns, path: [{key: k}, {key: l}], value: %s}"
 
@@ -232,6 +238,41 @@ def test_a_policy_wants_one_of_its_permissions_and_one_of_its_principals() -> No
     assert made.decide(RbacFacts(connection()))[0]
     assert not made.decide(RbacFacts(connection(local=("10.0.0.1", 81))))[0]
     assert not made.decide(RbacFacts(connection(remote=("10.0.0.3", 1))))[0]
+
+
+class Session:
+    """What OpenSSL says of a TLS connection."""
+
+    def __init__(self, der: bytes | None) -> None:
+        self._der = der
+
+    def cipher(self) -> None:
+        return None
+
+    def version(self) -> str:
+        return "TLSv1.3"
+
+    def getpeercert(self, _binary: bool) -> bytes | None:
+        return self._der
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [("spiffe://u", True), ("d.example", True), ("CN=client", True), ("client", False), ("10.0.0.1", False)],
+)
+def test_a_certificate_is_asked_for_its_names(tmp_path: Path, name: str, fits: bool) -> None:
+    sans = (
+        x509.DNSName("d.example"),
+        x509.UniformResourceIdentifier("spiffe://u"),
+        x509.IPAddress(ip_address("10.0.0.1")),
+    )
+    chain, _ = Authority(tmp_path).issue("client", *sans)
+    der = ssl.PEM_cert_to_DER_cert(Path(chain).read_text())
+    rule = named(f"{{exact: '{name}'}}")
+    made = engine(f"policies: {{p: {{permissions: [{{any: true}}], principals: [{rule}]}}}}")
+    assert made.decide(RbacFacts(connection(tls=TlsFacts(Session(der)))))[0] is fits
+    assert not made.decide(RbacFacts(connection(tls=TlsFacts(Session(b"no certificate")))))[0]
+    assert not made.decide(RbacFacts(connection(tls=TlsFacts(Session(None)))))[0]
 
 
 @pytest.mark.parametrize(("action", "allowed"), [("ALLOW", False), ("DENY", False), ("LOG", True)])
