@@ -108,6 +108,52 @@ def test_local_ratelimit(begin: Begin) -> None:
     eventually(lambda: "rate_limited: 2" in stat(proxy, "local_rate_limit.r.rate_limited"))
 
 
+def test_rbac(begin: Begin) -> None:
+    """The rule is about the address: this test has two of them."""
+    allowed = {
+        "permissions": [{"any": True}],
+        "principals": [{"source_ip": {"address_prefix": "127.0.0.2", "prefix_len": 32}}],
+    }
+    proxy = begin(network_filter("rbac.v3.RBAC", stat_prefix="r.", rules={"policies": {"two": allowed}}), ECHO)
+    for source, wanted in (("127.0.0.1", False), ("127.0.0.2", True)):
+        address = (LOOPBACK, proxy.port("l"))
+        with socket.create_connection(address, timeout=10, source_address=(source, 0)) as sock:
+            assert is_let_in(sock) is wanted
+    eventually(lambda: "denied: 1" in stat(proxy, "rbac.denied"))
+
+
+def test_rbac_by_identity(begin: Begin, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "own")
+    chain, key = authority.issue("server", x509.DNSName("a.test"))
+    typed = {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "common_tls_context": {
+            "tls_certificates": [{"certificate_chain": {"filename": chain}, "private_key": {"filename": key}}],
+            "validation_context": {"trusted_ca": {"filename": str(authority.ca)}},
+        },
+    }
+    bad = {"authenticated": {"principal_name": {"exact": "spiffe://mesh.test/bad"}}}
+    rules = {"action": "DENY", "policies": {"not-you": {"permissions": [{"any": True}], "principals": [bad]}}}
+    one = listener("l", 0, {})
+    rbac = network_filter("rbac.v3.RBAC", stat_prefix="r.", rules=rules)
+    one["filter_chains"] = [{"filters": [rbac, ECHO], "transport_socket": {"name": "tls", "typed_config": typed}}]
+    home = tmp_path / "proxy"
+    home.mkdir()
+    proxy = Running.real(home, bootstrap([one], []), "--concurrency", "1")
+    try:
+        eventually(proxy.ready)
+        for name, wanted in (("good", True), ("bad", False)):
+            context = ssl.create_default_context(cafile=str(authority.ca))
+            context.check_hostname = False
+            uri = x509.UniformResourceIdentifier(f"spiffe://mesh.test/{name}")
+            context.load_cert_chain(*authority.issue(name, uri))
+            with connect(proxy) as sock, context.wrap_socket(sock) as tls:
+                assert is_let_in(tls) is wanted
+        assert "Traceback" not in proxy.said()
+    finally:
+        proxy.stop()
+
+
 def test_a_gateway_passes_tls_on_by_the_name_that_is_asked_for(begin: Begin, tmp_path: Path) -> None:
     """As the east-west gateway of a mesh: it has no certificate, and the clusters are named like the servers."""
     authority = Authority(tmp_path / "own")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pyproxy.filters.common.network_filter import STAYS, Leave
 from pyproxy.filters.common.rbac.config import Action
 from pyproxy.filters.common.rbac.engine import denial_details
 from pyproxy.filters.common.rbac.facts import RbacFacts
@@ -28,22 +29,21 @@ class NetworkRbac:
         self._shadow_prefix = config.shadow_stat_prefix
         self._stats = RbacStats(stats, config.stat_prefix, config.shadow_stat_prefix)
 
-    def admit(self, info: ConnectionInfo) -> bool:
-        """Called once for each connection, when its addresses are known and TLS stands. False closes it."""
+    def admit(self, info: ConnectionInfo) -> Leave | None:
         facts = RbacFacts(info)
         self._look_on(facts)
         if self._rules is None:
-            return True
+            return STAYS
         allowed, policy = self._rules.decide(facts)
         if self._rules.action is Action.LOG:
             _note(info, "envoy.common", access_log_hint=policy is not None)
         if allowed:
             self._stats.allowed.value += 1
-            return True
+            return STAYS
         self._stats.denied.value += 1
         info.termination_details = denial_details(policy)
         info.local_close_reason = _CLOSE_REASON
-        return False
+        return None
 
     def _look_on(self, facts: RbacFacts) -> None:
         """What the shadow rules would do is counted, and noted for logs."""

@@ -46,7 +46,7 @@ def counted(stats: StatsStore, *names: str) -> dict[str, int]:
 )
 def test_who_is_admitted(text: str, counter: str, details: str) -> None:
     stats, info = StatsStore(), connection()
-    assert built(text, stats).admit(info) is not bool(details)
+    assert (built(text, stats).admit(info) is None) is bool(details)
     assert info.termination_details == details
     assert info.local_close_reason == ("rbac_deny_close" if details else "")
     expected = {counter: 1} if counter else {}
