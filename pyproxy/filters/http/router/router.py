@@ -22,6 +22,7 @@ from pyproxy.tasks import Deadlines
 # What a client may say to the router; consumed here, never forwarded (Envoy: router filter, HTTP headers).
 _TIMEOUT = b"x-envoy-upstream-rq-timeout-ms"
 _PER_TRY = b"x-envoy-upstream-rq-per-try-timeout-ms"
+_HEDGE = b"x-envoy-hedge-on-per-try-timeout"
 _EXPECTED = b"x-envoy-expected-rq-timeout-ms"
 _ALTERNATIVE = b"x-envoy-upstream-rq-timeout-alt-response"
 _CONSUMED = frozenset(
@@ -31,7 +32,7 @@ _CONSUMED = frozenset(
         b"x-envoy-retry-on",
         b"x-envoy-retry-grpc-on",
         b"x-envoy-max-retries",
-        b"x-envoy-hedge-on-per-try-timeout",
+        _HEDGE,
         b"x-envoy-retriable-header-names",
         b"x-envoy-retriable-status-codes",
         b"x-envoy-upstream-alt-stat-name",
@@ -234,7 +235,7 @@ class Router:
         seconds: float = route.per_try_timeout if asked < 0 else min(asked, _MAX_TIMEOUT_MS) / 1000
         if not seconds or (timeout is not None and seconds >= timeout.seconds):
             return None
-        if self._tell_time:
+        if self._tell_time and not request.info.hedge_on_per_try_timeout:
             request.headers.set(_EXPECTED, b"%d" % round(seconds * 1000))
         return self._deadlines.of(seconds)
 
@@ -253,6 +254,7 @@ def _note_per_try(request: Request) -> None:
     asked = integer(request.headers.index.get(_PER_TRY))
     if asked is not None:
         request.info.per_try_ms = asked
+    request.info.hedge_on_per_try_timeout = request.headers.index.get(_HEDGE) == b"true"
 
 
 _SERVICE_TIMES = tuple((_SERVICE_TIME, b"%d" % milliseconds) for milliseconds in range(1000))
