@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyproxy.network.connection import Connection
 from pyproxy.network.keepalive import keep_alive
 from pyproxy.network.transport_sockets.tls import PeerRefused
+from pyproxy.network.transport_sockets.tls_transport import connect_tls, connect_tls_to_pipe
 
 if TYPE_CHECKING:
     from pyproxy.clusters.cluster import Cluster
@@ -27,9 +28,14 @@ async def dial(loop: asyncio.AbstractEventLoop, cluster: Cluster, host: Host, co
     try:
         if address.pipe:
             path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
-            await loop.create_unix_connection(lambda: protocol, path, **options)
+            if options:
+                await connect_tls_to_pipe(loop, lambda: protocol, path, options)
+            else:
+                await loop.create_unix_connection(lambda: protocol, path)
+        elif options:
+            await connect_tls(loop, lambda: protocol, address.host, address.port, options)
         else:
-            await loop.create_connection(lambda: protocol, address.host, address.port, **options)
+            await loop.create_connection(lambda: protocol, address.host, address.port)
     except ssl.SSLError as error:
         cluster.stats.ssl.count_failure(error)
         raise

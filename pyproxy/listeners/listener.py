@@ -16,6 +16,7 @@ from pyproxy.listeners.chain_matcher import ConnectionFacts, FilterChainMatcher
 from pyproxy.listeners.filter_chain import FilterChain
 from pyproxy.listeners.inspection import Inspection
 from pyproxy.network.incoming import Address, Incoming
+from pyproxy.network.transport_sockets.tls_transport import accept_tls
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import spawn
 from pyproxy.telemetry.listener_stats import ListenerStats
@@ -107,7 +108,10 @@ class Listener:
         self.stats.downstream_cx_total.value += 1
         factory = partial(chain.open_connection, incoming)
         try:
-            await self._runtime.loop.connect_accepted_socket(factory, incoming.sock, **chain.tls)
+            if chain.tls:
+                await accept_tls(self._runtime.loop, factory, incoming.sock, chain.tls)
+            else:
+                await self._runtime.loop.connect_accepted_socket(factory, incoming.sock)
         except OSError as error:  # a handshake that failed, or a peer that has gone
             self.stats.ssl.count_failure(error)
 
