@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import process, targets
+from bench import process, targets, tls_memory
 from bench.lab import Bench, Lab
 from bench.process import ProcessFailed
 from bench.scenarios import DEMO, SMALL
@@ -34,7 +34,12 @@ Say = Callable[[str], None]
 def run(bench: Bench, names: list[str], say: Say) -> dict[str, Any]:
     """Every gate for every target that it has a meaning for."""
     found: dict[str, Any] = {}
-    for title, gate in (("syscalls", _syscalls), ("allocations", _allocations), ("memory", _memory)):
+    for title, gate in (
+        ("syscalls", _syscalls),
+        ("allocations", _allocations),
+        ("memory", _memory),
+        ("tls memory", tls_memory.gate),
+    ):
         say(title)
         found[title] = gate(bench, names)
     return found

@@ -1,8 +1,9 @@
 """The lab of one scenario: upstream, control and all targets, started once and measured in turn on the same CPU."""
 
-import http.client
 import json
 import os
+import socket
+import sys
 import time
 import urllib.request
 from collections.abc import Iterable
@@ -11,8 +12,9 @@ from pathlib import Path
 from types import TracebackType
 
 from bench import load, process, targets
-from bench.config import haproxy, nginx
+from bench.config import certificates, haproxy, nginx
 from bench.config.ports import Ports, free_ports
+from bench.first_answer import Unanswered, ask_once
 from bench.pace import Pace
 from bench.process import Child, ProcessFailed
 from bench.sample import CONTROL, DIRECT, Sample
@@ -37,15 +39,15 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A target that listens; `direct`, which is the upstream itself, has no process to account for."""
+    """A target that listens; a pair of proxies is one target, and `direct`, the upstream itself, has no process."""
 
     name: str
-    child: Child | None
+    children: tuple[Child, ...]
     ports: Ports
 
     def pids(self) -> list[int]:
         """The processes of the target."""
-        return process.tree(self.child.pid) if self.child else []
+        return [pid for child in self.children for pid in process.tree(child.pid)]
 
 
 class Lab:
@@ -62,6 +64,8 @@ class Lab:
 
     def __enter__(self) -> "Lab":
         self.directory.mkdir(parents=True, exist_ok=True)
+        if self.scenario.needs_certificates:
+            certificates.make(self.bench.scratch)
         try:
             self._start_upstream()
             if "haproxy" in self.bench.binaries:
@@ -93,7 +97,7 @@ class Lab:
             seconds = requests / self.scenario.rate
             result = load.at_rate(self.scenario, target.ports.listen, seconds, self.bench.load_cpu, seed)
         else:
-            result = load.closed(self.scenario, target.ports.listen, requests, self.bench.load_cpu)
+            result = load.closed(self.scenario, target.ports.listen, requests, self.bench.load_cpu, self.bench.scratch)
         time.sleep(0.02)  # the last connections close after the generator has ended
         spent = targets.cpu(pids, name) - before
         if target.pids() != pids:
@@ -103,8 +107,8 @@ class Lab:
     def _sample(self, target: Running, result: load.Load, spent: Cpu) -> Sample:
         pss = sum(process.memory_kb(pid)["pss"] for pid in target.pids())
         log = self._access_log(target.name)
-        logged = log.stat().st_size if target.child else 0
-        if target.child:
+        logged = log.stat().st_size if target.children else 0
+        if target.children:
             os.truncate(log, 0)
         return Sample(
             target=target.name,
@@ -123,14 +127,16 @@ class Lab:
 
     def _start_upstream(self) -> None:
         (self._upstream_port,) = free_ports(1)
-        (self.bench.scratch / "body").write_text(nginx.body(self.scenario))
-        text = nginx.render_upstream(self.scenario, self._upstream_port, self.bench.scratch)
         ports = Ports(self._upstream_port, 0, 0)
-        config = self._write("upstream.conf", text)
-        binary = self.bench.binaries["upstream"]
-        command = TARGETS["nginx"].command(binary, config)
+        if self.scenario.is_tcp:
+            command = [sys.executable, "-m", "bench.tcp_answerer", str(ports.listen)]
+        else:
+            (self.bench.scratch / "body").write_text(nginx.body(self.scenario))
+            text = nginx.render_upstream(self.scenario, ports.listen, self.bench.scratch)
+            config = self._write("upstream.conf", text)
+            command = TARGETS["nginx"].command(self.bench.binaries["upstream"], config)
         child = self._spawn("upstream", command, self.bench.load_cpu)
-        self.running[DIRECT] = Running(DIRECT, None, ports)
+        self.running[DIRECT] = Running(DIRECT, (), ports)
         self._wait(child, ports.listen)
 
     def _start_control(self) -> None:
@@ -139,20 +145,29 @@ class Lab:
         command = TARGETS["haproxy"].command(self.bench.binaries["haproxy"], config)
         child = self._spawn(CONTROL, command, self.bench.proxy_cpu)
         self._wait(child, ports.listen)
-        self.running[CONTROL] = Running(CONTROL, child, ports)
+        self.running[CONTROL] = Running(CONTROL, (child,), ports)
 
     def _start(self, name: str) -> None:
-        target, ports = TARGETS[name], Ports.choose(self._upstream_port)
-        text = target.render(self.scenario, ports, self._access_log(name))
-        config = self._write(f"{name}.{target.config}", text)
+        """The hop next to the upstream first; only the way through all of them has to answer."""
+        children: list[Child] = []
+        ports = Ports(self._upstream_port, 0, 0)
         try:
-            child = self._spawn(name, target.command(self.bench.binaries[name], config), self.bench.proxy_cpu)
-            self._wait(child, ports.listen)
+            for place, hop in reversed(list(enumerate(self.scenario.hops))):
+                ports = Ports.choose(ports.listen)
+                children.append(self._start_hop(name, f"{name}-{place + 1}" if place else name, hop, ports))
+                if place:
+                    self._wait_for_port(children[-1], ports.listen)
+            self._wait(children[-1], ports.listen)
             if name == "pyproxy":
                 self._demand_fast_engines(ports.admin)
-            self.running[name] = Running(name, child, ports)
+            self.running[name] = Running(name, tuple(children), ports)
         except ProcessFailed as error:
             self.failed[name] = str(error)
+
+    def _start_hop(self, name: str, title: str, hop: Scenario, ports: Ports) -> Child:
+        target = TARGETS[name]
+        config = self._write(f"{title}.{target.config}", target.render(hop, ports, self._access_log(title)))
+        return self._spawn(title, target.command(self.bench.binaries[name], config), self.bench.proxy_cpu)
 
     def _spawn(self, name: str, command: list[str], cpu: int) -> Child:
         log = self.directory / f"{name}.log"
@@ -180,17 +195,22 @@ class Lab:
         problem = "did not listen"
         while time.monotonic() < deadline:
             child.check()
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
             try:
-                connection.request("GET", self.scenario.path)
-                response = connection.getresponse()
-                answer = response.status, len(response.read())
-                if answer == (200, self.scenario.body):
-                    return
-                problem = f"answered {answer[0]} with {answer[1]} bytes instead of {self.scenario.body}"
-            except (OSError, http.client.HTTPException) as error:
-                problem = f"did not answer ({error!r})"
-            finally:
-                connection.close()
-            time.sleep(0.05)
+                ask_once(self.scenario, port, self.bench.scratch)
+            except Unanswered as error:
+                problem = str(error)
+                time.sleep(0.05)
+            else:
+                return
         raise ProcessFailed(problem)
+
+    def _wait_for_port(self, child: Child, port: int) -> None:
+        """A proxy in the middle is reached through the one before it; that it listens is enough to begin with."""
+        deadline = time.monotonic() + process.READY_SECONDS
+        while time.monotonic() < deadline:
+            child.check()
+            with socket.socket() as probe:
+                if not probe.connect_ex(("127.0.0.1", port)):
+                    return
+            time.sleep(0.05)
+        raise ProcessFailed("the second proxy did not listen")

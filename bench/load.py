@@ -1,4 +1,6 @@
-"""The load: h2load for a fixed number of requests (closed loop), `bench.open_loop` for a fixed rate."""
+"""The load: h2load for a fixed number of requests (closed loop), `bench.open_loop` for a fixed rate, and generators of
+our own for what h2load cannot do: raw TCP and handshakes with a client certificate.
+"""
 
 import json
 import re
@@ -9,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.process import leashed
-from bench.scenarios import Scenario
+from bench.scenarios import Scenario, Traffic
 
 RUN_SECONDS = 300.0
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,15 +31,27 @@ class LoadFailed(Exception):
     """The generator itself did not work."""
 
 
-def closed(scenario: Scenario, port: int, requests: int, cpu: int) -> Load:
+def closed(scenario: Scenario, port: int, requests: int, cpu: int, scratch: Path) -> Load:
     """Send exactly `requests` requests as fast as the answers allow."""
     connections = min(scenario.connections, requests)
+    if scenario.traffic is not Traffic.HTTP:
+        return _own(scenario, {"port": port, "requests": requests, "connections": connections}, cpu, scratch)
     argv = ["h2load", "--h1", "-t", "1", "-n", str(requests), "-c", str(connections)]
     if scenario.close:
         argv += ["-H", "connection: close"]
     begin = time.monotonic_ns()
     output = _run([*argv, f"http://127.0.0.1:{port}{scenario.path}"], cpu)
     return parse_h2load(output, requests, time.monotonic_ns() - begin)
+
+
+def _own(scenario: Scenario, order: dict[str, object], cpu: int, scratch: Path) -> Load:
+    """The generators of this package take their order as JSON and answer in JSON."""
+    if scenario.traffic is Traffic.HANDSHAKE:
+        module, more = "bench.tls_load", {"resume": scenario.resume, "directory": str(scratch)}
+    else:
+        module, more = "bench.tcp_load", {"traffic": scenario.traffic.name}
+    result = json.loads(_run([sys.executable, "-m", module, json.dumps(order | more)], cpu))
+    return Load(result["requests"], result["errors"], result["wall_ns"])
 
 
 def parse_h2load(output: str, requests: int, wall_ns: int) -> Load:

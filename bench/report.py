@@ -148,6 +148,9 @@ def _notes(console: Console, scenarios: dict[str, Cell], targets: list[str]) -> 
     for name, one in scenarios.items():
         for target, reason in one["failed"].items():
             console.print(f"[red]{name}: {target} failed: {reason}[/]", highlight=False)
+        for target, reason in one.get("left_out", {}).items():
+            if target in targets:
+                console.print(f"{name}: without {target}, {reason}", highlight=False)
     for name in targets:
         if TARGETS[name].lacks:
             console.print(f"{name} is the floor in C, without: {TARGETS[name].lacks}", highlight=False)

@@ -53,6 +53,7 @@ def summarize(outcome: Outcome) -> dict[str, Any]:
         "accepted": len(blocks.accepted(outcome.blocks)),
         "noisy": outcome.noisy,
         "failed": outcome.failed,
+        "left_out": outcome.scenario.left_out,
         "targets": {name: _target(outcome, counted, name) for name in outcome.targets},
     }
 

@@ -1,8 +1,18 @@
 """What is measured: each scenario is one value, and every target's config file is rendered from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
 KB, MB = 1024, 1024 * 1024
+
+
+class Traffic(Enum):
+    """What goes over the connections, and so what one "request" is."""
+
+    HTTP = "a request and its answer"
+    PING = "64 bytes there and 64 bytes back"
+    BULK = "1 MB from the upstream"
+    HANDSHAKE = "a TLS connection with one request that the proxy answers by itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +28,11 @@ class Scenario:
     routes: int = 1
     weights: tuple[int, ...] = (100,)
     rate: int = 0
+    traffic: Traffic = Traffic.HTTP
+    resume: bool = False
+    pair: bool = False
+    tls_in: bool = False
+    tls_out: bool = False
     goal: float | None = None
 
     @property
@@ -43,12 +58,46 @@ class Scenario:
     @property
     def most_requests(self) -> int:
         """Upper bound of one closed-loop run: a connection per request must not use up the local ports."""
+        if self.traffic is Traffic.HANDSHAKE:
+            return 2_000  # the generator pays more for one than the proxy does
         return 12_000 if self.close else 200_000
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether the proxy relays bytes without looking at them."""
+        return self.traffic in (Traffic.PING, Traffic.BULK)
+
+    @property
+    def needs_certificates(self) -> bool:
+        """Whether anybody in it speaks TLS."""
+        return self.pair or self.tls_in or self.tls_out
+
+    @property
+    def hops(self) -> tuple["Scenario", ...]:
+        """What each proxy on the way is configured for, the one next to the client first."""
+        if not self.pair:
+            return (self,)
+        return replace(self, pair=False, tls_out=True), replace(self, pair=False, tls_in=True)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """The targets that cannot do this, and why."""
+        return {"nginx": "nginx-light comes without the stream module"} if self.is_tcp else {}
 
 
 def _prefix(number: int) -> str:
     return f"/service-{number:05d}/"
 
+
+FULL_HANDSHAKES = Scenario(
+    "tls-full",
+    "TLS 1.3 handshake, P-256 on both sides",
+    connections=4,
+    traffic=Traffic.HANDSHAKE,
+    close=True,
+    tls_in=True,
+    goal=1.50,
+)
 
 SCENARIOS = (
     Scenario("h1-ka-bare", "keep-alive GET, 100 B reply, nothing switched on", goal=0.60),
@@ -59,6 +108,11 @@ SCENARIOS = (
     Scenario("routes-1", "one prefix route"),
     Scenario("routes-100", "100 prefix routes, the last one matches", routes=100),
     Scenario("routes-10k", "10,000 prefix routes, the last one matches", routes=10_000, goal=0.05),
+    Scenario("tcp-small", "64 B ping-pong over a TCP relay", traffic=Traffic.PING, goal=0.90),
+    Scenario("tcp-bulk", "TCP relay, per MB (us/MB is ms/GB)", traffic=Traffic.BULK, connections=4, goal=0.60),
+    Scenario("mtls-h1", "keep-alive GET through two, mutual TLS between", pair=True, goal=0.80),
+    FULL_HANDSHAKES,
+    replace(FULL_HANDSHAKES, name="tls-resumed", about="the same, the session is resumed", resume=True),
     Scenario("latency-100", "open loop, 100 requests/s", connections=64, rate=100),
     Scenario("latency-1k", "open loop, 1,000 requests/s", connections=64, rate=1_000),
     Scenario("latency-5k", "open loop, 5,000 requests/s", connections=64, rate=5_000),
@@ -67,3 +121,4 @@ SCENARIOS = (
 
 DEMO = Scenario("gates-memory", "two versions behind a 90/10 weighted route", mesh=True, weights=(90, 10))
 SMALL = Scenario("gates-request", "keep-alive GET, 100 B reply, nothing switched on", connections=8)
+IDLE_TLS = replace(FULL_HANDSHAKES, name="gates-tls-memory", about="TLS connections at rest")

@@ -184,5 +184,6 @@ class Session:
 def measure(bench: Bench, scenario: Scenario, names: list[str], effort: Effort, say: Say) -> Outcome:
     """The whole life of one scenario."""
     say("starting")
+    names = [name for name in names if name not in scenario.left_out]
     with Lab(bench, scenario, names) as lab:
         return Session(lab, names, effort, say).measure()

@@ -115,7 +115,7 @@ def control_plane(pids: list[int], name: str) -> tuple[list[int], list[tuple[int
         workers = [pid for pid in pids if process.name(pid).startswith(WORKER)]
         return [pid for pid in pids if workers and pid not in workers], []
     if name == "envoy":
-        return [], [(pids[0], pids[0])]
+        return [], [(pid, pid) for pid in pids]
     return [], []
 
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import yaml
 
+from bench.config import nginx
+from bench.config.certificates import Certificates
 from bench.config.ports import Ports
-from bench.scenarios import Scenario
+from bench.scenarios import Scenario, Traffic
 
 TYPES = "type.googleapis.com/envoy.extensions."
 NO_LIMIT = 1_000_000
@@ -38,19 +40,28 @@ ACCESS_LOG = {
 
 def render(scenario: Scenario, ports: Ports, access_log: Path) -> str:
     """The bootstrap as YAML text."""
-    bootstrap = {
+    certificates = Certificates.at(access_log.parent)
+    chain: dict[str, Any] = {
+        "filters": [_tcp_proxy(scenario) if scenario.is_tcp else _connection_manager(scenario, access_log)]
+    }
+    if scenario.tls_in:
+        chain["transport_socket"] = _downstream_tls(certificates)
+    bootstrap: dict[str, Any] = {
         "admin": {"address": _address(ports.admin)},
         "static_resources": {
             "listeners": [
                 {
                     "name": "bench",
                     "address": _address(ports.listen),
-                    "filter_chains": [{"filters": [_connection_manager(scenario, access_log)]}],
+                    "filter_chains": [chain],
                 }
             ],
             "clusters": [_cluster(name, ports.upstream) for name, _ in _weights(scenario)],
         },
     }
+    if scenario.tls_out:
+        for cluster in bootstrap["static_resources"]["clusters"]:
+            cluster["transport_socket"] = _upstream_tls(certificates)
     return str(yaml.dump(bootstrap, Dumper=yaml.CSafeDumper, sort_keys=False, width=110))
 
 
@@ -82,7 +93,41 @@ def _connection_manager(scenario: Scenario, access_log: Path) -> dict[str, Any]:
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
 
 
+def _tcp_proxy(scenario: Scenario) -> dict[str, Any]:
+    proxy = {
+        "@type": TYPES + "filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": "bench",
+        "cluster": _weights(scenario)[0][0],
+    }
+    return {"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}
+
+
+def _downstream_tls(certificates: Certificates) -> dict[str, Any]:
+    return _tls("Downstream", certificates.server, certificates.ca, {"require_client_certificate": True})
+
+
+def _upstream_tls(certificates: Certificates) -> dict[str, Any]:
+    return _tls("Upstream", certificates.client, certificates.ca, {"sni": "localhost"})
+
+
+def _tls(side: str, pem: Path, ca: Path, more: dict[str, Any]) -> dict[str, Any]:
+    """Everything else is left as it is by default: versions, ciphers, tickets."""
+    both = {"filename": str(pem)}
+    common = {
+        "tls_certificates": [{"certificate_chain": both, "private_key": both}],
+        "validation_context": {"trusted_ca": {"filename": str(ca)}},
+    }
+    kind = TYPES + f"transport_sockets.tls.v3.{side}TlsContext"
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {"@type": kind, "common_tls_context": common, **more},
+    }
+
+
 def _routes(scenario: Scenario) -> list[dict[str, Any]]:
+    if scenario.traffic is Traffic.HANDSHAKE:
+        answer = {"status": 200, "body": {"inline_string": nginx.body(scenario)}}
+        return [{"match": {"prefix": "/"}, "direct_response": answer}]
     weighted = [{"name": name, "weight": weight} for name, weight in _weights(scenario)]
     if len(weighted) == 1:
         action: dict[str, Any] = {"cluster": weighted[0]["name"]}

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from bench.config import nginx
+from bench.config.certificates import Certificates
 from bench.config.ports import Ports
-from bench.scenarios import Scenario
+from bench.scenarios import Scenario, Traffic
 
 PROXY = """global
   nbthread 1
@@ -14,9 +16,9 @@ PROXY = """global
   timeout client 1h
   timeout server 1h
 frontend bench
-  bind 127.0.0.1:{listen}
+  bind 127.0.0.1:{listen}{bind}
 {frontend}backend service
-{reuse}  server service_v1 127.0.0.1:{upstream}
+{reuse}  server service_v1 127.0.0.1:{upstream}{server}
 """
 
 # HAProxy cannot append to a file: a line goes to stdout, which the harness opens as one, with a write each.
@@ -38,15 +40,24 @@ MESH = """  option forwardfor
 
 
 def render(scenario: Scenario, ports: Ports, access_log: Path) -> str:
-    """HAProxy in HTTP mode; routes are a prefix map, which is how HAProxy is meant to hold many."""
+    """HAProxy in HTTP mode, a relay in TCP mode; routes are a prefix map, as HAProxy is meant to hold many."""
+    if scenario.is_tcp:
+        return render_control(ports)
+    certificates = Certificates.at(access_log.parent)
+    trusted = f"ca-file {certificates.ca} verify required"
     routes = access_log.with_name("haproxy-routes.map")
     routes.write_text("".join(f"{prefix} service\n" for prefix in scenario.prefixes))
+    action = f"  use_backend %[path,map_beg({routes})]\n"
+    if scenario.traffic is Traffic.HANDSHAKE:
+        action = f'  http-request return status 200 content-type text/plain string "{nginx.body(scenario)}"\n'
     return PROXY.format(
         mode="http",
+        bind=f" ssl crt {certificates.server} {trusted}" if scenario.tls_in else "",
+        server=f" ssl crt {certificates.client} {trusted} sni str(localhost)" if scenario.tls_out else "",
         log=LOG if scenario.mesh else "",
         listen=ports.listen,
         upstream=ports.upstream,
-        frontend=(MESH if scenario.mesh else "") + f"  use_backend %[path,map_beg({routes})]\n",
+        frontend=(MESH if scenario.mesh else "") + action,
         reuse="  http-reuse always\n",
     )
 
@@ -54,4 +65,5 @@ def render(scenario: Scenario, ports: Ports, access_log: Path) -> str:
 def render_control(ports: Ports) -> str:
     """The same binary without HTTP: bytes in, bytes out. Its cost should never change, so a change is noise."""
     frontend = "  default_backend service\n"
-    return PROXY.format(mode="tcp", log="", listen=ports.listen, upstream=ports.upstream, frontend=frontend, reuse="")
+    empty = dict.fromkeys(("log", "reuse", "bind", "server"), "")
+    return PROXY.format(mode="tcp", listen=ports.listen, upstream=ports.upstream, frontend=frontend, **empty)

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from bench.config.certificates import Certificates
 from bench.config.ports import Ports
-from bench.scenarios import KB, Scenario
+from bench.scenarios import KB, Scenario, Traffic
 
 # A foreground process without a master is one worker whose CPU clock is the whole story.
 MAIN = """daemon off;
@@ -45,15 +46,30 @@ PROXY = """  proxy_http_version 1.1;
   proxy_set_header Host $http_host;
   proxy_set_header Connection "";
   proxy_max_temp_file_size 0;
-{mesh}  upstream service {{
+{mesh}{tls_out}  upstream service {{
     server 127.0.0.1:{upstream};
     keepalive 1024;
     keepalive_requests 1000000000;
     keepalive_timeout 1h;
   }}
   server {{
-    listen 127.0.0.1:{listen} backlog=4096;
+    listen 127.0.0.1:{listen} backlog=4096{tls_in}
 {locations}  }}
+"""
+
+TLS_IN = """ ssl;
+    ssl_certificate {tls.server};
+    ssl_certificate_key {tls.server};
+    ssl_client_certificate {tls.ca};
+    ssl_verify_client on;
+    ssl_protocols TLSv1.2 TLSv1.3;"""
+TLS_OUT = """  proxy_ssl_certificate {tls.client};
+  proxy_ssl_certificate_key {tls.client};
+  proxy_ssl_trusted_certificate {tls.ca};
+  proxy_ssl_verify on;
+  proxy_ssl_name localhost;
+  proxy_ssl_server_name on;
+  proxy_ssl_protocols TLSv1.2 TLSv1.3;
 """
 
 FROM_MEMORY = '    location / {{ default_type text/plain; return 200 "{body}"; }}\n'
@@ -69,16 +85,36 @@ FROM_FILE = """    root {scratch};
 def render(scenario: Scenario, ports: Ports, access_log: Path) -> str:
     """nginx as a reverse proxy with upstream keep-alive; each route is a prefix location."""
     mesh = MESH.format(access_log=access_log) if scenario.mesh else SILENT
-    locations = "".join(f"    location {prefix} {{ proxy_pass http://service; }}\n" for prefix in scenario.prefixes)
-    http = PROXY.format(mesh=mesh, upstream=ports.upstream, listen=ports.listen, locations=locations)
-    return MAIN.format(scratch=access_log.parent, role="nginx", http=http)
+    scheme = "https" if scenario.tls_out else "http"
+    locations = "".join(f"    location {prefix} {{ proxy_pass {scheme}://service; }}\n" for prefix in scenario.prefixes)
+    if scenario.traffic is Traffic.HANDSHAKE:
+        locations = FROM_MEMORY.format(body=body(scenario))
+    certificates = Certificates.at(access_log.parent)
+    http = PROXY.format(
+        mesh=mesh,
+        upstream=ports.upstream,
+        listen=ports.listen,
+        locations=locations,
+        tls_in=_tls_in(scenario, certificates),
+        tls_out=TLS_OUT.format(tls=certificates) if scenario.tls_out else "",
+    )
+    # Two of them may run at once, so their files carry the port.
+    return MAIN.format(scratch=access_log.parent, role=f"nginx-{ports.listen}", http=http)
+
+
+def _tls_in(scenario: Scenario, certificates: Certificates) -> str:
+    return TLS_IN.format(tls=certificates) if scenario.tls_in else ";"
 
 
 def render_upstream(scenario: Scenario, port: int, scratch: Path) -> str:
-    """The origin: small replies come from memory, large ones from a file by sendfile."""
+    """The origin: small replies come from memory, large ones from a file by sendfile.
+
+    Where handshakes are measured it speaks TLS itself, for the control, which only relays.
+    """
     small = scenario.body <= 4 * KB
     answer = FROM_MEMORY.format(body=body(scenario)) if small else FROM_FILE.format(scratch=scratch)
-    http = f"{SILENT}  server {{\n    listen 127.0.0.1:{port} backlog=4096;\n{answer}  }}\n"
+    listen = f"127.0.0.1:{port} backlog=4096{_tls_in(scenario, Certificates.at(scratch))}"
+    http = f"{SILENT}  server {{\n    listen {listen}\n{answer}  }}\n"
     return MAIN.format(scratch=scratch, role="upstream", http=http)
 
 
