@@ -40,8 +40,8 @@ class Names:
         self._ids = {SENT_ID: "<the id that was sent>"}
 
     def text(self, value: str) -> str:
+        value = _UUID.sub(self._id, value)  # before ports, whose digits may stand in one
         value = self._pattern.sub(lambda found: self._known[found.group()], value)
-        value = _UUID.sub(self._id, value)
         value = _EPHEMERAL.sub("<port>", value)
         value = _TIME.sub("<time>", value)
         value = _CLOCK.sub(lambda found: f"<clock{_digits(found)}>", value)

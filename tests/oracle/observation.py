@@ -53,7 +53,7 @@ def observe(played: Played, names: Names) -> Observation:
         found[f"upstream.{number}.to"] = f"{server} connection {seen.connection}"
         found |= _message(f"upstream.{number}", seen.message, names)
     for number, line in enumerate(played.lines):
-        reply = exchange.replies[number] if number < len(exchange.replies) else None
+        reply = _reply_of(number, len(played.lines), exchange.replies)
         found |= _log_line(f"log.{number}", line, reply, names)
     for name, text in played.files.items():
         found[f"file.{name}"] = names.text(text)
@@ -96,11 +96,18 @@ def _message(prefix: str, message: Message, names: Names) -> Observation:
     }
 
 
+def _reply_of(number: int, lines: int, replies: Sequence[Message]) -> Message | None:
+    """What a line is about: each reply has one, or as many as the others (at its start and at its end)."""
+    if lines > len(replies) and replies:
+        return replies[number * len(replies) // lines]
+    return replies[number] if number < len(replies) else None
+
+
 def _log_line(prefix: str, line: Mapping[str, object], reply: Message | None, names: Names) -> Observation:
     padding = service_time_padding(reply.head.decode("latin-1").replace("\r\n", "\n")) if reply else 0
     found = {}
     for key, value in line.items():
-        if key in _SIZED_BY_SERVICE_TIME and isinstance(value, int):
+        if key in _SIZED_BY_SERVICE_TIME and isinstance(value, int) and value > 0:
             value -= padding
         found[f"{prefix}.{key}"] = names.log_field(key, value)
     return found

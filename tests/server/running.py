@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.support.process import ROOT
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Running:
