@@ -78,6 +78,7 @@ class Cluster:
         "limits",
         "loop",
         "name",
+        "names_upstreams",
         "ready",
         "stats",
     )
@@ -85,6 +86,7 @@ class Cluster:
     def __init__(self, config: ClusterConfig, services: ClusterServices) -> None:
         self.config = config
         self.name = config.name
+        self.names_upstreams = config.http.names_upstreams
         self._alt_stat_name = config.alt_stat_name
         self._metadata = config.metadata
         self.loop = services.loop

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pyproxy.clusters.cluster import Cluster
     from pyproxy.clusters.host import Host
 
+_MANY_NAMES = 64
+"""Names are the choice of downstreams: from here on, those that nobody uses are forgotten."""
 _next_id = iter(range(1, 1 << 62))
 
 
@@ -41,6 +43,7 @@ class ConnectionPool:
         "_opening",
         "_pending",
         "_worn_out",
+        "by_name",
         "cluster",
         "high",
         "host",
@@ -48,6 +51,8 @@ class ConnectionPool:
         "longest_try",
         "options",
         "rq_total",
+        "sans",
+        "server_name",
     )
 
     def __init__(
@@ -58,6 +63,8 @@ class ConnectionPool:
         host: Host,
         limits: ResourceLimits,
         idle: Deadlines | None,
+        server_name: str = "",
+        sans: tuple[str, ...] = (),
     ) -> None:
         self._loop = loop
         self._cork = cork
@@ -72,6 +79,11 @@ class ConnectionPool:
         self.host = host
         self.high: ConnectionPool | None = None
         """The connections for requests of high priority, which have limits of their own."""
+        self.server_name = server_name
+        self.sans = sans
+        """What requests want of the TLS of these connections."""
+        self.by_name: dict[tuple[str, tuple[str, ...]], ConnectionPool] = {}
+        """The connections for requests that want something else of it."""
         self.options = options = cluster.config.http
         longest = options.max_stream_duration
         self.longest_try: Deadlines | None = cluster.deadlines.of(longest) if longest else None
@@ -99,6 +111,26 @@ class ConnectionPool:
         self.cluster.stats.upstream_rq_pending_total.value += 1
         self._connect_if_allowed()
 
+    def of_name(self, server_name: str, sans: tuple[str, ...]) -> ConnectionPool:
+        """The connections for requests of that name: over TLS, one that is for another name is no use to them."""
+        if server_name == self.server_name and sans == self.sans:
+            return self
+        pool = self.by_name.get((server_name, sans))
+        if pool is None:
+            if len(self.by_name) >= _MANY_NAMES:
+                self.by_name = {key: pool for key, pool in self.by_name.items() if pool.in_use}
+            pool = ConnectionPool(
+                self._loop, self._cork, self.cluster, self.host, self.limits, self._idle_deadlines, server_name, sans
+            )
+            pool._draining = self._draining
+            self.by_name[server_name, sans] = pool
+        return pool
+
+    @property
+    def in_use(self) -> bool:
+        """There are connections, or tries that wait for one."""
+        return bool(self._open or self._opening or self._pending)
+
     def _connect_if_allowed(self) -> None:
         """Open a connection for a waiting try, within the limit; a pool may always have one (Envoy)."""
         if len(self._opening) >= len(self._pending):
@@ -122,7 +154,7 @@ class ConnectionPool:
 
     async def _dial(self, connection: H1Upstream) -> None:
         try:
-            await dial(self._loop, self.cluster, self.host, connection)
+            await dial(self._loop, self.cluster, self.host, connection, self.server_name, self.sans)
         except Exception as error:  # noqa: BLE001 - whatever it was, those that wait must hear of it
             clock.tick()
             if self._connect_ended(connection):
@@ -259,6 +291,8 @@ class ConnectionPool:
         self._draining = True
         if self.high is not None:
             self.high.drain()
+        for pool in self.by_name.values():
+            pool.drain()
         for connection in list(self._idle):
             connection.closed_by_us = True
             connection.close()
@@ -269,6 +303,8 @@ class ConnectionPool:
         self._draining = True
         if self.high is not None:
             self.high.close()
+        for pool in self.by_name.values():
+            pool.close()
         for connection, (task, _) in list(self._opening.items()):
             if self._connect_ended(connection):
                 task.cancel()

@@ -15,15 +15,26 @@ if TYPE_CHECKING:
     from pyproxy.clusters.host import Host
 
 
-async def dial(loop: asyncio.AbstractEventLoop, cluster: Cluster, host: Host, connection: Connection) -> None:
-    """Make `connection` be one to `host`. Raises OSError (ssl.SSLError among them) and PeerRefused."""
+async def dial(
+    loop: asyncio.AbstractEventLoop,
+    cluster: Cluster,
+    host: Host,
+    connection: Connection,
+    server_name: str = "",
+    sans: tuple[str, ...] = (),
+) -> None:
+    """Make `connection` be one to `host`. Raises OSError (ssl.SSLError among them) and PeerRefused.
+
+    For TLS, `server_name` goes before the name that the cluster asks for; the certificate has to be for one of `sans`,
+    where there are any.
+    """
     address = host.address_config
     protocol: Any = connection  # one by shape
     options: dict[str, Any] = {}
     dialer, check = cluster.dialer(host), None
     if dialer is not None:
-        options = dialer.options(host.hostname)
-        check = connection.admit = dialer.check_of_one()
+        options = dialer.options(host.hostname, server_name)
+        check = connection.admit = dialer.check_of_one(host.hostname, server_name, names=sans)
     try:
         if address.pipe:
             path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
@@ -37,6 +48,7 @@ async def dial(loop: asyncio.AbstractEventLoop, cluster: Cluster, host: Host, co
         if check.refusal:
             cluster.stats.ssl.count_refusal(san=check.san)
             raise PeerRefused(check.refusal)
+        connection.on_gone = check.gone
         cluster.stats.ssl.count_handshake(connection.transport.get_extra_info("ssl_object"))
     keepalive, sock = cluster.config.tcp_keepalive, connection.socket()
     if keepalive is not None and sock is not None:

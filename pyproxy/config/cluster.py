@@ -70,6 +70,15 @@ class UpstreamHttpOptions:
     header_key_format: str = "lower"
     enable_trailers: bool = False
     max_stream_duration: float = 0.0
+    auto_sni: bool = False
+    auto_san_validation: bool = False
+    sni_header: bytes = b""
+    """The header that says what `auto_sni` and `auto_san_validation` take in place of the authority; empty for none."""
+
+    @property
+    def names_upstreams(self) -> bool:
+        """Each request says for which name its connection has to be."""
+        return self.auto_sni or self.auto_san_validation
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,6 +188,12 @@ class StreamInfo:
     random_value: int = -1
     """64 random bits for the choices of routing, drawn at the first of them; -1 until then. Routing a request again
     chooses the same."""
+    upstream_named: bool = False
+    """What stands in the next two is final."""
+    upstream_server_name: str = ""
+    """For SNI; empty for what the cluster says (Envoy: envoy.network.upstream_server_name)."""
+    upstream_sans: tuple[str, ...] = ()
+    """For one of these the certificate of the upstream has to be (Envoy: envoy.network.upstream_subject_alt_names)."""
     trace_id: str = ""
     span_id: str = ""
 

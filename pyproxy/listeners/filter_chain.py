@@ -7,11 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from pyproxy import openssl
 from pyproxy.config.listener import FilterChainConfig, ListenerConfig
 from pyproxy.config.tls import DownstreamTlsConfig, TlsSource
 from pyproxy.config.tls_reload import reload_tls
 from pyproxy.filters.common.network_filter import STAYS, NetworkFilter
 from pyproxy.network.incoming import Incoming
+from pyproxy.network.transport_sockets.ocsp import Stapler
 from pyproxy.network.transport_sockets.tls import server_context
 from pyproxy.network.transport_sockets.tls_arrival import TlsArrivals
 from pyproxy.runtime import Runtime
@@ -53,7 +55,10 @@ class FilterChain:
 
     def _use(self, tls: DownstreamTlsConfig) -> None:
         spoken = tuple(one for one in tls.common.alpn if one not in self.terminal.UNSPOKEN)
-        made = {"ssl": server_context(tls, spoken), "ssl_handshake_timeout": self.config.handshake_seconds}
+        context = server_context(tls, spoken)
+        if openssl.usable():
+            openssl.staple_with(context, Stapler(tls, self._stats.ssl))
+        made = {"ssl": context, "ssl_handshake_timeout": self.config.handshake_seconds}
         self._arrivals, self.tls = TlsArrivals(tls), made
 
     def _reload(self, source: TlsSource) -> None:
