@@ -25,8 +25,9 @@ from pyproxy.clusters.load_balancers.load_balancer import Choose, build_load_bal
 from pyproxy.clusters.membership import Member
 from pyproxy.clusters.try_timers import PER_TRY_TIMEOUT
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType
+from pyproxy.config.proxy_header import ProxyHeaderConfig
 from pyproxy.config.runtime_values import RuntimeValues
-from pyproxy.config.tls import UpstreamTlsConfig
+from pyproxy.config.tls import TransportSocketMatch, UpstreamTlsConfig
 from pyproxy.errors import ProxyError, ResponseFlag
 from pyproxy.http.message import Request
 from pyproxy.http.stream_info import UpstreamInfo
@@ -78,15 +79,18 @@ class Cluster:
         "limits",
         "loop",
         "name",
-        "names_upstreams",
         "ready",
         "stats",
+        "tells",
+        "wants_more",
     )
 
     def __init__(self, config: ClusterConfig, services: ClusterServices) -> None:
         self.config = config
         self.name = config.name
-        self.names_upstreams = config.http.names_upstreams
+        self.tells = config.proxy_header is not None or any(one.proxy_header for one in config.tls_matches)
+        self.wants_more = self.tells or config.http.names_upstreams
+        """Requests want something of their connections, so they do not share all of them."""
         self._alt_stat_name = config.alt_stat_name
         self._metadata = config.metadata
         self.loop = services.loop
@@ -121,18 +125,26 @@ class Cluster:
 
     def dialer(self, host: Host) -> TlsDialer | None:
         """How TLS is spoken to a host; None for plain text (Envoy: transport_socket_matches)."""
-        config = self.config.tls
-        labels = host.metadata.get(_SOCKET_LABELS, {})
-        for one in self.config.tls_matches:
-            if all(name in labels and labels[name] == value for name, value in one.criteria.items()):
-                config = one.tls
-                break
+        match = self._socket_match(host)
+        config = self.config.tls if match is None else match.tls
         if config is None:
             return None
         found = self._dialers.get(config)
         if found is None:
             found = self._dialers[config] = TlsDialer(config, self._services.secrets)
         return found
+
+    def proxy_header(self, host: Host) -> ProxyHeaderConfig | None:
+        """Which header goes first on a connection to a host."""
+        match = self._socket_match(host)
+        return self.config.proxy_header if match is None else match.proxy_header
+
+    def _socket_match(self, host: Host) -> TransportSocketMatch | None:
+        labels = host.metadata.get(_SOCKET_LABELS, {})
+        for one in self.config.tls_matches:
+            if all(name in labels and labels[name] == value for name, value in one.criteria.items()):
+                return one
+        return None
 
     def when_ready(self, callback: Callable[[], None]) -> None:
         """Call once, at the first answer of discovery, be it good or bad."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
+from pyproxy.clusters.transport_socket_options import NO_OPTIONS, Told, TransportSocketOptions
+from pyproxy.config.address import AddressConfig
+from pyproxy.config.proxy_header import ProxyHeaderConfig
 from pyproxy.network.connection import Connection
 from pyproxy.network.keepalive import keep_alive
+from pyproxy.network.proxy_header import local_header, write_proxy_header
 from pyproxy.network.transport_sockets.tls import PeerRefused
 
 if TYPE_CHECKING:
@@ -20,27 +25,25 @@ async def dial(
     cluster: Cluster,
     host: Host,
     connection: Connection,
-    server_name: str = "",
-    sans: tuple[str, ...] = (),
+    transport: TransportSocketOptions = NO_OPTIONS,
 ) -> None:
-    """Make `connection` be one to `host`. Raises OSError (ssl.SSLError among them) and PeerRefused.
-
-    For TLS, `server_name` goes before the name that the cluster asks for; the certificate has to be for one of `sans`,
-    where there are any.
-    """
-    address = host.address_config
+    """Make `connection` be one to `host`. Raises OSError (ssl.SSLError among them) and PeerRefused."""
     protocol: Any = connection  # one by shape
     options: dict[str, Any] = {}
-    dialer, check = cluster.dialer(host), None
+    dialer, check, header = cluster.dialer(host), None, cluster.proxy_header(host)
     if dialer is not None:
-        options = dialer.options(host.hostname, server_name)
-        check = connection.admit = dialer.check_of_one(host.hostname, server_name, names=sans)
+        options = dialer.options(host.hostname, transport.server_name)
+        check = connection.admit = dialer.check_of_one(host.hostname, transport.server_name, names=transport.sans)
     try:
-        if address.pipe:
-            path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
-            await loop.create_unix_connection(lambda: protocol, path, **options)
+        if header is not None:
+            introduced = await _introduced(loop, host.address_config, header, transport.told)
+            try:
+                await _open(loop, protocol, {**options, "sock": introduced}, pipe=bool(host.address_config.pipe))
+            except BaseException:
+                introduced.close()
+                raise
         else:
-            await loop.create_connection(lambda: protocol, address.host, address.port, **options)
+            await _open(loop, protocol, {**options, **_where(host.address_config)}, pipe=bool(host.address_config.pipe))
     except ssl.SSLError as error:
         cluster.stats.ssl.count_failure(error)
         raise
@@ -53,6 +56,44 @@ async def dial(
     keepalive, sock = cluster.config.tcp_keepalive, connection.socket()
     if keepalive is not None and sock is not None:
         keep_alive(sock, keepalive)
+
+
+def _where(address: AddressConfig) -> dict[str, Any]:
+    if address.pipe:
+        return {"path": "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe}
+    return {"host": address.host, "port": address.port}
+
+
+async def _open(loop: asyncio.AbstractEventLoop, protocol: Any, options: dict[str, Any], *, pipe: bool) -> None:
+    create: Any = loop.create_unix_connection if pipe else loop.create_connection
+    await create(lambda: protocol, **options)
+
+
+async def _introduced(
+    loop: asyncio.AbstractEventLoop, address: AddressConfig, config: ProxyHeaderConfig, told: Told | None
+) -> socket.socket:
+    """A socket on which the header was sent."""
+    kind = socket.AF_UNIX if address.pipe else socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(kind, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        where = _where(address)
+        await loop.sock_connect(sock, where["path"] if address.pipe else (where["host"], where["port"]))
+        await loop.sock_sendall(sock, _header(config, told, sock))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _header(config: ProxyHeaderConfig, told: Told | None, sock: socket.socket) -> bytes:
+    """Where there is no downstream, version 1 tells of our own connection, and version 2 of none (Envoy)."""
+    if told is None:
+        if config.version == 2 or sock.family == socket.AF_UNIX:
+            return local_header(config.version)
+        return write_proxy_header(1, sock.getsockname()[:2], sock.getpeername()[:2])
+    added = {kind for kind, _ in config.added}
+    passed = [one for one in config.passed.of(told.tlvs) if one[0] not in added]
+    return write_proxy_header(config.version, told.source, told.destination, (*config.added, *passed))
 
 
 def reason(error: Exception | None) -> str:

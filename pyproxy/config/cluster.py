@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.proxy_header import ProxyHeaderConfig
 from pyproxy.config.tls import TransportSocketMatch, UpstreamTlsConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -108,6 +109,8 @@ class ClusterConfig:
     """(probes, seconds idle, seconds between probes); 0 keeps the system's."""
     tls: UpstreamTlsConfig | None = None
     """None means plain text."""
+    proxy_header: ProxyHeaderConfig | None = None
+    """Sent first, and before TLS (Envoy: envoy.transport_sockets.upstream_proxy_protocol)."""
     tls_matches: tuple[TransportSocketMatch, ...] = ()
     """The first that fits a host goes before `tls`."""
     panic_threshold: float = 50.0

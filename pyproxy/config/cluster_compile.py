@@ -11,7 +11,7 @@ from pyproxy.config.load_balancer_compile import compile_load_balancer
 from pyproxy.config.metadata import compile_metadata
 from pyproxy.config.parts import part
 from pyproxy.config.resolver_compile import Resolving, compile_resolving
-from pyproxy.config.transport_socket import compile_socket_matches, compile_upstream_socket
+from pyproxy.config.transport_socket import PLAIN, compile_socket_matches, compile_upstream_socket
 from pyproxy.config.upstream_http_compile import DEFAULTS, compile_upstream_http
 from pyproxy.config.view import View
 
@@ -31,7 +31,7 @@ _PRIORITIES: Final = ("DEFAULT", "HIGH")
 def compile_cluster(view: View) -> ClusterConfig:
     """A `Cluster`. Faults in one part do not hide those in the others."""
     report = view.report
-    tls = part(report, None, lambda: compile_upstream_socket(view))
+    tls, header = part(report, PLAIN, lambda: compile_upstream_socket(view))
     balancer = part(report, None, lambda: compile_load_balancer(view))
     http = part(report, DEFAULTS, lambda: compile_upstream_http(view))
     resolving = part(report, None, lambda: compile_resolving(view))
@@ -64,6 +64,7 @@ def compile_cluster(view: View) -> ClusterConfig:
         cleanup_interval=cleanup or _CLEANUP_SECONDS,
         tcp_keepalive=_keepalive(view),
         tls=tls,
+        proxy_header=header,
         tls_matches=part(report, (), lambda: compile_socket_matches(view)),
         panic_threshold=_panic_threshold(view),
         metadata=compile_metadata(view),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pyproxy.config.matchers import StringMatch
+from pyproxy.config.proxy_header import ProxyHeaderConfig
 
 INLINE: Final = "<inline>"
 
@@ -129,3 +130,5 @@ class TransportSocketMatch:
 
     criteria: Mapping[str, Any] = field(hash=False)
     tls: UpstreamTlsConfig | None
+    proxy_header: ProxyHeaderConfig | None = None
+    """Sent first, and before TLS."""

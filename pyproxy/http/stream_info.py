@@ -36,6 +36,8 @@ class ConnectionInfo:
     listener_name: str = ""
     filter_chain_name: str = ""
     listener_metadata: Mapping[str, Any] | None
+    proxy_tlvs: tuple[tuple[int, bytes], ...] = ()
+    """Of its PROXY header, those that may be passed on."""
     termination_details: str = ""
     transport_failure_reason: str = ""
     close_type: str = "Normal"
@@ -70,6 +72,7 @@ class ConnectionInfo:
         other.peer = self.peer
         other.original_destination = self.original_destination
         other.local = self.local
+        other.proxy_tlvs = self.proxy_tlvs
         other.direct_local = self.direct_local
         other.requested_server_name = self.requested_server_name
         other.tls = self.tls

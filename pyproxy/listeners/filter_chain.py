@@ -85,6 +85,7 @@ class FilterChain:
         if incoming is not None:
             info.requested_server_name = _for_logs(incoming.server_name)
             info.dynamic_metadata = incoming.metadata or None
+            info.proxy_tlvs = incoming.tlvs
             if incoming.restored:
                 info.original_destination = incoming.destination
             if incoming.restored or incoming.source != incoming.direct_source:

@@ -37,6 +37,7 @@ class Incoming:
         "server_name",
         "sock",
         "source",
+        "tlvs",
         "transport_protocol",
     )
 
@@ -51,6 +52,8 @@ class Incoming:
         self.transport_protocol = ""
         self.application_protocols: tuple[str, ...] = ()
         self.metadata: dict[str, Any] = {}
+        self.tlvs: tuple[tuple[int, bytes], ...] = ()
+        """Of its PROXY header, to be passed on."""
 
     async def peek(self, least: int, most: int) -> bytes:
         """The first bytes of the connection: at least `least`, at most `most`, which stay where they are.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.conn_pool import ConnectionPool, overflow
 from pyproxy.clusters.host import Host
-from pyproxy.clusters.server_names import name_upstream
+from pyproxy.clusters.transport_socket_options import options_of_request
 from pyproxy.clusters.try_timers import TryTimers
 from pyproxy.clusters.upstream import Try
 from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
@@ -141,11 +141,10 @@ class Router:
             cluster.count_failure(None, error, internal=request.info.internal)
             raise error
         pool = host.pool
-        if pool is None or route.priority_high or cluster.names_upstreams:
+        if pool is None or route.priority_high or cluster.wants_more:
             pool = self._pool(cluster, host, high=route.priority_high)
-            if cluster.names_upstreams:
-                name_upstream(request, cluster.config.http)
-                pool = pool.of_name(request.info.upstream_server_name, request.info.upstream_sans)
+            if cluster.wants_more:
+                pool = pool.of(options_of_request(request, cluster.config.http, tells=cluster.tells))
         attempt = Try(request, pool)
         if pool.longest_try is not None or per_try is not None:
             attempt.timers = TryTimers(attempt, pool.longest_try, per_try)

@@ -8,6 +8,7 @@ from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.dial import dial
 from pyproxy.clusters.host import Host
+from pyproxy.clusters.transport_socket_options import NO_OPTIONS, TransportSocketOptions, told_of
 from pyproxy.network.connection import Connection
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ class TcpUpstream(Connection):
 
     async def dial(self) -> None:
         """Connect. Raises OSError and PeerRefused."""
-        await dial(self._session.proxy.runtime.loop, self._cluster, self._host, self)
+        info = self._session.info
+        transport = TransportSocketOptions(told=told_of(info)) if self._cluster.tells else NO_OPTIONS
+        await dial(self._session.proxy.runtime.loop, self._cluster, self._host, self, transport)
 
     def not_connected(self, *, timeout: bool) -> None:
         """The host could not be reached, or not in time, or is not wanted any more. Gives back the breaker slot."""

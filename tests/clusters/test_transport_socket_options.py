@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyproxy.clusters.server_names import name_upstream
+from pyproxy.clusters.transport_socket_options import name_upstream
 from pyproxy.config.cluster import UpstreamHttpOptions
 from pyproxy.http.message import Headers, Request
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
