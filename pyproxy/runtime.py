@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.network.connection_limit import ConnectionLimit
 from pyproxy.network.cork import Cork
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.tasks import DeadlineTable
@@ -33,6 +34,8 @@ class Runtime:
     node: NodeConfig
     cork: Cork
     secrets: SecretWatch
+    connection_limit: ConnectionLimit | None = None
+    """Of all listeners together."""
     workers: int = 1
     _connection_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 

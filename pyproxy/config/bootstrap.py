@@ -56,5 +56,7 @@ class BootstrapConfig:
     clusters: tuple[ClusterConfig, ...] = ()
     runtime_layers: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
     stats: StatsConfig = StatsConfig()
+    max_connections: int = 0
+    """Downstream connections that may be open at once; 0 for no limit (Envoy: the overload manager)."""
     log_format: str | Mapping[str, str] = field(default="", hash=False)
     """Of the application log: a pattern, or patterns by key for JSON lines; empty for the command line's."""

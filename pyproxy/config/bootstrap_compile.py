@@ -15,6 +15,7 @@ from pyproxy.config.cluster_compile import compile_cluster
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.listener_compile import compile_listener
+from pyproxy.config.overload_compile import compile_connection_limit
 from pyproxy.config.parts import not_yet, part
 from pyproxy.config.resolver_compile import check_resolver
 from pyproxy.config.view import View
@@ -40,6 +41,7 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         clusters=clusters,
         runtime_layers=part(report, (), lambda: _runtime_layers(view)),
         stats=_stats(view),
+        max_connections=part(report, 0, lambda: compile_connection_limit(view)),
         log_format=part(report, _NO_FORMAT, lambda: _log_format(view)),
     )
 

@@ -83,25 +83,29 @@ class FilterChain:
         info.filter_chain_name = self.config.name
         info.filter_chain_metadata = self.config.metadata
         if incoming is not None:
-            info.requested_server_name = _for_logs(incoming.server_name)
+            info.requested_server_name = for_logs(incoming.server_name)
             info.dynamic_metadata = incoming.metadata or None
             info.proxy_tlvs = incoming.tlvs
             if incoming.restored:
                 info.original_destination = incoming.destination
             if incoming.restored or incoming.source != incoming.direct_source:
                 info.told = (incoming.destination, incoming.source)
-        if self._arrivals is not None or self._filters:
-            connection.admit = partial(self._admit, connection)
+            incoming.connection = connection
+        left = incoming.left if incoming is not None and incoming.leaving else None
+        if self._arrivals is not None or self._filters or left is not None:
+            connection.admit = partial(self._admit, connection, left)
         return connection
 
-    def _admit(self, connection: Any, tls: Any) -> bool:
-        """Whether the peer is wanted, and every network filter before the last lets the connection in."""
+    def _admit(self, connection: Any, left: Callable[[], None] | None, tls: Any) -> bool:
+        """Whether the peer is wanted, and every network filter before the last lets the connection in. `left` is called
+        when the connection is gone, in any case."""
         info = connection.info
+        inside: list[Callable[[], None]] = [] if left is None else [left]
         if self._arrivals is not None and not self._arrivals.check(info, tls, self._stats.ssl):
+            _call_all(inside)
             return False
         if self._filters:
             info.take_addresses(connection.local(), connection.peer())
-        inside: list[Callable[[], None]] = []
         for one in self._filters:
             leave = one.admit(info)
             if leave is None:
@@ -122,7 +126,7 @@ def _call_all(callbacks: list[Callable[[], None]]) -> None:
         callback()
 
 
-def _for_logs(name: str) -> str:
+def for_logs(name: str) -> str:
     """As Envoy writes a name that is none. A listener without an inspector knows no name at all, as there."""
     tame = _ODD.sub("_", name)
     return tame if tame == name else f"invalid:{tame}"

@@ -12,6 +12,7 @@ from typing import Any
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.listeners.manager import HANDSHAKE_GRACE, ListenerManager
+from pyproxy.network.connection_limit import ConnectionLimit
 from pyproxy.network.cork import Cork
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.runtime import Runtime
@@ -52,6 +53,7 @@ class DataPlane:
             node=bootstrap.node,
             cork=Cork(loop),
             secrets=self._secrets,
+            connection_limit=_connection_limit(bootstrap.max_connections, values, blueprint.workers),
             workers=blueprint.workers,
         )
         self._listeners = ListenerManager(self._runtime)
@@ -112,6 +114,12 @@ class DataPlane:
         self._secrets.close()
         self._clusters.close()
         await self._access_logs.close()
+
+
+def _connection_limit(configured: int, values: RuntimeValues, workers: int) -> ConnectionLimit | None:
+    """This worker's share. The overload manager goes before the older way of saying it."""
+    most = configured or int(values.number("overload.global_downstream_max_connections", 0))
+    return ConnectionLimit(-(-most // workers)) if most > 0 else None
 
 
 def _watchdog(stats: StatsStore, index: int) -> Watchdog:
