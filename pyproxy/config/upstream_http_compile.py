@@ -12,6 +12,7 @@ from pyproxy.config.cluster import UpstreamHttpOptions
 from pyproxy.config.view import View
 
 OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_TCP: Final = "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions"
 _CODEC: Final = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
 
 DEFAULTS: Final = UpstreamHttpOptions()
@@ -24,6 +25,9 @@ def compile_upstream_http(view: View) -> UpstreamHttpOptions:
     for name, packed in view.entries("typed_extension_protocol_options").items():
         typed = packed.unwrap()
         packed.honour_all()
+        if typed.type_name == _TCP:  # about connections that wait for a session, and none does
+            typed.honour_all()
+            continue
         if name != OPTIONS or typed.type_name != OPTIONS:
             packed.fail("", f"protocol options of type {typed.type_name} are not supported", expected=OPTIONS)
         options = _from_extension(typed, encrypted=encrypted)

@@ -9,6 +9,7 @@ from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.dial import reason
 from pyproxy.errors import ResponseFlag
+from pyproxy.filters.network.tcp_proxy.tunnel import BadTunnel
 from pyproxy.filters.network.tcp_proxy.upstream import TcpUpstream
 from pyproxy.http.message import Headers, Request
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo, UpstreamInfo
@@ -77,9 +78,8 @@ class TcpSession(Connection):
         info, size = self.request.info, len(data)
         info.bytes_received += size
         info.wire_received += size
-        info.upstream.wire_sent += size
         self.proxy.stats.downstream_cx_rx_bytes_total.value += size
-        upstream.send(data)
+        info.upstream.wire_sent += upstream.send(data)
 
     def on_eof(self) -> bool:
         """RFC 9293 section 3.6: the other direction may go on."""
@@ -90,7 +90,7 @@ class TcpSession(Connection):
         if upstream.half_closed:
             upstream.close()
             return False
-        upstream.shutdown_write()
+        upstream.finish()
         return True
 
     def on_writable(self, writable: bool) -> None:
@@ -110,6 +110,10 @@ class TcpSession(Connection):
 
     def on_deadline(self, deadlines: Deadlines) -> None:
         proxy = self.proxy
+        if deadlines is proxy.log_interval:
+            self._log("TcpPeriodic")
+            deadlines.arm(self)
+            return
         if deadlines is proxy.max_duration:
             proxy.stats.max_downstream_connection_duration.value += 1
             self._flag(ResponseFlag.DURATION_TIMEOUT)
@@ -160,7 +164,13 @@ class TcpSession(Connection):
             return ResponseFlag.NO_HEALTHY_UPSTREAM
         info.attempts += 1
         told.host_address, told.host_name, told.host_metadata = host.address, host.hostname, host.metadata
-        upstream = TcpUpstream(self, cluster, host)
+        try:
+            tunnel = None if self.proxy.tunnels is None else self.proxy.tunnels.make(self.request)
+        except BadTunnel as error:
+            limits.release_connection()
+            told.transport_failure_reason = reason_of_tunnel(error)
+            return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
+        upstream = TcpUpstream(self, cluster, host, tunnel)
         timer = self.proxy.runtime.loop.call_later(cluster.config.connect_timeout, _cancel, asyncio.current_task())
         try:
             await upstream.dial()
@@ -177,6 +187,19 @@ class TcpSession(Connection):
             return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
         finally:
             timer.cancel()
+        return None if tunnel is None else await self._tunnel(upstream, told)
+
+    async def _tunnel(self, upstream: TcpUpstream, told: UpstreamInfo) -> ResponseFlag | None:
+        """Wait for the tunnel: None where it came about. Only the timeouts of the session bound it, as in Envoy."""
+        try:
+            await upstream.answered()
+        except asyncio.CancelledError:
+            upstream.abort()
+            raise
+        except BadTunnel as error:
+            clock.tick()
+            told.transport_failure_reason = reason_of_tunnel(error)
+            return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
         return None
 
     def connected(self, upstream: TcpUpstream) -> None:
@@ -196,17 +219,28 @@ class TcpSession(Connection):
         for data in early:
             self._forward(data, upstream)
         if self._half_closed:
-            upstream.shutdown_write()
+            upstream.finish()
         else:
             self.resume_reading()
 
-    def from_upstream(self, data: bytes) -> None:
+    def count_upstream(self, size: int) -> None:
+        """Bytes that an upstream has said before it was ours."""
+        assert self.request is not None
+        self.request.info.upstream.wire_received += size
+
+    def count_sent_upstream(self, size: int) -> None:
+        """Bytes that were sent there and are not the downstream's."""
+        assert self.request is not None
+        self.request.info.upstream.wire_sent += size
+
+    def from_upstream(self, data: bytes, size: int) -> None:
+        """What it said, in so many bytes."""
         self._last_active = clock.now
         assert self.request is not None
         info = self.request.info
         info.bytes_sent += len(data)
         info.wire_sent += len(data)
-        info.upstream.wire_received += len(data)
+        info.upstream.wire_received += size
         self.proxy.stats.downstream_cx_tx_bytes_total.value += len(data)
         self.write(data)
 
@@ -262,6 +296,10 @@ class TcpSession(Connection):
     def __repr__(self) -> str:
         state = "closed" if self.closed else "connected" if self._upstream else "connecting"
         return f"<TcpSession {self.info.connection_id} {state}>"
+
+
+def reason_of_tunnel(error: BadTunnel) -> str:
+    return str(error).replace(" ", "_")
 
 
 def _cancel(task: asyncio.Task[None] | None) -> None:
