@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from pyproxy.clusters.transport_socket_options import NO_OPTIONS, Told, TransportSocketOptions
+from pyproxy.clusters.transport_socket_options import NO_OPTIONS, Source, Told, TransportSocketOptions
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.proxy_header import ProxyHeaderConfig
 from pyproxy.network.connection import Connection
@@ -18,6 +18,9 @@ from pyproxy.network.transport_sockets.tls import PeerRefused
 if TYPE_CHECKING:
     from pyproxy.clusters.cluster import Cluster
     from pyproxy.clusters.host import Host
+
+_BIND_ADDRESS_NO_PORT: Final = 24
+"""linux/in.h: the port is chosen when it is known where to, so that there are enough of them."""
 
 
 async def dial(
@@ -35,8 +38,8 @@ async def dial(
         options = dialer.options(host.hostname, transport.server_name)
         check = connection.admit = dialer.check_of_one(host.hostname, transport.server_name, names=transport.sans)
     try:
-        if header is not None:
-            introduced = await _introduced(loop, host.address_config, header, transport.told)
+        if header is not None or transport.source[0]:
+            introduced = await _introduced(loop, host.address_config, header, transport)
             try:
                 await _open(loop, protocol, {**options, "sock": introduced}, pipe=bool(host.address_config.pipe))
             except BaseException:
@@ -70,19 +73,36 @@ async def _open(loop: asyncio.AbstractEventLoop, protocol: Any, options: dict[st
 
 
 async def _introduced(
-    loop: asyncio.AbstractEventLoop, address: AddressConfig, config: ProxyHeaderConfig, told: Told | None
+    loop: asyncio.AbstractEventLoop,
+    address: AddressConfig,
+    header: ProxyHeaderConfig | None,
+    transport: TransportSocketOptions,
 ) -> socket.socket:
-    """A socket on which the header was sent."""
+    """A connected socket that comes from where it should, on which the header was sent."""
     kind = socket.AF_UNIX if address.pipe else socket.AF_INET6 if ":" in address.host else socket.AF_INET
     sock = socket.socket(kind, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
+        if transport.source[0] and kind != socket.AF_UNIX:
+            _come_from(sock, transport.source)
         where = _where(address)
         await loop.sock_connect(sock, where["path"] if address.pipe else (where["host"], where["port"]))
-        await loop.sock_sendall(sock, _header(config, told, sock))
+        if header is not None:
+            await loop.sock_sendall(sock, _header(header, transport.told, sock))
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _come_from(sock: socket.socket, source: Source) -> None:
+    """From an address that need not be ours (ip(7): IP_TRANSPARENT; ipv6(7))."""
+    host, mark = source
+    level, transparent = (socket.IPPROTO_IP, 19) if sock.family == socket.AF_INET else (socket.IPPROTO_IPV6, 75)
+    sock.setsockopt(level, transparent, 1)
+    sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+    if mark:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    sock.bind((host, 0))
 
 
 def _header(config: ProxyHeaderConfig, told: Told | None, sock: socket.socket) -> bytes:

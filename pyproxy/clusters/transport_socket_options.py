@@ -24,12 +24,19 @@ class Told(NamedTuple):
     tlvs: tuple[tuple[int, bytes], ...] = ()
 
 
+Source = tuple[str, int]
+"""(address, mark) that a connection comes from; mark 0 for none, no address for our own."""
+
+NO_SOURCE: Final[Source] = ("", 0)
+
+
 class TransportSocketOptions(NamedTuple):
     """`server_name` goes before the SNI that the cluster has; the certificate has to be for one of `sans`, if any."""
 
     server_name: str = ""
     sans: tuple[str, ...] = ()
     told: Told | None = None
+    source: Source = NO_SOURCE
 
 
 NO_OPTIONS: Final = TransportSocketOptions()
@@ -40,9 +47,19 @@ def options_of_request(request: Request, http: UpstreamHttpOptions, *, tells: bo
     if http.names_upstreams:
         name_upstream(request, http)
     info = request.info
+    connection = info.connection
     return TransportSocketOptions(
-        info.upstream_server_name, info.upstream_sans, told_of(info.connection) if tells else None
+        info.upstream_server_name or connection.upstream_server_name,
+        info.upstream_sans or connection.upstream_sans,
+        told_of(connection) if tells else None,
+        connection.upstream_source,
     )
+
+
+def options_of_connection(info: ConnectionInfo, *, tells: bool) -> TransportSocketOptions:
+    """What a session of the TCP proxy wants."""
+    told = told_of(info) if tells else None
+    return TransportSocketOptions(info.upstream_server_name, info.upstream_sans, told, info.upstream_source)
 
 
 def told_of(info: ConnectionInfo) -> Told:
@@ -60,9 +77,9 @@ def name_upstream(request: Request, options: UpstreamHttpOptions) -> None:
     info.upstream_named = True
     said = request.headers.index.get(options.sni_header) if options.sni_header else None
     host, is_ip = _host(said or request.authority)
-    if options.auto_sni and not is_ip and not info.upstream_server_name:
+    if options.auto_sni and not is_ip and not info.connection.upstream_server_name:
         info.upstream_server_name = host
-    if options.auto_san_validation and not info.upstream_sans:
+    if options.auto_san_validation and not info.connection.upstream_sans:
         info.upstream_sans = (host,)
 
 

@@ -38,6 +38,15 @@ class ConnectionInfo:
     listener_metadata: Mapping[str, Any] | None
     proxy_tlvs: tuple[tuple[int, bytes], ...] = ()
     """Of its PROXY header, those that may be passed on."""
+    wants_more: bool = False
+    """What is sent upstream for it wants something of its connections, so they cannot be shared with others."""
+    upstream_server_name: str = ""
+    """For SNI (Envoy: envoy.network.upstream_server_name)."""
+    upstream_sans: tuple[str, ...] = ()
+    """For one of these the certificate of the upstream has to be (Envoy: envoy.network.upstream_subject_alt_names)."""
+    upstream_source: tuple[str, int] = ("", 0)
+    """(address, mark) that connections to upstreams come from; no address for our own (Envoy: original_src)."""
+    filter_state: dict[str, Any] | None
     termination_details: str = ""
     transport_failure_reason: str = ""
     close_type: str = "Normal"
@@ -51,6 +60,7 @@ class ConnectionInfo:
         self.tls = None
         self.told = None
         self.original_destination = None
+        self.filter_state = None
         self.dynamic_metadata = None
         self.listener_metadata = None
         self.filter_chain_metadata = None
@@ -64,6 +74,11 @@ class ConnectionInfo:
             self.local, self.peer = self.told
         self.remote = self.peer
 
+    def come_from(self, host: str, mark: int) -> None:
+        """Let connections to upstreams come from an address, from any port of it; mark 0 for none."""
+        self.upstream_source = (host, mark)
+        self.wants_more = True
+
     def seen_as(self, remote: tuple[str, int]) -> ConnectionInfo:
         """The same connection, with the peer that x-forwarded-for names."""
         other = ConnectionInfo()
@@ -73,6 +88,12 @@ class ConnectionInfo:
         other.original_destination = self.original_destination
         other.local = self.local
         other.proxy_tlvs = self.proxy_tlvs
+        other.filter_state = self.filter_state
+        if self.wants_more:
+            other.wants_more = True
+            other.upstream_server_name = self.upstream_server_name
+            other.upstream_sans = self.upstream_sans
+            other.upstream_source = self.upstream_source
         other.direct_local = self.direct_local
         other.requested_server_name = self.requested_server_name
         other.tls = self.tls

@@ -86,6 +86,8 @@ class FilterChain:
             info.requested_server_name = for_logs(incoming.server_name)
             info.dynamic_metadata = incoming.metadata or None
             info.proxy_tlvs = incoming.tlvs
+            if incoming.upstream_source is not None:
+                info.come_from(*incoming.upstream_source)
             if incoming.restored:
                 info.original_destination = incoming.destination
             if incoming.restored or incoming.source != incoming.direct_source:

@@ -46,6 +46,7 @@ class Incoming:
         "tlvs",
         "transport_protocol",
         "unmatched",
+        "upstream_source",
     )
 
     def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
@@ -64,6 +65,8 @@ class Incoming:
         self.accepted = clock.now
         self.connection: Any = None
         """The protocol that was made for it."""
+        self.upstream_source: tuple[str, int] | None = None
+        """(address, mark) that connections to upstreams come from."""
         self.unmatched = False
         """No filter chain takes it."""
         self.leaving: list[Callable[[], None]] = []

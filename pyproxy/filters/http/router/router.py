@@ -141,9 +141,9 @@ class Router:
             cluster.count_failure(None, error, internal=request.info.internal)
             raise error
         pool = host.pool
-        if pool is None or route.priority_high or cluster.wants_more:
+        if pool is None or route.priority_high or cluster.wants_more or request.info.connection.wants_more:
             pool = self._pool(cluster, host, high=route.priority_high)
-            if cluster.wants_more:
+            if cluster.wants_more or request.info.connection.wants_more:
                 pool = pool.of(options_of_request(request, cluster.config.http, tells=cluster.tells))
         attempt = Try(request, pool)
         if pool.longest_try is not None or per_try is not None:

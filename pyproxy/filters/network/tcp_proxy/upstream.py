@@ -9,7 +9,7 @@ from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.dial import dial
 from pyproxy.clusters.host import Host
-from pyproxy.clusters.transport_socket_options import NO_OPTIONS, TransportSocketOptions, told_of
+from pyproxy.clusters.transport_socket_options import NO_OPTIONS, options_of_connection
 from pyproxy.filters.network.tcp_proxy.tunnel import BadTunnel, Tunnel
 from pyproxy.network.connection import Connection
 
@@ -45,7 +45,8 @@ class TcpUpstream(Connection):
     async def dial(self) -> None:
         """Connect. Raises OSError and PeerRefused."""
         info = self._session.info
-        transport = TransportSocketOptions(told=told_of(info)) if self._cluster.tells else NO_OPTIONS
+        more = info.wants_more or self._cluster.tells
+        transport = options_of_connection(info, tells=self._cluster.tells) if more else NO_OPTIONS
         await dial(self._session.proxy.runtime.loop, self._cluster, self._host, self, transport)
 
     async def answered(self) -> None:
