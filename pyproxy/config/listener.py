@@ -15,6 +15,7 @@ from pyproxy.config.address import AddressConfig
 from pyproxy.config.filter_chain_match import ANYTHING, FilterChainMatch
 from pyproxy.config.socket_option import SocketOption
 from pyproxy.config.tls import DownstreamTlsConfig
+from pyproxy.config.unified_matcher import Matcher
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -53,6 +54,8 @@ class ListenerConfig:
     addresses: tuple[AddressConfig, ...]
     filter_chains: tuple[FilterChainConfig, ...] = ()
     default_filter_chain: FilterChainConfig | None = None
+    chain_matcher: Matcher | None = None
+    """Chooses a chain by its name, in place of what the chains match."""
     stat_prefix: str = ""
     buffer_limit: int = 1024 * 1024
     backlog: int = 0

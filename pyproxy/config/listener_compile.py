@@ -6,6 +6,7 @@ from typing import Final
 
 from pyproxy.config.access_log_compile import compile_access_logs
 from pyproxy.config.address import AddressConfig, compile_address
+from pyproxy.config.chain_matcher_compile import compile_chain_matcher
 from pyproxy.config.endpoint_compile import check_ip
 from pyproxy.config.extensions import Category, CompileContext, Extension, check_order, compile_filter
 from pyproxy.config.filter_chain_match import ANYTHING, compile_filter_chain_match
@@ -40,7 +41,9 @@ def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
     default = view.child("default_filter_chain")
     if not view.message.filter_chains and default is None:  # type: ignore[attr-defined]
         view.report.add((*view.path, "filter_chains"), "is empty", expected="at least one filter chain")
-    _check_matches(view)
+    matcher = part(view.report, None, lambda: compile_chain_matcher(view))
+    if not view.has("filter_chain_matcher"):
+        _check_matches(view)
     buffer = view.wrapped("per_connection_buffer_limit_bytes")
     reuse, bind = view.wrapped("enable_reuse_port"), view.wrapped("bind_to_port")
     timeout = view.seconds("listener_filters_timeout")
@@ -49,6 +52,7 @@ def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
         addresses=addresses,
         filter_chains=chains,
         default_filter_chain=None if default is None else part(view.report, None, lambda: _chain(default, context)),
+        chain_matcher=matcher,
         stat_prefix=view.text("stat_prefix"),
         buffer_limit=_DEFAULT_BUFFER if buffer is None else buffer,
         backlog=view.wrapped("tcp_backlog_size") or 0,

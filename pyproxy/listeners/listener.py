@@ -17,6 +17,7 @@ from pyproxy.listeners.chain_matcher import ConnectionFacts, FilterChainMatcher
 from pyproxy.listeners.filter_chain import FilterChain
 from pyproxy.listeners.guard import Guard
 from pyproxy.listeners.inspection import Inspection
+from pyproxy.listeners.named_chain_matcher import NamedChainMatcher
 from pyproxy.network.incoming import Address, Incoming
 from pyproxy.network.socket_options import set_options
 from pyproxy.runtime import Runtime
@@ -52,7 +53,11 @@ class Listener:
         default = config.default_filter_chain
         self._default = None if default is None else FilterChain(default, config, runtime, self.stats)
         self._chains = chains if self._default is None else [*chains, self._default]
-        self._matcher = FilterChainMatcher(((chain.config.match, chain) for chain in chains), self._default)
+        self._matcher: Any
+        if config.chain_matcher is not None:
+            self._matcher = NamedChainMatcher(config.chain_matcher, {c.config.name: c for c in chains}, self._default)
+        else:
+            self._matcher = FilterChainMatcher(((chain.config.match, chain) for chain in chains), self._default)
         self._only = self._chains[0] if _takes_everything(config) else None
         """The chain of every connection."""
         self._inspection = Inspection(config, self.stats, runtime)
@@ -157,6 +162,8 @@ class Listener:
 
 def _takes_everything(config: ListenerConfig) -> bool:
     chains = config.filter_chains
+    if config.chain_matcher is not None:
+        return False
     return not chains or (len(chains) == 1 and chains[0].match == ANYTHING)
 
 
