@@ -64,7 +64,9 @@ COMPILED = (
     "filters/network/http_connection_manager/manager",
     "filters/network/http_connection_manager/request_headers",
     "filters/network/http_connection_manager/response_headers",
+    "filters/network/tcp_proxy/bulk",
     "filters/network/tcp_proxy/session",
+    "filters/network/tcp_proxy/splice",
     "filters/network/tcp_proxy/tcp_proxy",
     "filters/network/tcp_proxy/upstream",
 )

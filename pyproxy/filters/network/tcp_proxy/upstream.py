@@ -10,6 +10,7 @@ from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.dial import dial
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.transport_socket_options import NO_OPTIONS, options_of_connection
+from pyproxy.filters.network.tcp_proxy.splice import BULK
 from pyproxy.filters.network.tcp_proxy.tunnel import BadTunnel, Tunnel
 from pyproxy.network.connection import Connection
 
@@ -139,6 +140,22 @@ class TcpUpstream(Connection):
         self._cluster.stats.upstream_cx_tx_bytes_total.value += len(data)
         self.write(data)
         return len(data)
+
+    @property
+    def bulk_limit(self) -> int:
+        """Bytes that may wait between the two connections of a session that moves much."""
+        limit = self._cluster.config.buffer_limit
+        return limit if 0 < limit < BULK else BULK
+
+    def count_up(self, size: int) -> None:
+        """So many bytes went up without passing here."""
+        self._cluster.stats.upstream_cx_tx_bytes_total.value += size
+        self._session.count_up(size)
+
+    def count_down(self, size: int) -> None:
+        """So many bytes came down without passing here."""
+        self._cluster.stats.upstream_cx_rx_bytes_total.value += size
+        self._session.count_down(size)
 
     def _write_framed(self, data: bytes) -> None:
         self._cluster.stats.upstream_cx_tx_bytes_total.value += len(data)
