@@ -56,7 +56,7 @@ async def _read(line: Line, size: int) -> bytes:
 async def test_every_byte_goes_through_and_is_counted(line: Line) -> None:
     line.splice.start(1 << 20)
     data = os.urandom(3_000_000)
-    sending = asyncio.create_task(line.loop.sock_sendall(line.far, data))
+    sending = asyncio.ensure_future(line.loop.sock_sendall(line.far, data))
     assert await _read(line, len(data)) == data
     await sending
     assert line.moved == len(data)
