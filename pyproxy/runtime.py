@@ -16,6 +16,7 @@ from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.network.cork import Cork
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.tasks import DeadlineTable
+from pyproxy.telemetry.exports import Exports
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
 
@@ -34,6 +35,7 @@ class Runtime:
     cork: Cork
     secrets: SecretWatch
     workers: int = 1
+    exports: Exports = field(default_factory=Exports)
     _connection_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def next_connection_id(self) -> int:

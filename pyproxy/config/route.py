@@ -13,6 +13,7 @@ from typing import Any
 
 from pyproxy.config.headers import NO_CHANGES, HeaderChanges
 from pyproxy.config.matchers import Fraction, HeaderMatch, QueryMatch
+from pyproxy.config.tracing import NO_ROUTE_TRACING, RouteTracing
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -155,6 +156,7 @@ class RouteConfig:
     headers: HeaderChanges = NO_CHANGES
     filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    tracing: RouteTracing = NO_ROUTE_TRACING
 
 
 @dataclass(frozen=True, slots=True)

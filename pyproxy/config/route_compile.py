@@ -27,6 +27,7 @@ from pyproxy.config.route import (
 )
 from pyproxy.config.route_action_compile import compile_direct_response, compile_forward, compile_redirect
 from pyproxy.config.route_match_compile import compile_route_match
+from pyproxy.config.tracing_compile import compile_route_tracing
 from pyproxy.config.view import View
 
 _MOST_DIRECT_BODY: Final = 4096
@@ -102,6 +103,7 @@ class _TableCompiler:
             headers=compile_header_changes(view),
             filter_configs=compile_overrides(view, self.context),
             metadata=compile_metadata(view),
+            tracing=compile_route_tracing(view),
         )
 
     def _action(self, view: View, match: RouteMatch) -> Action:

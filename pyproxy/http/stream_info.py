@@ -34,6 +34,8 @@ class ConnectionInfo:
     """The cluster for the TCP proxy, in place of the one that it is configured with (envoy.tcp_proxy.cluster)."""
     tls: Any
     listener_name: str = ""
+    outbound: bool = False
+    """The listener takes what leaves this service (Envoy: traffic_direction OUTBOUND)."""
     filter_chain_name: str = ""
     listener_metadata: Mapping[str, Any] | None
     termination_details: str = ""
@@ -76,6 +78,7 @@ class ConnectionInfo:
         other.listener_name = self.listener_name
         other.filter_chain_name = self.filter_chain_name
         other.listener_metadata = self.listener_metadata
+        other.outbound = self.outbound
         other.termination_details = self.termination_details
         other.transport_failure_reason = self.transport_failure_reason
         other.close_type = self.close_type
@@ -188,6 +191,8 @@ class StreamInfo:
     random_value: int = -1
     """64 random bits for the choices of routing, drawn at the first of them; -1 until then. Routing a request again
     chooses the same."""
+    span: Any
+    """The live span of a request that belongs to a trace (telemetry.tracer), None otherwise."""
     trace_id: str = ""
     span_id: str = ""
 
@@ -196,6 +201,7 @@ class StreamInfo:
         self.start_wall = start_wall
         self.connection = connection
         self.upstream = NO_UPSTREAM
+        self.span = None
         self.response_trailers = None
         self.dynamic_metadata = None
         self.filter_state = None

@@ -75,6 +75,7 @@ class FilterChain:
         info = connection.info
         info.listener_name = listener.name
         info.listener_metadata = listener.metadata
+        info.outbound = listener.traffic_direction == "OUTBOUND"
         info.filter_chain_name = self.config.name
         info.filter_chain_metadata = self.config.metadata
         if incoming is not None:

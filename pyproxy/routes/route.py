@@ -52,6 +52,7 @@ class Route:
         "timeout",
         "timeout_ms",
         "timers",
+        "tracing",
         "virtual_cluster",
         "virtual_host",
         "virtual_host_metadata",
@@ -62,6 +63,7 @@ class Route:
         self.action: Action = config.action
         self.name = config.name
         self.metadata = config.metadata
+        self.tracing = config.tracing
         self.virtual_host = levels.virtual_host.name
         self.virtual_host_metadata = levels.virtual_host.metadata
         self.filter_configs: Mapping[str, FilterOverride] = (

@@ -19,6 +19,7 @@ from pyproxy.server.blueprint import WorkerSeat
 from pyproxy.server.watchdog import Watchdog
 from pyproxy.server.worker import CannotStart
 from pyproxy.tasks import DeadlineTable
+from pyproxy.telemetry.exports import Exports
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.server_stats import WatchdogStats
@@ -85,6 +86,9 @@ class DataPlane:
     def tick(self, interval: float) -> None:
         self._watchdog.tick(interval)
         self._stats.flush()
+
+    def outbox(self) -> Exports:
+        return self._runtime.exports
 
     def reopen_logs(self) -> None:
         self._access_logs.reopen()

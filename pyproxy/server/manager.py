@@ -17,6 +17,7 @@ from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.server.admin.access_log import AdminAccessLog
 from pyproxy.server.admin.server import AdminServer
 from pyproxy.server.blueprint import ManagerSeat
+from pyproxy.server.exporting.hub import ExportHub
 from pyproxy.server.manager_stats import ManagerStats
 from pyproxy.server.process import EXIT_CANNOT_START, EXIT_OK
 from pyproxy.server.proxy import Proxy
@@ -36,6 +37,7 @@ class Manager:
         self._stop = loop.create_future()
         self._proxy = Proxy(loop, seat)
         self._stats = ManagerStats(self._proxy)
+        self._exports = ExportHub(self._proxy, self._stats.store)
         self._admin = AdminServer(self._proxy, self._stats, self._admin_log())
 
     async def run(self) -> int:
@@ -53,6 +55,7 @@ class Manager:
         await self._stop
         stop_ticking()
         await self._admin.close()
+        await self._exports.close()
         self._proxy.close()
         return EXIT_OK
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pyproxy import clock
+from pyproxy.config.cluster import ClusterConfig
+from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.server.blueprint import ManagerSeat
 from pyproxy.server.channel import Channel, ChannelError
 from pyproxy.server.crew import CrewReport, Phase
@@ -61,6 +63,18 @@ class Proxy:
         """What each process holds now."""
         workers = [(f"worker {worker.index}", worker.pid) for worker in self.crew.workers if worker.pid]
         return [measure(*who) for who in (("supervisor", os.getppid()), ("manager", os.getpid()), *workers)]
+
+    def cluster_config(self, name: str) -> ClusterConfig | None:
+        """The cluster of a name as it is configured now."""
+        return next((one for one in self.blueprint.bootstrap.clusters if one.name == name), None)
+
+    def runtime_values(self) -> RuntimeValues:
+        return RuntimeValues(self.blueprint.bootstrap.runtime_layers)
+
+    def hear_exports(self, take: Callable[[dict[str, Any]], None]) -> None:
+        """Give `take` what workers have for collectors."""
+        for worker in self._workers:
+            worker.on_export = take
 
     async def state(self) -> ServerState:
         """What `/ready` says. It asks the workers, so it is true of the loops that carry the traffic."""

@@ -21,6 +21,7 @@ from pyproxy.config.route import (
     VirtualHostConfig,
 )
 from pyproxy.config.route_compile import compile_route_table
+from pyproxy.config.tracing import RouteTracing
 from pyproxy.config.view import View
 from tests.config.compiling import CONTEXT, as_yaml, problems, unread, view
 
@@ -83,7 +84,7 @@ def faults(text: str, *, validate: bool = True) -> list[str]:
 def test_everything_a_table_says_is_in_its_value() -> None:
     values, seen = table(WHOLE)
     assert problems(seen) == []
-    assert sorted(unread(seen)) == ["decorator", "retry_on", "stat_prefix"]
+    assert sorted(unread(seen)) == ["retry_on", "stat_prefix"]
     assert values == RouteTableConfig(
         name="r",
         virtual_hosts=(
@@ -97,6 +98,7 @@ def test_everything_a_table_says_is_in_its_value() -> None:
                         name="first",
                         filter_configs={"some.filter": FilterOverride(disabled=True)},
                         metadata={"ns": {"x": "z"}},
+                        tracing=RouteTracing(operation="op", propagate=False),
                     ),
                     RouteConfig(RouteMatch(PathKind.PREFIX, "/b"), DirectResponseAction(201, b"hi")),
                     RouteConfig(RouteMatch(PathKind.PREFIX, "/c"), NonForwardingAction()),

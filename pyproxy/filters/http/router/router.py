@@ -148,6 +148,8 @@ class Router:
         info = request.info
         info.attempts = tries
         info.upstream = attempt.info
+        if info.span is not None:
+            info.span.begin_try(request, attempt)
         if route.rewrite_host is not None:
             route.rewrite_host(request, host)
         if timeout is not None:

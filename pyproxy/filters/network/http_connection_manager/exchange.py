@@ -107,6 +107,8 @@ class Exchange(Drive):
         self.response = response
         if info.details == "direct_response":
             response = self.response = self.manager.shape_direct(request, response)
+        if info.span is not None:
+            info.span.on_response(request, response)
         self.manager.finalize_response(request, response)
         info.status = response.status
         info.response_start = clock.now

@@ -30,6 +30,7 @@ from pyproxy.routes.table import RouteTable
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
 from pyproxy.telemetry.listener_stats import HcmStats, ListenerStats
+from pyproxy.telemetry.tracer import Tracer, TracingStats
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -63,10 +64,27 @@ class HttpConnectionManager:
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
         self._options = self._connection_options()
+        self._tracer = self._new_tracer()
         self._listener_stats: ListenerStats | None = None
         self._requests = self.stats.scope.tally(self.stats.downstream_rq_total, self.stats.downstream_rq_http1_total)
         self._routed = self.stats.rq_total
         self.stats.each_flush(self._update_gauges)
+
+    def _new_tracer(self) -> Tracer | None:
+        config, runtime = self.config, self._runtime
+        stats = TracingStats(runtime.stats, config.stat_prefix)
+        if config.tracing is None:
+            return None
+        ids = config.request_id
+        return Tracer(
+            config.tracing,
+            stats,
+            runtime.exports,
+            runtime.values,
+            runtime.node,
+            pack=ids.pack_trace_reason,
+            use_request_id=ids.decides_tracing,
+        )
 
     def _connection_options(self) -> H1DownstreamOptions:
         timeouts = self.config.timeouts
@@ -213,6 +231,8 @@ class HttpConnectionManager:
             info.virtual_host_metadata = route.virtual_host_metadata
             if route.virtual_cluster is not None:
                 info.virtual_cluster = route.virtual_cluster(request)
+        if self._tracer is not None:
+            self._tracer.start(request)
         if exchange.upgrade:
             request.info.request_end = 0.0  # what came would be the beginning of a tunnel
         if self._logs_at_start:
@@ -274,6 +294,8 @@ class HttpConnectionManager:
         stats.downstream_cx_rx_bytes_total.value += info.wire_received
         stats.downstream_cx_tx_bytes_total.value += info.wire_sent
         stats.downstream_rq_time.record(int((info.end - info.start) * 1000))
+        if info.span is not None:
+            info.span.finish(request, exchange.response)
         if self.logging:
             info.log_type = "DownstreamEnd"
             for log in self._access_logs:

@@ -1,0 +1,76 @@
+"""All the exporters of the manager: one for each collector, made when the first item for it comes.
+
+The libraries that it takes are imported then, so a proxy that exports nothing does not hold them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from pyproxy.config.cluster import ClusterConfig
+from pyproxy.config.export import ExportKind, ExportTarget
+from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.server.export_notes import target_of_message
+from pyproxy.server.exporting.export_stats import ExportCounts
+from pyproxy.telemetry.metrics import StatsStore
+
+log = logging.getLogger("pyproxy.exporting")
+
+_CLOSE_SECONDS: Final = 2.0
+
+
+class Exporter(Protocol):
+    """Sends the items of one target."""
+
+    def offer(self, items: list[Any]) -> None: ...
+    async def close(self, seconds: float) -> None: ...
+
+
+class Surroundings(Protocol):
+    """What exporters need of the proxy."""
+
+    def cluster_config(self, name: str) -> ClusterConfig | None: ...
+    def hear_exports(self, take: Callable[[dict[str, Any]], None]) -> None: ...
+    def runtime_values(self) -> RuntimeValues: ...
+
+
+class ExportHub:
+    """Lives in the manager process."""
+
+    def __init__(self, proxy: Surroundings, stats: StatsStore) -> None:
+        self._proxy = proxy
+        self._stats = stats
+        self._exporters: dict[ExportTarget, tuple[Exporter, ExportCounts]] = {}
+        proxy.hear_exports(self._hear)
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        exporter, counts = self._exporter(target_of_message(message["target"]))
+        if message["dropped"]:
+            counts.dropped(message["dropped"])
+        if message["items"]:
+            exporter.offer(message["items"])
+
+    def _exporter(self, target: ExportTarget) -> tuple[Exporter, ExportCounts]:
+        found = self._exporters.get(target)
+        if found is None:
+            counts = ExportCounts(self._stats, target.kind)
+            found = self._exporters[target] = make_exporter(target, self._proxy, counts), counts
+        return found
+
+    async def close(self) -> None:
+        """Send what there is."""
+        for exporter, _ in self._exporters.values():
+            await exporter.close(_CLOSE_SECONDS)
+
+
+def make_exporter(target: ExportTarget, proxy: Surroundings, counts: ExportCounts) -> Exporter:
+    """The exporter for a kind of target."""
+    match target.kind:
+        case ExportKind.OTLP_GRPC | ExportKind.OTLP_HTTP | ExportKind.ZIPKIN:
+            from pyproxy.server.exporting.span_exporter import SpanExporter
+
+            return SpanExporter(target, proxy.cluster_config, proxy.runtime_values(), counts)
+        case _:
+            raise ValueError(f"nothing exports to {target.kind.value}")
