@@ -43,6 +43,12 @@ class ConnectionInfo:
     close_type: str = "Normal"
     """Envoy's detected close type: `Normal`, `RemoteReset`, `LocalReset`."""
     local_close_reason: str = ""
+    left: bool = False
+    """The downstream was the one that ended the connection."""
+    close_cause: str = ""
+    """Which of Envoy's counters tells why we ended it: `idle_timeout`, `max_duration_reached`, ..."""
+    cut_requests: int = 0
+    """Requests that were in progress when it ended."""
     filter_chain_metadata: Mapping[str, Any] | None
     dynamic_metadata: dict[str, Any] | None
     """What listener filters have learned, by namespace; not passed on to the streams of HTTP (Envoy)."""

@@ -29,6 +29,7 @@ class Exchange(Drive):
 
     __slots__ = (
         "_finished",
+        "broken_off",
         "expect_continue",
         "manager",
         "refusal",
@@ -64,6 +65,8 @@ class Exchange(Drive):
         self.upgrade = head.upgrade
         self.refusal: ProxyError | None = None
         self.timers: StreamTimers | None = None
+        self.broken_off = False
+        """By us, after the response had begun."""
         self._finished = False
 
     def start(self) -> None:
@@ -146,6 +149,7 @@ class Exchange(Drive):
             info.details = error.details
         response = self.response
         info.cut = True
+        self.broken_off = error.source is not Source.DOWNSTREAM
         self.throw(error)
         if response is not None and response.body is not None and not response.body.ended:
             response.body.cancel(error)

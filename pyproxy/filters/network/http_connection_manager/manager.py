@@ -25,7 +25,7 @@ from pyproxy.http.h1_downstream import H1Downstream, H1DownstreamOptions
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.request_id import RequestIds
 from pyproxy.http.stream import DownstreamConnection, DownstreamStream
-from pyproxy.http.stream_info import UpstreamInfo
+from pyproxy.http.stream_info import ConnectionInfo, StreamInfo, UpstreamInfo
 from pyproxy.routes.table import RouteTable
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
@@ -33,6 +33,14 @@ from pyproxy.telemetry.listener_stats import HcmStats, ListenerStats
 from pyproxy.telemetry.tracer import Tracer, TracingStats
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+_CLOCKS: Final = {
+    "stream_idle_timeout": "downstream_rq_idle_timeout",
+    "request_overall_timeout": "downstream_rq_timeout",
+    "request_header_timeout": "downstream_rq_header_timeout",
+    "max_duration_timeout": "downstream_rq_max_duration_reached",
+}
+"""Response code details -> the counter."""
 
 
 class HttpConnectionManager:
@@ -136,12 +144,24 @@ class HttpConnectionManager:
         stats = self.stats
         stats.downstream_cx_active.value -= 1
         stats.downstream_cx_http1_active.value -= 1
-        stats.downstream_cx_destroy.value += 1
+        self._count_ending(connection.info)
         if connection.info.tls is not None:
             stats.downstream_cx_ssl_active.value -= 1
         if self._listener_stats is not None:
             self._listener_stats.downstream_cx_active.value -= 1
             self._listener_stats.downstream_cx_destroy.value += 1
+
+    def _count_ending(self, info: ConnectionInfo) -> None:
+        """Who ended a connection, and why."""
+        stats = self.stats
+        stats.downstream_cx_destroy.value += 1
+        side = "remote" if info.left else "local"
+        getattr(stats, f"downstream_cx_destroy_{side}").value += 1
+        if info.cut_requests:
+            stats.downstream_cx_destroy_active_rq.value += 1
+            getattr(stats, f"downstream_cx_destroy_{side}_active_rq").value += 1
+        if info.close_cause:
+            getattr(stats, f"downstream_cx_{info.close_cause}").value += 1
 
     @property
     def connections(self) -> int:
@@ -171,6 +191,7 @@ class HttpConnectionManager:
 
     def on_codec_error(self, stream: DownstreamStream, error: CodecError, size: int) -> Exchange:
         self.stats.downstream_cx_protocol_error.value += 1
+        self._requests.value += 1
         head = RequestHead()
         head.method = head.target = b""
         head.version = "HTTP/1.1"
@@ -289,8 +310,10 @@ class HttpConnectionManager:
         stats = self.stats
         if info.status:
             stats.responses[info.status].value += 1
-        else:
-            stats.downstream_rq_rx_reset.value += 1
+        if info.status >= 400 or info.flags:
+            self._count_failure(exchange, info)
+        if info.cut or not info.status or not info.request_end:
+            self._count_reset(exchange, info)
         stats.downstream_cx_rx_bytes_total.value += info.wire_received
         stats.downstream_cx_tx_bytes_total.value += info.wire_sent
         stats.downstream_rq_time.record(int((info.end - info.start) * 1000))
@@ -300,6 +323,21 @@ class HttpConnectionManager:
             info.log_type = "DownstreamEnd"
             for log in self._access_logs:
                 log.log(request, exchange.response)
+
+    def _count_failure(self, exchange: Exchange, info: StreamInfo) -> None:
+        """A clock of the stream ran out."""
+        clock_name = _CLOCKS.get(info.details)
+        if clock_name is not None:
+            getattr(self.stats, clock_name).value += 1
+
+    def _count_reset(self, exchange: Exchange, info: StreamInfo) -> None:
+        """The stream did not come to its end on both sides. What we break off Envoy counts as received too."""
+        stats = self.stats
+        stats.downstream_rq_rx_reset.value += 1
+        if exchange.broken_off:
+            stats.downstream_rq_tx_reset.value += 1
+        elif info.status and not info.cut:
+            stats.downstream_rq_response_before_rq_complete.value += 1
 
     def _update_gauges(self) -> None:
         """Just before statistics are flushed."""
