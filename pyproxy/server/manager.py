@@ -21,6 +21,7 @@ from pyproxy.server.exporting.hub import ExportHub
 from pyproxy.server.manager_stats import ManagerStats
 from pyproxy.server.process import EXIT_CANNOT_START, EXIT_OK
 from pyproxy.server.proxy import Proxy
+from pyproxy.server.stats_sinks.flush import StatsFlush
 from pyproxy.tasks import call_every
 
 log = logging.getLogger("pyproxy.server.manager")
@@ -38,6 +39,7 @@ class Manager:
         self._proxy = Proxy(loop, seat)
         self._stats = ManagerStats(self._proxy)
         self._exports = ExportHub(self._proxy, self._stats.store)
+        self._sinks = StatsFlush(seat.blueprint.bootstrap.stats.sinks, self._proxy, self._stats)
         self._admin = AdminServer(self._proxy, self._stats, self._admin_log())
 
     async def run(self) -> int:
@@ -56,6 +58,7 @@ class Manager:
         stop_ticking()
         await self._admin.close()
         await self._exports.close()
+        await self._sinks.close()
         self._proxy.close()
         return EXIT_OK
 

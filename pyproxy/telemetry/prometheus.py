@@ -6,10 +6,9 @@ every number: dashboards made for Envoy ask for the names that Envoy has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from pyproxy.telemetry.histogram import (
-    BUCKETS,
     QUANTILES,
     Bins,
     approximate_sum,
@@ -43,7 +42,9 @@ def render_prometheus(snapshot: StatsSnapshot, query: StatsQuery, tags: TagExtra
         intervals = snapshot.intervals
         _families(lines, "summary", rows, lambda name, tagged: _summary(tagged, intervals.get(name, NOTHING)))
     else:
-        _families(lines, "histogram", rows, lambda name, tagged: _histogram(tagged, histograms[name]))
+        _families(
+            lines, "histogram", rows, lambda name, tagged: _histogram(tagged, histograms[name], snapshot.bounds(name))
+        )
     return "".join(lines)
 
 
@@ -66,12 +67,13 @@ def _text(tagged: TaggedName, value: str) -> str:
     return f'{tagged.metric}{{{_and(tagged.labels)}text_value="{escaped}"}} 1\n'
 
 
-def _histogram(tagged: TaggedName, bins: Bins) -> str:
+def _histogram(tagged: TaggedName, bins: Bins, bounds: Sequence[float]) -> str:
     metric, labels = tagged.metric, tagged.labels
     prefix = f'{metric}_bucket{{{_and(labels)}le="'
     count = total(bins)
     lines = [
-        f'{prefix}{bound:.32g}"}} {below}\n' for bound, below in zip(BUCKETS, cumulative_counts(bins), strict=True)
+        f'{prefix}{bound:.32g}"}} {below}\n'
+        for bound, below in zip(bounds, cumulative_counts(bins, bounds), strict=True)
     ]
     lines.append(f'{prefix}+Inf"}} {count}\n')
     lines.append(f"{metric}_sum{{{labels}}} {approximate_sum(bins):.32g}\n")

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pyproxy.config.stats import TagRule
+
 _ADDRESS = r"(?:\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[[a-fA-F_\d]+\])_\d+"
 _WORD = r"[^.]+"
 
@@ -62,6 +64,8 @@ class TaggedName(NamedTuple):
     order: tuple[str, ...]
     metric: str
     labels: str
+    tags: tuple[tuple[str, str], ...] = ()
+    """(name, value), as they are; `".".join(order)` is the name without them."""
 
 
 class _Extractor(NamedTuple):
@@ -72,12 +76,19 @@ class _Extractor(NamedTuple):
 class TagExtractor:
     """Names to labels, remembered. `fixed`: (name, value) of tags that every stat has."""
 
-    def __init__(self, fixed: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, fixed: Iterable[tuple[str, str]] = (), rules: Iterable[TagRule] = (), *, defaults: bool = True
+    ) -> None:
+        """`rules` stand behind the default ones, which are there if `defaults`; one without a regex names a default."""
         self._everywhere: list[_Extractor] = []
         self._by_first_word: dict[str, list[_Extractor]] = {}
         self._fixed = tuple(fixed)
         self._known: dict[str, TaggedName] = {}
-        for tag, pattern in _DEFAULT:
+        own = tuple(rules)
+        wanted = {rule.name for rule in own if not rule.regex}
+        chosen = [one for one in _DEFAULT if defaults or one[0] in wanted]
+        self._own = [_Extractor(rule.name, re.compile(rule.regex, re.ASCII)) for rule in own if rule.regex]
+        for tag, pattern in chosen:
             extractor = _Extractor(tag, _compile(pattern))
             first = _FIRST_WORD.match(pattern)
             if first is None:
@@ -100,11 +111,12 @@ class TagExtractor:
         for tag, value in self._fixed:
             values.setdefault(tag, value)
         self._extract(self._by_first_word.get(name.partition(".")[0], ()), name, values, cuts)
-        bare = name
-        for start, end in sorted(cuts, reverse=True):
-            bare = bare[:start] + bare[end:]
+        self._extract(self._own, name, values, cuts)
+        bare = _without(name, cuts)
         labels = ",".join(f'{_BAD_CHARACTER.sub("_", tag)}="{_escaped(value)}"' for tag, value in values.items())
-        return TaggedName(tuple(bare.split(".")), "envoy_" + _BAD_CHARACTER.sub("_", bare), labels)
+        return TaggedName(
+            tuple(bare.split(".")), "envoy_" + _BAD_CHARACTER.sub("_", bare), labels, tuple(values.items())
+        )
 
     @staticmethod
     def _extract(
@@ -116,8 +128,17 @@ class TagExtractor:
             match = regex.search(name)
             if match is None or (tag == "envoy.listener_address" and match[2] == _NOT_A_LISTENER):
                 continue
-            values[tag] = match[2]
+            values[tag] = match[2] if regex.groups > 1 and match[2] is not None else match[1]
             cuts.append(match.span(1))
+
+
+def _without(name: str, cuts: list[tuple[int, int]]) -> str:
+    """What is left when these pieces are cut out; they may lie within each other."""
+    kept, at = "", 0
+    for start, end in sorted(cuts):
+        kept += name[at : max(at, start)]
+        at = max(at, end)
+    return kept + name[at:]
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

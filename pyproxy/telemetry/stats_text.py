@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import assert_never
 
 from pyproxy.telemetry.histogram import (
-    BUCKETS,
     QUANTILES,
     Bins,
     cumulative_counts,
@@ -39,7 +38,7 @@ def render_json(snapshot: StatsSnapshot, query: StatsQuery) -> str:
         (name, bins, snapshot.intervals.get(name, NOTHING)) for name, bins in select_histograms(snapshot, query)
     ]
     if histograms:
-        parts.append(f'{{"histograms":{_histograms_json(histograms, query.buckets)}}}')
+        parts.append(f'{{"histograms":{_histograms_json(histograms, query.buckets, snapshot)}}}')
     return f'{{"stats":[{",".join(parts)}]}}'
 
 
@@ -80,9 +79,13 @@ def _histogram_text(name: str, bins: Bins, snapshot: StatsSnapshot, query: Stats
     interval = snapshot.intervals.get(name, NOTHING)
     match query.buckets:
         case Buckets.CUMULATIVE:
-            return f"{name}: {_bucket_line(cumulative_counts(interval), cumulative_counts(bins))}\n"
+            bounds = snapshot.bounds(name)
+            counts = cumulative_counts(interval, bounds), cumulative_counts(bins, bounds)
+            return f"{name}: {_bucket_line(bounds, *counts)}\n"
         case Buckets.DISJOINT:
-            return f"{name}: {_bucket_line(disjoint_counts(interval), disjoint_counts(bins))}\n"
+            bounds = snapshot.bounds(name)
+            counts = disjoint_counts(interval, bounds), disjoint_counts(bins, bounds)
+            return f"{name}: {_bucket_line(bounds, *counts)}\n"
         case Buckets.DETAILED:
             return (
                 f"{name}:\n  totals={_detail_line(bins)}\n  intervals={_detail_line(interval)}\n"
@@ -99,22 +102,24 @@ def _quantile_line(interval: Bins, bins: Bins) -> str:
     return " ".join(f"P{100 * wanted:g}({shortest(recent)},{shortest(ever)})" for wanted, recent, ever in triples)
 
 
-def _bucket_line(interval: Sequence[int], ever: Sequence[int]) -> str:
-    return " ".join(f"B{bound:g}({a},{b})" for bound, a, b in zip(BUCKETS, interval, ever, strict=True))
+def _bucket_line(bounds: Sequence[float], interval: Sequence[int], ever: Sequence[int]) -> str:
+    return " ".join(f"B{bound:g}({a},{b})" for bound, a, b in zip(bounds, interval, ever, strict=True))
 
 
 def _detail_line(bins: Bins) -> str:
     return ", ".join(f"{lower_bound(number):g},{width(number):g}:{bins[number]}" for number in sorted(bins))
 
 
-def _histograms_json(histograms: Sequence[tuple[str, Bins, Bins]], buckets: Buckets) -> str:
+def _histograms_json(histograms: Sequence[tuple[str, Bins, Bins]], buckets: Buckets, snapshot: StatsSnapshot) -> str:
     wanted = ",".join(f"{100 * one:g}" for one in QUANTILES)
     match buckets:
         case Buckets.CUMULATIVE | Buckets.DISJOINT:
             counts = cumulative_counts if buckets is Buckets.CUMULATIVE else disjoint_counts
             return _array(
-                f'{{"name":{_quoted(name)},"buckets":{_bucket_json(counts(interval), counts(bins))}}}'
+                f'{{"name":{_quoted(name)},"buckets":'
+                f"{_bucket_json(bounds, counts(interval, bounds), counts(bins, bounds))}}}"
                 for name, bins, interval in histograms
+                for bounds in (snapshot.bounds(name),)
             )
         case Buckets.DETAILED:
             details = _array(
@@ -138,10 +143,10 @@ def _quantile_json(bins: Bins, interval: Bins) -> str:
     return _array(f'{{"cumulative":{_json_number(ever)},"interval":{_json_number(recent)}}}' for ever, recent in pairs)
 
 
-def _bucket_json(interval: Sequence[int], ever: Sequence[int]) -> str:
+def _bucket_json(bounds: Sequence[float], interval: Sequence[int], ever: Sequence[int]) -> str:
     return _array(
         f'{{"upper_bound":{_json_number(bound)},"interval":{recent},"cumulative":{total}}}'
-        for bound, recent, total in zip(BUCKETS, interval, ever, strict=True)
+        for bound, recent, total in zip(bounds, interval, ever, strict=True)
     )
 
 

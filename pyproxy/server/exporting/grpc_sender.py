@@ -25,11 +25,19 @@ class _Channel(Channel):
 
 
 class GrpcSender:
-    """One collector. Headers are metadata of every call."""
+    """One collector. Headers are metadata of every call. The channel is made on the loop that calls."""
 
     def __init__(self, destination: Destination, authority: str, headers: tuple[tuple[str, str], ...]) -> None:
-        self._channel = _Channel(destination, authority)
+        self._destination = destination
+        self._authority = authority
         self._headers = list(headers)
+        self._made: _Channel | None = None
+
+    @property
+    def _channel(self) -> _Channel:
+        if self._made is None:
+            self._made = _Channel(self._destination, self._authority)
+        return self._made
 
     async def call(self, method: str, request: Any, reply_type: type[Any], seconds: float) -> Any:
         """One unary call. Raises GRPC_ERRORS, TimeoutError, OSError and what `Destination.connect` does."""
@@ -42,4 +50,5 @@ class GrpcSender:
         return many.open(metadata=self._headers)
 
     def close(self) -> None:
-        self._channel.close()
+        if self._made is not None:
+            self._made.close()

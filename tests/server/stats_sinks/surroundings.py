@@ -1,0 +1,34 @@
+"""A proxy in which sinks and exporters find what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyproxy.config.address import AddressConfig
+from pyproxy.config.cluster import ClusterConfig, EndpointConfig
+from pyproxy.config.runtime_values import RuntimeValues
+from tests.support.ports import LOOPBACK
+
+
+@dataclass
+class Nearby:
+    """Implements `server.exporting.hub.Surroundings`. `clusters`: port by name."""
+
+    clusters: Mapping[str, int] = field(default_factory=dict)
+    take: Callable[[dict[str, Any]], None] | None = None
+
+    def cluster_config(self, name: str) -> ClusterConfig | None:
+        port = self.clusters.get(name)
+        hosts = (EndpointConfig(AddressConfig(LOOPBACK, port or 0)),)
+        return None if port is None else ClusterConfig(name, endpoints=hosts)
+
+    def hear_exports(self, take: Callable[[dict[str, Any]], None]) -> None:
+        self.take = take
+
+    def runtime_values(self) -> RuntimeValues:
+        return RuntimeValues()
+
+
+NOBODY = Nearby()
