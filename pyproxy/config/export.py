@@ -18,6 +18,8 @@ class ExportKind(Enum):
     ALS_HTTP = "als_http"
     """Envoy's access log service, for HTTP requests."""
     ALS_TCP = "als_tcp"
+    OTLP_LOGS = "otlp_logs"
+    """OpenTelemetry log records, over gRPC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +39,7 @@ class ExportTarget:
     """For access logs."""
     flush_interval: float = 0.0
     """Seconds that an item may wait; 0 for the default of the kind."""
+    builtin_labels: bool = True
+    """The resource of log records tells the node (Envoy: zone_name, cluster_name, node_name)."""
     flush_bytes: int = 0
     """Size at which what waits is sent; 0 for the default."""

@@ -49,7 +49,7 @@ def compile_tracing(view: View, context: CompileContext) -> TracingConfig:
         overall=_share(view, "overall_sampling", _OVERALL),
         verbose=bool(view.scalar("verbose")),
         most_path=_MOST_PATH if most is None else most,
-        tags=view.each("custom_tags", _custom_tag),
+        tags=view.each("custom_tags", compile_custom_tag),
         upstream_spans=bool(spans),
         name=_name(view, "operation"),
         upstream_name=_name(view, "upstream_operation"),
@@ -65,7 +65,7 @@ def compile_route_tracing(view: View) -> RouteTracing:
             client=_fraction(tracing, "client_sampling", _CLIENT),
             random=_fraction(tracing, "random_sampling", _RANDOM),
             overall=_fraction(tracing, "overall_sampling", _OVERALL),
-            tags=tracing.each("custom_tags", _custom_tag),
+            tags=tracing.each("custom_tags", compile_custom_tag),
             name=_name(tracing, "operation"),
             upstream_name=_name(tracing, "upstream_operation"),
         )
@@ -204,7 +204,8 @@ def _zipkin(view: View, context: CompileContext) -> TracerConfig:
 # Custom tags
 
 
-def _custom_tag(view: View) -> CustomTagConfig:
+def compile_custom_tag(view: View) -> CustomTagConfig:
+    """A `CustomTag`."""
     name = view.text("tag")
     kind = view.oneof("type")
     match kind:

@@ -42,7 +42,8 @@ class DataPlane:
         self._clusters = ClusterManager(
             loop, self._stats, deadlines, values, workers=blueprint.workers, secrets=self._secrets
         )
-        self._access_logs = AccessLogs(loop, self._stats, blueprint.log_flush_seconds)
+        exports = Exports()
+        self._access_logs = AccessLogs(loop, self._stats, blueprint.log_flush_seconds, exports)
         self._runtime = Runtime(
             loop=loop,
             deadlines=deadlines,
@@ -54,6 +55,7 @@ class DataPlane:
             cork=Cork(loop),
             secrets=self._secrets,
             workers=blueprint.workers,
+            exports=exports,
         )
         self._listeners = ListenerManager(self._runtime)
         self._waiting_for = "clusters"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pyproxy import clock
+from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.server.blueprint import ManagerSeat
@@ -67,6 +68,11 @@ class Proxy:
     def cluster_config(self, name: str) -> ClusterConfig | None:
         """The cluster of a name as it is configured now."""
         return next((one for one in self.blueprint.bootstrap.clusters if one.name == name), None)
+
+    @property
+    def node(self) -> NodeConfig:
+        """Who this proxy is."""
+        return self.blueprint.bootstrap.node
 
     def runtime_values(self) -> RuntimeValues:
         return RuntimeValues(self.blueprint.bootstrap.runtime_layers)

@@ -1,4 +1,4 @@
-"""What exporters count, under Envoy's names where it has some (`tracing.opentelemetry.`, `tracing.zipkin.`)."""
+"""What exporters count, under Envoy's names where it has some (`tracing.`, `access_logs.`)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ from typing import Final
 from pyproxy.config.export import ExportKind
 from pyproxy.telemetry.metrics import StatsStore
 
-_SCOPES: Final = {
-    ExportKind.OTLP_GRPC: "tracing.opentelemetry",
-    ExportKind.OTLP_HTTP: "tracing.opentelemetry",
-    ExportKind.ZIPKIN: "tracing.zipkin",
+_SPANS: Final = ("spans_sent", "spans_dropped")
+_LOGS: Final = ("logs_written", "logs_dropped")
+_NAMES: Final = {
+    ExportKind.OTLP_GRPC: ("tracing.opentelemetry", *_SPANS),
+    ExportKind.OTLP_HTTP: ("tracing.opentelemetry", *_SPANS),
+    ExportKind.ZIPKIN: ("tracing.zipkin", *_SPANS),
+    ExportKind.ALS_HTTP: ("access_logs.grpc_access_log", *_LOGS),
+    ExportKind.ALS_TCP: ("access_logs.grpc_access_log", *_LOGS),
+    ExportKind.OTLP_LOGS: ("access_logs.open_telemetry_access_log", *_LOGS),
 }
+"""(scope, what was sent, what was not)"""
 
 
 class ExportCounts:
     """The counters of one kind of exporter. `dropped` and `failed` are ours for spans."""
 
     def __init__(self, store: StatsStore, kind: ExportKind) -> None:
-        scope = store.scope(_SCOPES[kind])
-        self._sent = scope.counter("spans_sent")
-        self._dropped = scope.counter("spans_dropped")
+        prefix, sent, dropped = _NAMES[kind]
+        scope = store.scope(prefix)
+        self._sent = scope.counter(sent)
+        self._dropped = scope.counter(dropped)
         self._timer = scope.counter("timer_flushed")
         self._failed = scope.counter("reports_failed")
 

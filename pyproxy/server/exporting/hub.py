@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.export import ExportKind, ExportTarget
 from pyproxy.config.runtime_values import RuntimeValues
@@ -34,6 +35,8 @@ class Surroundings(Protocol):
     def cluster_config(self, name: str) -> ClusterConfig | None: ...
     def hear_exports(self, take: Callable[[dict[str, Any]], None]) -> None: ...
     def runtime_values(self) -> RuntimeValues: ...
+    @property
+    def node(self) -> NodeConfig: ...
 
 
 class ExportHub:
@@ -72,5 +75,7 @@ def make_exporter(target: ExportTarget, proxy: Surroundings, counts: ExportCount
             from pyproxy.server.exporting.span_exporter import SpanExporter
 
             return SpanExporter(target, proxy.cluster_config, proxy.runtime_values(), counts)
-        case _:
-            raise ValueError(f"nothing exports to {target.kind.value}")
+        case ExportKind.ALS_HTTP | ExportKind.ALS_TCP | ExportKind.OTLP_LOGS:
+            from pyproxy.server.exporting.log_exporter import LogExporter
+
+            return LogExporter(target, proxy.cluster_config, proxy.node, counts)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.cluster import ClusterConfig, EndpointConfig
 from pyproxy.config.runtime_values import RuntimeValues
 from tests.support.ports import LOOPBACK
@@ -26,6 +27,10 @@ class Nearby:
 
     def hear_exports(self, take: Callable[[dict[str, Any]], None]) -> None:
         self.take = take
+
+    @property
+    def node(self) -> NodeConfig:
+        return NodeConfig(id="node-1", cluster="service-1", zone="zone-1")
 
     def runtime_values(self) -> RuntimeValues:
         return RuntimeValues()

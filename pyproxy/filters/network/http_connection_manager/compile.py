@@ -68,7 +68,7 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
         underscores=part(report, Underscores.ALLOW, lambda: _underscores(common)),
         max_requests_per_connection=most_requests or 0,
         proxy_100_continue=bool(view.scalar("proxy_100_continue")),
-        access_logs=compile_access_logs(view),
+        access_logs=compile_access_logs(view, context),
         tracing=None if tracing is None else part(report, None, lambda: compile_tracing(tracing, context)),
         log_at_start=_logs_at_start(view),
         local_reply=_NO_LOCAL_REPLY if reply is None else compile_local_reply(reply),

@@ -33,7 +33,7 @@ def compile(view: View, context: CompileContext) -> TcpProxyConfig:  # noqa: A00
         idle_timeout=_IDLE_SECONDS if idle is None else idle,
         max_connect_attempts=1 if attempts is None else attempts,
         max_connection_duration=duration or 0.0,
-        access_logs=compile_access_logs(view),
+        access_logs=compile_access_logs(view, context),
         log_on_connected=log_on_connected,
     )
 
