@@ -88,6 +88,24 @@ EXTENSIONS: Final = Extensions(
             terminal=True,
         ),
         Extension(
+            name="istio.metadata_exchange",
+            type_name="io.istio.http.peer_metadata.Config",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.peer_metadata",
+        ),
+        Extension(
+            name="istio.stats",
+            type_name="stats.PluginConfig",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.istio_stats",
+        ),
+        Extension(
+            name="istio.stats",
+            type_name="stats.PluginConfig",
+            category=Category.NETWORK_FILTER,
+            module="pyproxy.filters.http.istio_stats",
+        ),
+        Extension(
             name="envoy.filters.http.router",
             type_name="envoy.extensions.filters.http.router.v3.Router",
             category=Category.HTTP_FILTER,

@@ -36,6 +36,9 @@ class FilterChain:
         self._filters: list[NetworkFilter] = [one.config.build(runtime) for one in others]
         self.terminal: Any = last.config.build(runtime)
         self.terminal.count_for(stats)
+        for one in self._filters:
+            if hasattr(one, "observe_sessions") and hasattr(self.terminal, "observers"):
+                self.terminal.observers.append(one.observe_sessions())
         self.tls: dict[str, Any] = {}
         """What the loop is told of TLS when it opens a connection; nothing for plain text."""
         self._arrivals: TlsArrivals | None = None

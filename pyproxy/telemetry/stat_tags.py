@@ -9,7 +9,7 @@ Envoy: source/common/config/well_known_names.cc (the notation of the table is it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from pyproxy.config.stats import TagRule
@@ -58,6 +58,23 @@ _FIRST_WORD = re.compile(r"\^?(\w+)\\?\.")
 _MOST_REMEMBERED = 500_000
 
 
+SEPARATOR = "\x1f"
+"""Stands between the words of a name that carries its labels with it (`labelled`)."""
+
+
+def labelled(metric: str, labels: Mapping[str, str]) -> str:
+    """The name of a stat with labels of its own, which need not be found in it again by patterns."""
+    parts = [metric]
+    for label, value in labels.items():
+        parts += (label, value.replace(SEPARATOR, "_"))
+    return SEPARATOR.join(parts)
+
+
+def shown(name: str) -> str:
+    """A name as Envoy writes it in `/stats`."""
+    return name.replace(SEPARATOR, ".")
+
+
 class TaggedName(NamedTuple):
     """`metric` in Prometheus' alphabet, `labels` ready to be put in braces; `order` sorts metrics as Envoy does."""
 
@@ -104,7 +121,17 @@ class TagExtractor:
             found = self._known[name] = self._tagged(name)
         return found
 
+    def _labelled(self, name: str) -> TaggedName:
+        """A name that says its labels itself. Its first word is a namespace, which Prometheus does not see."""
+        whole, *words = name.split(SEPARATOR)
+        values = dict(self._fixed) | dict(zip(words[::2], words[1::2], strict=False))
+        labels = ",".join(f'{_BAD_CHARACTER.sub("_", tag)}="{_escaped(value)}"' for tag, value in values.items())
+        metric = _BAD_CHARACTER.sub("_", whole.partition(".")[2] or whole)
+        return TaggedName(tuple(whole.split(".")), metric, labels, tuple(values.items()))
+
     def _tagged(self, name: str) -> TaggedName:
+        if SEPARATOR in name:
+            return self._labelled(name)
         values: dict[str, str] = {}
         cuts: list[tuple[int, int]] = []
         self._extract(self._everywhere, name, values, cuts)

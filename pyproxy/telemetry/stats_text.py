@@ -17,6 +17,7 @@ from pyproxy.telemetry.histogram import (
     width,
 )
 from pyproxy.telemetry.shared_reader import StatsSnapshot
+from pyproxy.telemetry.stat_tags import shown
 from pyproxy.telemetry.stats_query import Buckets, StatsQuery, StatType
 
 NOTHING: Bins = {}
@@ -24,16 +25,16 @@ NOTHING: Bins = {}
 
 def render_text(snapshot: StatsSnapshot, query: StatsQuery) -> str:
     """One line a stat."""
-    lines = [f'{name}: "{text}"\n' for name, text in _texts(snapshot, query)]
-    lines += [f"{name}: {value}\n" for name, value in _numbers(snapshot, query)]
+    lines = [f'{shown(name)}: "{text}"\n' for name, text in _texts(snapshot, query)]
+    lines += [f"{shown(name)}: {value}\n" for name, value in _numbers(snapshot, query)]
     lines += [_histogram_text(name, bins, snapshot, query) for name, bins in select_histograms(snapshot, query)]
     return "".join(lines)
 
 
 def render_json(snapshot: StatsSnapshot, query: StatsQuery) -> str:
     """`{"stats": [...]}`; all histograms are one element, the last."""
-    parts = [f'{{"name":{_quoted(name)},"value":{_quoted(text)}}}' for name, text in _texts(snapshot, query)]
-    parts += [f'{{"name":{_quoted(name)},"value":{value}}}' for name, value in _numbers(snapshot, query)]
+    parts = [f'{{"name":{_quoted(shown(name))},"value":{_quoted(text)}}}' for name, text in _texts(snapshot, query)]
+    parts += [f'{{"name":{_quoted(shown(name))},"value":{value}}}' for name, value in _numbers(snapshot, query)]
     histograms = [
         (name, bins, snapshot.intervals.get(name, NOTHING)) for name, bins in select_histograms(snapshot, query)
     ]
@@ -75,15 +76,14 @@ def _numbers(snapshot: StatsSnapshot, query: StatsQuery) -> list[tuple[str, int]
 
 def _histogram_text(name: str, bins: Bins, snapshot: StatsSnapshot, query: StatsQuery) -> str:
     if not bins:
-        return f"{name}: No recorded values\n"
-    interval = snapshot.intervals.get(name, NOTHING)
+        return f"{shown(name)}: No recorded values\n"
+    interval, bounds = snapshot.intervals.get(name, NOTHING), snapshot.bounds(name)
+    name = shown(name)
     match query.buckets:
         case Buckets.CUMULATIVE:
-            bounds = snapshot.bounds(name)
             counts = cumulative_counts(interval, bounds), cumulative_counts(bins, bounds)
             return f"{name}: {_bucket_line(bounds, *counts)}\n"
         case Buckets.DISJOINT:
-            bounds = snapshot.bounds(name)
             counts = disjoint_counts(interval, bounds), disjoint_counts(bins, bounds)
             return f"{name}: {_bucket_line(bounds, *counts)}\n"
         case Buckets.DETAILED:
@@ -116,21 +116,21 @@ def _histograms_json(histograms: Sequence[tuple[str, Bins, Bins]], buckets: Buck
         case Buckets.CUMULATIVE | Buckets.DISJOINT:
             counts = cumulative_counts if buckets is Buckets.CUMULATIVE else disjoint_counts
             return _array(
-                f'{{"name":{_quoted(name)},"buckets":'
+                f'{{"name":{_quoted(shown(name))},"buckets":'
                 f"{_bucket_json(bounds, counts(interval, bounds), counts(bins, bounds))}}}"
                 for name, bins, interval in histograms
                 for bounds in (snapshot.bounds(name),)
             )
         case Buckets.DETAILED:
             details = _array(
-                f'{{"name":{_quoted(name)},"totals":{_detail_json(bins)},"intervals":{_detail_json(interval)},'
+                f'{{"name":{_quoted(shown(name))},"totals":{_detail_json(bins)},"intervals":{_detail_json(interval)},'
                 f'"percentiles":{_quantile_json(bins, interval)}}}'
                 for name, bins, interval in histograms
             )
             return f'{{"supported_percentiles":[{wanted}],"details":{details}}}'
         case Buckets.DEFAULT | Buckets.SUMMARY | Buckets.NATIVE:
             computed = _array(
-                f'{{"name":{_quoted(name)},"values":{_quantile_json(bins, interval)}}}'
+                f'{{"name":{_quoted(shown(name))},"values":{_quantile_json(bins, interval)}}}'
                 for name, bins, interval in histograms
             )
             return f'{{"supported_quantiles":[{wanted}],"computed_quantiles":{computed}}}'

@@ -30,6 +30,7 @@ from pyproxy.server.exporting.otlp import SCOPE, clean, key_values, made_resourc
 from pyproxy.server.exporting.resource import resource_attributes
 from pyproxy.server.stats_sinks.flush import Flush
 from pyproxy.telemetry.histogram import Bins, approximate_sum, disjoint_counts, total
+from pyproxy.telemetry.stat_tags import shown
 
 METRICS: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 _CUMULATIVE: Final = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
@@ -124,7 +125,7 @@ class _Metrics:
         return found
 
     def _name(self, name: str) -> str:
-        bare = ".".join(self._flush.tags(name).order) if self._config.short_names else name
+        bare = ".".join(self._flush.tags(name).order) if self._config.short_names else shown(name)
         prefix = self._config.prefix
         return clean(f"{prefix}.{bare}" if prefix else bare)
 

@@ -18,6 +18,7 @@ from pyproxy.server.exporting.hub import Surroundings
 from pyproxy.server.exporting.line_sender import LineSender
 from pyproxy.server.stats_sinks.flush import Flush
 from pyproxy.telemetry.histogram import lower_bound, width
+from pyproxy.telemetry.stat_tags import shown
 
 _BAD: Final = re.compile(r"[:|@#\n]")
 _BAD_TAG: Final = re.compile(r"[|#,\n]")
@@ -93,7 +94,7 @@ class StatsdSink:
     def _line(self, flush: Flush, name: str, value: str) -> bytes:
         prefix = self._config.prefix
         if not self._tagged:
-            return f"{prefix}.{_BAD.sub('_', name)}:{value}".encode()
+            return f"{prefix}.{_BAD.sub('_', shown(name))}:{value}".encode()
         tagged = flush.tags(name)
         bare = _BAD.sub("_", ".".join(tagged.order))
         tags = ",".join(f"{_BAD_TAG.sub('_', tag)}:{_BAD_TAG.sub('_', text)}" for tag, text in tagged.tags)

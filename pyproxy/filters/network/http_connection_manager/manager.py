@@ -66,6 +66,10 @@ class HttpConnectionManager:
         self._local_replies = LocalReplies(config.local_reply, runtime)
         self.logging = bool(config.access_logs)
         self._access_logs = [runtime.access_logs.open(log, runtime.values) for log in config.access_logs]
+        self._observers: list[Any] = [
+            one.config.observe(runtime) for one in config.filters if hasattr(one.config, "observe")
+        ]
+        """Of filters: called with each request when it is over."""
         self._logs_at_start = self.logging and config.log_at_start
         self._runtime = runtime
         self._connections: set[DownstreamConnection] = set()
@@ -317,6 +321,8 @@ class HttpConnectionManager:
         stats.downstream_cx_rx_bytes_total.value += info.wire_received
         stats.downstream_cx_tx_bytes_total.value += info.wire_sent
         stats.downstream_rq_time.record(int((info.end - info.start) * 1000))
+        for observe in self._observers:
+            observe(request, exchange.response)
         if info.span is not None:
             info.span.finish(request, exchange.response)
         if self.logging:

@@ -258,6 +258,8 @@ class TcpSession(Connection):
             request.info.log_type = kind
             for log in self.proxy.access_logs:
                 log.log(request, None)
+            for observe in self.proxy.observers:
+                observe(request, None)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "connected" if self._upstream else "connecting"

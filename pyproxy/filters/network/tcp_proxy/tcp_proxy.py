@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
@@ -35,6 +35,8 @@ class TcpProxy:
         duration = config.max_connection_duration
         self.max_duration = Deadlines(runtime.loop, duration) if duration else None
         self.access_logs = [runtime.access_logs.open(log, runtime.values) for log in config.access_logs]
+        self.observers: list[Any] = []
+        """Of filters before this one: called where lines are logged."""
         self._listener_stats: ListenerStats | None = None
         self._edges = list(accumulate(weight for _, weight in config.clusters))
         self._sessions: set[TcpSession] = set()
