@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 from pyproxy.clusters.manager import ClusterManager
@@ -19,6 +20,7 @@ from pyproxy.server.blueprint import WorkerSeat
 from pyproxy.server.watchdog import Watchdog
 from pyproxy.server.worker import CannotStart
 from pyproxy.tasks import DeadlineTable
+from pyproxy.telemetry.events import EventKind, EventOutbox
 from pyproxy.telemetry.exports import Exports
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
@@ -38,11 +40,12 @@ class DataPlane:
         self._stats = StatsStore(blueprint.stats_areas.workers[seat.index])
         deadlines = DeadlineTable(loop)
         values = RuntimeValues(bootstrap.runtime_layers)
-        self._secrets = SecretWatch(loop)
+        events = EventOutbox(worker=seat.index)
+        self._secrets = SecretWatch(loop, partial(_tell_secrets, events))
         self._clusters = ClusterManager(
             loop, self._stats, deadlines, values, workers=blueprint.workers, secrets=self._secrets
         )
-        exports = Exports()
+        exports = Exports(events)
         self._access_logs = AccessLogs(loop, self._stats, blueprint.log_flush_seconds, exports)
         self._runtime = Runtime(
             loop=loop,
@@ -126,3 +129,11 @@ def _watchdog(stats: StatsStore, index: int) -> Watchdog:
         (own.watchdog_miss, total.counter("watchdog_miss")),
         (own.watchdog_mega_miss, total.counter("watchdog_mega_miss")),
     )
+
+
+def _tell_secrets(events: EventOutbox, files: tuple[str, ...], fault: str) -> None:
+    """Files of certificates and keys have changed."""
+    if fault:
+        events.emit(EventKind.CERTIFICATE_REFUSED, ", ".join(files), f"cannot be used, the old ones stay: {fault}")
+    else:
+        events.emit(EventKind.CERTIFICATE_ROTATED, ", ".join(files), "is in use")

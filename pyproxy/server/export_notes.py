@@ -18,6 +18,12 @@ MOST_QUEUED: Final = 64
 
 def hand_over(exports: Exports, channel: Channel) -> None:
     """Tell the manager what there is. What it does not take is dropped and counted."""
+    events = exports.events.take()
+    if events:
+        try:
+            channel.tell({"event": "events", "events": [one.as_message() for one in events]})
+        except ChannelError as error:
+            log.debug("%d events were dropped: %s", len(events), error)
     for target, items, dropped in exports.take():
         try:
             if channel.queued > MOST_QUEUED:

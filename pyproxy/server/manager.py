@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import signal
+from datetime import UTC, datetime
 
 import uvloop
 
@@ -17,6 +18,7 @@ from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.server.admin.access_log import AdminAccessLog
 from pyproxy.server.admin.server import AdminServer
 from pyproxy.server.blueprint import ManagerSeat
+from pyproxy.server.event_sources import ExpiryWatch, tell_start
 from pyproxy.server.exporting.hub import ExportHub
 from pyproxy.server.manager_stats import ManagerStats
 from pyproxy.server.process import EXIT_CANNOT_START, EXIT_OK
@@ -27,6 +29,8 @@ from pyproxy.tasks import call_every
 log = logging.getLogger("pyproxy.server.manager")
 
 FLUSH_INTERVAL = 1.0
+EXPIRY_INTERVAL = 3600.0
+"""Seconds between looks at how long certificates are valid."""
 
 
 class Manager:
@@ -47,6 +51,11 @@ class Manager:
         self._loop.add_signal_handler(signal.SIGQUIT, self._stop_now)
         self._loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
         stop_ticking = call_every(self._loop, FLUSH_INTERVAL, lambda: self._stats.tick(FLUSH_INTERVAL))
+        bootstrap = self._seat.blueprint.bootstrap
+        tell_start(bootstrap, self._proxy.events)
+        expiry = ExpiryWatch(bootstrap, self._proxy.events)
+        stop_looking = call_every(self._loop, EXPIRY_INTERVAL, lambda: expiry.look(datetime.now(UTC)))
+        expiry.look(datetime.now(UTC))
         socket = self._seat.blueprint.admin_socket
         if socket is not None:
             await self._admin.start(socket)
@@ -56,6 +65,8 @@ class Manager:
         gc.freeze()
         await self._stop
         stop_ticking()
+        stop_looking()
+        self._proxy.events.close()
         await self._admin.close()
         await self._exports.close()
         await self._sinks.close()
@@ -72,6 +83,7 @@ class Manager:
     def _reopen_logs(self) -> None:
         self._seat.blueprint.app_log.reopen()
         self._admin.reopen_logs()
+        self._proxy.events.reopen()
 
     def _stop_now(self) -> None:
         if not self._stop.done():

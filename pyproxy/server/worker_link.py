@@ -32,6 +32,8 @@ class WorkerLink:
         self.pid = 0
         self.state: ServerState | None = None
         self._on_live = on_live
+        self.on_events: Callable[[dict[str, Any]], None] = _nobody
+        """Called with the events of a worker."""
         self.on_export: Callable[[dict[str, Any]], None] = _nobody
         """Called with what a worker has for a collector (server.export_notes)."""
         self._channel = Channel(loop, sock, self._hear)
@@ -82,6 +84,8 @@ class WorkerLink:
     def _hear(self, message: dict[str, Any]) -> None:
         if message.get("event") == "export":
             self.on_export(message)
+        elif message.get("event") == "events":
+            self.on_events(message)
         elif message.get("event") == "state":
             self.state = ServerState[message["state"]]
             if self.state is ServerState.LIVE:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pyproxy.config.export import ExportTarget
+from pyproxy.telemetry.events import EventOutbox
 
 MOST_WAITING: Final = 8192
 """Items that one collector may have waiting in a worker between two hand-overs."""
@@ -45,7 +46,9 @@ class ExportPipe:
 class Exports:
     """All the pipes of a worker; equal targets share one."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: EventOutbox | None = None) -> None:
+        self.events = EventOutbox() if events is None else events
+        """What happened to the worker itself."""
         self._pipes: dict[ExportTarget, ExportPipe] = {}
 
     def pipe(self, target: ExportTarget) -> ExportPipe:

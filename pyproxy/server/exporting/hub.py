@@ -6,6 +6,7 @@ The libraries that it takes are imported then, so a proxy that exports nothing d
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -13,8 +14,10 @@ from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.export import ExportKind, ExportTarget
 from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.server.event_hub import CLUSTER_VARIABLE, EventHub
 from pyproxy.server.export_notes import target_of_message
 from pyproxy.server.exporting.export_stats import ExportCounts
+from pyproxy.telemetry.events import Event
 from pyproxy.telemetry.metrics import StatsStore
 
 log = logging.getLogger("pyproxy.exporting")
@@ -37,6 +40,8 @@ class Surroundings(Protocol):
     def runtime_values(self) -> RuntimeValues: ...
     @property
     def node(self) -> NodeConfig: ...
+    @property
+    def events(self) -> EventHub: ...
 
 
 class ExportHub:
@@ -47,6 +52,10 @@ class ExportHub:
         self._stats = stats
         self._exporters: dict[ExportTarget, tuple[Exporter, ExportCounts]] = {}
         proxy.hear_exports(self._hear)
+        cluster = os.environ.get(CLUSTER_VARIABLE)
+        if cluster:
+            self._event_target = ExportTarget(ExportKind.OTLP_LOGS, cluster, cluster, log_name="events")
+            proxy.events.export = self._send_event
 
     def _hear(self, message: dict[str, Any]) -> None:
         exporter, counts = self._exporter(target_of_message(message["target"]))
@@ -62,10 +71,26 @@ class ExportHub:
             found = self._exporters[target] = make_exporter(target, self._proxy, counts), counts
         return found
 
+    def _send_event(self, event: Event) -> None:
+        self._exporter(self._event_target)[0].offer([event_record(event)])
+
     async def close(self) -> None:
         """Send what there is."""
         for exporter, _ in self._exporters.values():
             await exporter.close(_CLOSE_SECONDS)
+
+
+def event_record(event: Event) -> dict[str, Any]:
+    """An event as an OpenTelemetry log record: its kind is `event.name`."""
+    attributes = {"event.name": event.kind.value, "subject": event.subject, **event.fields}
+    return {
+        "time": int(event.at * 1e9),
+        "body": event.message,
+        "attributes": attributes,
+        "severity": event.severity.value,
+        "trace": "",
+        "span": "",
+    }
 
 
 def make_exporter(target: ExportTarget, proxy: Surroundings, counts: ExportCounts) -> Exporter:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -27,6 +29,7 @@ _REPLY: Final = "envoy.service.accesslog.v3.StreamAccessLogsResponse"
 _ENTRY_BYTES: Final = 512
 """About what an entry takes: `buffer_size_bytes` is turned into a number of entries by it."""
 _SECONDS: Final = 10.0
+_GOODBYE_SECONDS: Final = 1.0
 _FLAGS: Final = {
     "LH": "failed_local_healthcheck",
     "UH": "no_healthy_upstream",
@@ -126,10 +129,11 @@ class LogExporter:
             return
         try:
             await stream.end()
-            await stream.cancel()
+            await asyncio.wait_for(stream.recv_message(), _GOODBYE_SECONDS)  # so that nothing is lost on its way
         except (*GRPC_ERRORS, OSError):
-            pass
-        await stream.__aexit__(None, None, None)
+            await stream.reset()
+        with contextlib.suppress(*GRPC_ERRORS, OSError):
+            await stream.__aexit__(None, None, None)
 
 
 def _resource(target: ExportTarget, node: NodeConfig) -> dict[str, str]:
@@ -145,6 +149,7 @@ def _record(entry: Mapping[str, Any]) -> LogRecord:
         time_unix_nano=entry["time"],
         observed_time_unix_nano=entry["time"],
         attributes=key_values(entry["attributes"]),
+        severity_number=entry.get("severity", 0),
     )
     if entry["body"] is not None:
         made.body.CopyFrom(any_value(entry["body"]))

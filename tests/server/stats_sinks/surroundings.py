@@ -10,6 +10,7 @@ from pyproxy.config.address import AddressConfig
 from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.cluster import ClusterConfig, EndpointConfig
 from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.server.event_hub import EventHub
 from tests.support.ports import LOOPBACK
 
 
@@ -18,6 +19,7 @@ class Nearby:
     """Implements `server.exporting.hub.Surroundings`. `clusters`: port by name."""
 
     clusters: Mapping[str, int] = field(default_factory=dict)
+    events: EventHub = field(default_factory=lambda: EventHub(""))
     take: Callable[[dict[str, Any]], None] | None = None
 
     def cluster_config(self, name: str) -> ClusterConfig | None:
