@@ -43,6 +43,7 @@ class Manager:
         self._proxy = Proxy(loop, seat)
         self._stats = ManagerStats(self._proxy)
         self._exports = ExportHub(self._proxy, self._stats.store)
+        self._stats.exemplars = self._exports.exemplars
         self._sinks = StatsFlush(seat.blueprint.bootstrap.stats.sinks, self._proxy, self._stats)
         self._admin = AdminServer(self._proxy, self._stats, self._admin_log())
 

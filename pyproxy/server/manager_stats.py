@@ -10,6 +10,7 @@ from pyproxy.server.proxy import Proxy
 from pyproxy.server.server_state import ServerState
 from pyproxy.server.watchdog import Watchdog
 from pyproxy.telemetry.cluster_stats import ClusterManagerStats
+from pyproxy.telemetry.exemplars import Exemplars
 from pyproxy.telemetry.listener_stats import ListenerManagerStats
 from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.server_stats import RuntimeStats, ServerStats, WatchdogStats
@@ -33,6 +34,7 @@ class ManagerStats:
         config = proxy.blueprint.bootstrap.stats
         rules = StatsRules(config.matcher, config.buckets)
         self._view = StatsView(StatsReader((*areas.workers, areas.manager)), rules)
+        self.exemplars = Exemplars()
         self.on_flush: Callable[[], None] | None = None
         """Called at each end of an interval."""
         self._interval_left = proxy.blueprint.bootstrap.stats.flush_interval

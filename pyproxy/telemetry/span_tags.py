@@ -42,6 +42,8 @@ class SpanRecord(TypedDict):
     start: int
     end: int
     failed: bool
+    metric: str
+    """The histogram that its duration went into; empty for none."""
     shared: bool
     """Its id is that of the client span that it answers to."""
     tags: Tags
@@ -51,7 +53,8 @@ class SpanRecord(TypedDict):
 class SpanWriter:
     """Writes the records of one connection manager's spans."""
 
-    def __init__(self, config: TracingConfig, node: NodeConfig) -> None:
+    def __init__(self, config: TracingConfig, node: NodeConfig, metric: str = "") -> None:
+        self._metric = metric
         self._config = config
         tracer = config.tracer
         kind = None if tracer is None else tracer.target.kind
@@ -86,6 +89,7 @@ class SpanWriter:
             "start": nanoseconds(info.start),
             "end": nanoseconds(info.end),
             "failed": info.status >= 500 or not info.status or bool(_grpc_error(response)),
+            "metric": self._metric,
             "shared": self._shared,
             "tags": self._server_tags(span, request, response),
             "events": events,
@@ -175,6 +179,7 @@ class SpanWriter:
             "start": nanoseconds(times[0]),
             "end": nanoseconds(upstream.response_last or times[1]),
             "failed": status >= _CLIENT_ERROR or not status,
+            "metric": "",
             "shared": False,
             "tags": tags,
             "events": [],

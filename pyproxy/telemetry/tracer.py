@@ -92,7 +92,7 @@ class Tracer:
         self._health_check = stats.health_check
         self._sides: dict[RouteTracing, _RouteSide] = {}
         self._general = self._side(NO_ROUTE_TRACING)
-        self.writer = SpanWriter(config, node)
+        self.writer = SpanWriter(config, node, f"{stats.scope.prefix.removesuffix('.tracing')}.downstream_rq_time")
         tracer = config.tracer
         self.pipe: ExportPipe | None = None if tracer is None else exports.pipe(self.writer.target)
         self.ways = () if tracer is None else tracer.propagation

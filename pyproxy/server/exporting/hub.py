@@ -18,6 +18,7 @@ from pyproxy.server.event_hub import CLUSTER_VARIABLE, EventHub
 from pyproxy.server.export_notes import target_of_message
 from pyproxy.server.exporting.export_stats import ExportCounts
 from pyproxy.telemetry.events import Event
+from pyproxy.telemetry.exemplars import Exemplar, Exemplars
 from pyproxy.telemetry.metrics import StatsStore
 
 log = logging.getLogger("pyproxy.exporting")
@@ -51,6 +52,7 @@ class ExportHub:
         self._proxy = proxy
         self._stats = stats
         self._exporters: dict[ExportTarget, tuple[Exporter, ExportCounts]] = {}
+        self.exemplars = Exemplars()
         proxy.hear_exports(self._hear)
         cluster = os.environ.get(CLUSTER_VARIABLE)
         if cluster:
@@ -61,8 +63,10 @@ class ExportHub:
         exporter, counts = self._exporter(target_of_message(message["target"]))
         if message["dropped"]:
             counts.dropped(message["dropped"])
-        if message["items"]:
-            exporter.offer(message["items"])
+        items = message["items"]
+        if items:
+            self._note_exemplars(items)
+            exporter.offer(items)
 
     def _exporter(self, target: ExportTarget) -> tuple[Exporter, ExportCounts]:
         found = self._exporters.get(target)
@@ -70,6 +74,13 @@ class ExportHub:
             counts = ExportCounts(self._stats, target.kind)
             found = self._exporters[target] = make_exporter(target, self._proxy, counts), counts
         return found
+
+    def _note_exemplars(self, items: list[Any]) -> None:
+        for item in items:
+            metric = item.get("metric")
+            if metric:
+                value = (item["end"] - item["start"]) / 1e6
+                self.exemplars.add(metric, Exemplar(item["trace"], item["span"], value, item["end"] / 1e9))
 
     def _send_event(self, event: Event) -> None:
         self._exporter(self._event_target)[0].offer([event_record(event)])

@@ -40,6 +40,7 @@ def span(**changes: Any) -> SpanRecord:
         "start": 1_000_000_000,
         "end": 1_000_005_000,
         "failed": True,
+        "metric": "http.in.downstream_rq_time",
         "shared": True,
         "tags": {"text": "t", "number": 3, "yes": True, "broken": "\udcff"},
         "events": [(1_000_001_000, "retry", {"retry.count": 1})],
