@@ -61,14 +61,17 @@ class ExpiryWatch:
         self._events = events
         self._told: set[tuple[str, int, int]] = set()
 
-    def look(self, now: datetime.datetime) -> None:
-        """Call from time to time."""
+    def look(self, now: datetime.datetime) -> int | None:
+        """Call from time to time. How many days the first to end has left; None without a certificate."""
+        fewest: int | None = None
         for name, certificate in self._certificates():
             left = certificate.not_valid_after_utc - now
+            fewest = max(0, left.days) if fewest is None else min(fewest, max(0, left.days))
             days = next((days for days in DAYS_BEFORE_EXPIRY if left < datetime.timedelta(days=days)), 0)
             if days and (name, certificate.serial_number, days) not in self._told:
                 self._told |= {(name, certificate.serial_number, more) for more in DAYS_BEFORE_EXPIRY if more >= days}
                 self._tell(name, certificate, left, days)
+        return fewest
 
     def _tell(self, name: str, certificate: x509.Certificate, left: datetime.timedelta, days: int) -> None:
         over = left <= datetime.timedelta(0)
@@ -81,7 +84,7 @@ class ExpiryWatch:
         )
 
     def _certificates(self) -> Iterator[tuple[str, x509.Certificate]]:
-        """Those that the proxy shows to others, as their files hold them now."""
+        """Those that the proxy shows to others and those that it trusts, as their files hold them now."""
         for config in self._contexts():
             current = config
             if config.source is not None:
@@ -90,9 +93,9 @@ class ExpiryWatch:
                 except InvalidConfig:
                     continue  # the workers go on with the old ones, and say so
             for one in current.common.certificates:
-                found = x509.load_pem_x509_certificates(one.chain)
-                if found:
-                    yield one.path, found[0]
+                yield from _first(one.path, one.chain)
+            checks = current.common.validation
+            yield from _first(checks.trusted_ca_path, checks.trusted_ca.encode())
 
     def _contexts(self) -> Iterator[DownstreamTlsConfig | UpstreamTlsConfig]:
         for listener in self._bootstrap.listeners:
@@ -102,3 +105,8 @@ class ExpiryWatch:
         for cluster in self._bootstrap.clusters:
             if cluster.tls is not None:
                 yield cluster.tls
+
+
+def _first(path: str, pem: bytes) -> Iterator[tuple[str, x509.Certificate]]:
+    if pem:
+        yield path, x509.load_pem_x509_certificates(pem)[0]

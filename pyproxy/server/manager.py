@@ -55,8 +55,12 @@ class Manager:
         bootstrap = self._seat.blueprint.bootstrap
         tell_start(bootstrap, self._proxy.events)
         expiry = ExpiryWatch(bootstrap, self._proxy.events)
-        stop_looking = call_every(self._loop, EXPIRY_INTERVAL, lambda: expiry.look(datetime.now(UTC)))
-        expiry.look(datetime.now(UTC))
+
+        def look_at_certificates() -> None:
+            self._stats.tell_days_left(expiry.look(datetime.now(UTC)))
+
+        stop_looking = call_every(self._loop, EXPIRY_INTERVAL, look_at_certificates)
+        look_at_certificates()
         socket = self._seat.blueprint.admin_socket
         if socket is not None:
             await self._admin.start(socket)

@@ -71,6 +71,10 @@ class ManagerStats:
         )
         return snapshot
 
+    def tell_days_left(self, days: int | None) -> None:
+        """How long the first certificate to end is valid."""
+        self._server.days_until_first_cert_expiring.value = NO_CERTIFICATE if days is None else days
+
     def reset_counters(self) -> None:
         """Show counters from zero again; what the workers hold is left alone."""
         self._view.reset_counters()

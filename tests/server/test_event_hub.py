@@ -142,8 +142,9 @@ def test_certificates_that_end_soon_are_told_once_for_each_limit(tmp_path: Path)
     watch = ExpiryWatch(BootstrapConfig(listeners=(listener,)), hub)
 
     end = x509.load_pem_x509_certificates(chain)[0].not_valid_after_utc
-    for before in (24 * 40, 24 * 20, 24 * 19, 12, -1):
-        watch.look(end - before * HOUR)
+    left = [watch.look(end - before * HOUR) for before in (24 * 40, 24 * 20, 24 * 19, 12, -1)]
+    assert left == [40, 20, 19, 0, 0]
+    assert ExpiryWatch(BootstrapConfig(), hub).look(end) is None
     messages = [message for _, _, message in told(hub)]
     assert messages == [
         "is valid for less than 30 days",

@@ -68,9 +68,7 @@ ENDPOINTS = (
         show_prometheus,
         (
             *_COMMON,
-            Parameter(
-                "openmetrics", "As OpenMetrics, with exemplars; counters keep their names"
-            ),
+            Parameter("openmetrics", "As OpenMetrics, with exemplars; counters keep their names"),
             Parameter("text_readouts", "Render text_readouts as gauges with value 1"),
             Parameter("histogram_buckets", "Histogram bucket display mode", ("cumulative", "summary")),
         ),
