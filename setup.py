@@ -56,6 +56,8 @@ COMPILED = (
     "routes/target",
     "routes/virtual_host",
     "filters/common/terminal",
+    "filters/http/router/call",
+    "filters/http/router/pause",
     "filters/http/router/router",
     "filters/network/direct_response",
     "filters/network/echo",

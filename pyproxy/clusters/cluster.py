@@ -23,7 +23,7 @@ from pyproxy.clusters.host import Host
 from pyproxy.clusters.host_set import HostSet
 from pyproxy.clusters.load_balancers.load_balancer import Choose, build_load_balancer
 from pyproxy.clusters.membership import Member
-from pyproxy.clusters.try_timers import PER_TRY_TIMEOUT
+from pyproxy.clusters.try_timers import PER_TRY_IDLE_TIMEOUT, PER_TRY_TIMEOUT
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.config.tls import UpstreamTlsConfig
@@ -182,7 +182,7 @@ class Cluster:
             if host is not None:
                 host.rq_error += 1
         if error.flag is ResponseFlag.UPSTREAM_REQUEST_TIMEOUT:
-            if error.details != PER_TRY_TIMEOUT:
+            if error.details not in (PER_TRY_TIMEOUT, PER_TRY_IDLE_TIMEOUT):
                 self.stats.upstream_rq_timeout.value += 1
             if host is not None:
                 host.rq_timeout += 1
@@ -203,7 +203,9 @@ class Cluster:
         self._discovery.close()
         for dialer in self._dialers.values():
             dialer.close()
-        for host in self.host_set.hosts:
+        hosts, self.host_set = self.host_set.hosts, HostSet()
+        self.choose = _no_host  # what fails now must not be tried again
+        for host in hosts:
             host.close()
         self.stats.close()
 

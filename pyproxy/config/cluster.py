@@ -49,12 +49,18 @@ class EndpointConfig:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Circuit-breaker limits of one priority, for the whole process (envoy.config.cluster.v3.CircuitBreakers)."""
+    """Circuit-breaker limits of one priority, for the whole process (envoy.config.cluster.v3.CircuitBreakers).
+
+    `retry_budget` is (percent of active requests, but at least so many retries) and goes before `max_retries`. With
+    `own_retry_limits` the configuration says nothing of retries (see docs/differences.md, Retries).
+    """
 
     max_connections: int = 1024
     max_pending_requests: int = 1024
     max_requests: int = 1024
     max_retries: int = 3
+    retry_budget: tuple[float, int] | None = None
+    own_retry_limits: bool = True
     track_remaining: bool = False
 
 
@@ -104,6 +110,11 @@ class ClusterConfig:
     panic_threshold: float = 50.0
     """Percent of healthy hosts below which health is ignored (common_lb_config.healthy_panic_threshold)."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)
+
+    @property
+    def balances(self) -> bool:
+        """Any host can take any request."""
+        return self.lb_policy is not LbPolicy.CLUSTER_PROVIDED
 
     @property
     def stat_name(self) -> str:

@@ -19,6 +19,8 @@ _DEFAULT_BUFFER: Final = 1024 * 1024
 _DEFAULT_CONNECT: Final = 5.0
 _PANIC_THRESHOLD: Final = 50.0
 _CLEANUP_SECONDS: Final = 5.0
+_BUDGET_PERCENT: Final = 20.0
+_LEAST_RETRIES: Final = 3
 
 _HTTP_POOLS: Final = (
     "envoy.extensions.upstreams.http.generic.v3.GenericConnectionPoolProto",
@@ -106,7 +108,22 @@ def _threshold(view: View) -> Thresholds:
     # Connection pools are one for each host here and never too many.
     view.ignore("max_connection_pools")
     chosen = {name: limit for name, limit in limits.items() if limit is not None}
-    return Thresholds(**chosen, track_remaining=bool(view.scalar("track_remaining")))
+    budget = _retry_budget(view.child("retry_budget"))
+    return Thresholds(
+        **chosen,
+        retry_budget=budget,
+        own_retry_limits=budget is None and "max_retries" not in chosen,
+        track_remaining=bool(view.scalar("track_remaining")),
+    )
+
+
+def _retry_budget(view: View | None) -> tuple[float, int] | None:
+    if view is None:
+        return None
+    percent, least = view.child("budget_percent"), view.wrapped("min_retry_concurrency")
+    return (
+        _BUDGET_PERCENT if percent is None else float(percent.scalar("value"))
+    ), _LEAST_RETRIES if least is None else least
 
 
 def _check_pool(view: View) -> None:

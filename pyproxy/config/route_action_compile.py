@@ -13,7 +13,7 @@ from pyproxy.config.header_compile import compile_header_changes
 from pyproxy.config.matcher_compile import compile_regex_text
 from pyproxy.config.parts import not_yet, part
 from pyproxy.config.regex import BadRegex, check_substitution
-from pyproxy.config.retry_compile import compile_per_try_timeout
+from pyproxy.config.retry_compile import compile_retry
 from pyproxy.config.route import (
     DirectResponseAction,
     ForwardAction,
@@ -97,9 +97,7 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
         timeout=timeout,
         idle_timeout=view.seconds("idle_timeout"),
         max_stream_duration=_max_stream_duration(view) if "max_stream_duration" in present else None,
-        per_try_timeout=part(report, None, lambda: compile_per_try_timeout(view))
-        if "retry_policy" in present
-        else None,
+        retry=part(report, None, lambda: compile_retry(view)) if "retry_policy" in present else None,
         priority_high=view.enum("priority") == "HIGH",
     )
 

@@ -158,6 +158,8 @@ class StreamInfo:
     attempts: int = 0
     hosts_attempted: tuple[str, ...] = ()
     """Addresses of the hosts to which a connection was had, in order."""
+    host_draw: int = 0
+    """How many hosts of the balancer were turned down for this try already (Envoy: host selection retry)."""
     host_names_attempted: tuple[str, ...] = ()
     connection_ids_attempted: tuple[int, ...] = ()
     connection: ConnectionInfo

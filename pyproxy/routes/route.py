@@ -22,6 +22,7 @@ from pyproxy.routes.forwarding import build_resolve, build_rewrite_host
 from pyproxy.routes.header_changes import ResponseChange
 from pyproxy.routes.levels import Levels
 from pyproxy.routes.redirect import build_direct_response, build_redirect
+from pyproxy.routes.retry import NO_RETRIES, RetryPolicy
 from pyproxy.routes.target import NO_TARGET, Target
 
 _NO_FORWARD = ForwardAction(timeout=0.0)
@@ -37,6 +38,7 @@ class Route:
         "answer",
         "attempt_count_in_request",
         "attempt_count_in_response",
+        "body_buffer_limit",
         "config",
         "filter_configs",
         "idle_timeout",
@@ -45,10 +47,14 @@ class Route:
         "mutate_response",
         "name",
         "not_found_status",
+        "per_try_idle_timeout",
         "per_try_timeout",
         "priority_high",
         "resolve",
+        "retry",
+        "retry_base",
         "rewrite_host",
+        "tell_timeout_retries",
         "timeout",
         "timeout_ms",
         "timers",
@@ -89,6 +95,9 @@ class Route:
                 self.answer = build_redirect(config.match, redirect, change, tell=levels.table.tell_originals)
             case DirectResponseAction() as direct:
                 self.answer = build_direct_response(direct, levels.response_change(config.headers))
+        own = config.body_buffer_limit
+        self.body_buffer_limit: int | None = levels.virtual_host.body_buffer_limit if own is None else own
+        self.tell_timeout_retries = levels.virtual_host.tell_timeout_retries
         self._forward(forward, levels)
 
     def _forward(self, action: ForwardAction, levels: Levels) -> None:
@@ -96,8 +105,14 @@ class Route:
         self.timeout_ms = b"%d" % round(action.timeout * 1000)
         self.idle_timeout = action.idle_timeout
         self.max_stream_duration = action.max_stream_duration
-        per_try = action.per_try_timeout
-        self.per_try_timeout: float = levels.virtual_host.per_try_timeout if per_try is None else per_try
+        config = levels.virtual_host.retry if action.retry is None else action.retry
+        self.per_try_timeout: float = 0.0 if config is None else config.per_try_timeout
+        self.per_try_idle_timeout: float = 0.0 if config is None else config.per_try_idle_timeout
+        base = NO_RETRIES if config is None else levels.retry(config)
+        self.retry_base: RetryPolicy = base
+        """What a request that asks for retries begins with."""
+        self.retry: RetryPolicy | None = base if base.on else None
+        """When a request is tried again; None where nothing is said of it."""
         self.timers = action.idle_timeout is not None or action.max_stream_duration is not None
         """Some clock is set differently from the connection manager's."""
         self.not_found_status = action.cluster_not_found_status

@@ -145,6 +145,11 @@ class ClusterStats(StatsBlock):
         return OriginStats(self, "internal")
 
     @functools.cached_property
+    def retry_codes(self) -> ResponseCodes:
+        """`retry.`: the responses that were not passed on because the request was tried again."""
+        return ResponseCodes(self.scope, ("retry.",))
+
+    @functools.cached_property
     def ssl(self) -> TlsStats:
         return TlsStats(self)
 

@@ -225,7 +225,7 @@ def test_only_the_first_priority_with_hosts_is_used() -> None:
         ({"close_connections_on_host_health_failure": True}, []),
         ({"round_robin_lb_config": {"slow_start_config": {}}}, ["slow_start_config"]),
         ({"circuit_breakers": {"per_host_thresholds": [{"max_connections": 1}]}}, ["per_host_thresholds"]),
-        ({"circuit_breakers": {"thresholds": [{"retry_budget": {}}]}}, ["retry_budget"]),
+        ({"circuit_breakers": {"thresholds": [{"retry_budget": {}}]}}, []),
         (
             balanced({"@type": f"{BALANCERS}.maglev.v3.Maglev"}, {"@type": f"{BALANCERS}.round_robin.v3.RoundRobin"}),
             ["typed_extension_config"],

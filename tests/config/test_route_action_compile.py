@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyproxy.config.invalid import InvalidConfig
+from pyproxy.config.retry import RetryPolicyConfig
 from pyproxy.config.route import (
     DirectResponseAction,
     ForwardAction,
@@ -24,7 +25,6 @@ from tests.config.compiling import CONTEXT, problems, unread, view
 
 ROUTE = "envoy.config.route.v3.RouteAction"
 NOT_YET = {
-    "retry_on",
     "upgrade_configs",
     "max_grpc_timeout",
     "grpc_timeout_offset",
@@ -70,8 +70,11 @@ def forward(text: str, match: RouteMatch = PREFIX) -> tuple[ForwardAction, list[
             """,
             ForwardAction("a", timeout=0.0, max_stream_duration=2.0),
         ),
-        ("{cluster: a, retry_policy: {}}", ForwardAction("a", per_try_timeout=0.0)),
-        ("{cluster: a, retry_policy: {per_try_timeout: 0.5s}}", ForwardAction("a", per_try_timeout=0.5)),
+        ("{cluster: a, retry_policy: {}}", ForwardAction("a", retry=RetryPolicyConfig())),
+        (
+            "{cluster: a, retry_policy: {per_try_timeout: 0.5s}}",
+            ForwardAction("a", retry=RetryPolicyConfig(per_try_timeout=0.5)),
+        ),
         (
             """
             weighted_clusters:
