@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from pyproxy.clusters import membership
+from pyproxy.clusters.balance import Balance, counting_panic, no_host
 from pyproxy.clusters.circuit_breakers import BreakerGauges, ResourceLimits, apply_runtime
 from pyproxy.clusters.discovery.discovery import Discovery, DiscoveryServices
 from pyproxy.clusters.discovery.logical_dns import LogicalDnsDiscovery
@@ -21,10 +22,10 @@ from pyproxy.clusters.discovery.static import StaticDiscovery
 from pyproxy.clusters.discovery.strict_dns import StrictDnsDiscovery
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.host_set import HostSet
-from pyproxy.clusters.load_balancers.load_balancer import Choose, build_load_balancer
+from pyproxy.clusters.load_balancers.load_balancer import Choose
 from pyproxy.clusters.membership import Member
 from pyproxy.clusters.try_timers import PER_TRY_IDLE_TIMEOUT, PER_TRY_TIMEOUT
-from pyproxy.config.cluster import ClusterConfig, DiscoveryType
+from pyproxy.config.cluster import ClusterConfig, DiscoveryType, LbPolicy
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.config.tls import UpstreamTlsConfig
 from pyproxy.errors import ProxyError, ResponseFlag
@@ -63,6 +64,7 @@ class Cluster:
 
     __slots__ = (
         "_alt_stat_name",
+        "_balance_of_all",
         "_by_key",
         "_dialers",
         "_discovery",
@@ -74,6 +76,7 @@ class Cluster:
         "choose",
         "config",
         "deadlines",
+        "hashes",
         "host_set",
         "limits",
         "loop",
@@ -91,8 +94,11 @@ class Cluster:
         self.deadlines = services.deadlines
         self.stats = ClusterStats(services.stats, config.stat_name)
         self.host_set = HostSet()
-        self.choose: Choose = _counting_panic(_no_host, self.stats)
+        self._balance_of_all: Balance | None = None
+        self.choose: Choose = counting_panic(no_host, self.stats.lb_healthy_panic)
         self.ready = False
+        self.hashes = config.lb_policy in (LbPolicy.RING_HASH, LbPolicy.MAGLEV)
+        """Hosts are chosen by the hash of a request."""
         self._services = services
         self._by_key: dict[str, Host] = {}
         self._dialers: dict[UpstreamTlsConfig, TlsDialer] = {}
@@ -131,6 +137,11 @@ class Cluster:
         if found is None:
             found = self._dialers[config] = TlsDialer(config, self._services.secrets)
         return found
+
+    def choose_elsewhere(self, request: Request, priorities: frozenset[int]) -> Host | None:
+        """A host of another priority than these, if one can take it."""
+        balance = self._balance_of_all
+        return self.choose(request) if balance is None else balance.without(priorities)(request)
 
     def when_ready(self, callback: Callable[[], None]) -> None:
         """Call once, at the first answer of discovery, be it good or bad."""
@@ -204,7 +215,7 @@ class Cluster:
         for dialer in self._dialers.values():
             dialer.close()
         hosts, self.host_set = self.host_set.hosts, HostSet()
-        self.choose = _no_host  # what fails now must not be tried again
+        self.choose = no_host  # what fails now must not be tried again
         for host in hosts:
             host.close()
         self.stats.close()
@@ -213,33 +224,20 @@ class Cluster:
         services, stats = self._services, self.stats
         threshold = services.values.number("upstream.healthy_panic_threshold", self.config.panic_threshold)
         self.host_set = host_set = HostSet(hosts, threshold)
-        choose: Choose = _no_host
-        if host_set.eligible and self._provided is None:
-            choose = build_load_balancer(self.config, host_set.eligible, services.rng).choose
-        self.choose = _counting_panic(choose, stats) if host_set.panic or not hosts else choose
         if self._provided is not None:
             self.choose = self._provided
+        else:
+            self._balance_of_all = balance = Balance(
+                self.config, hosts, min(100.0, threshold), services.rng, stats.lb_healthy_panic
+            )
+            self.choose = balance.choose
         stats.membership_total.value = len(hosts)
         stats.membership_healthy.value = len(host_set.healthy)
-        stats.membership_degraded.value = stats.membership_excluded.value = 0
+        stats.membership_degraded.value = len(host_set.degraded)
+        stats.membership_excluded.value = sum(host.excluded for host in hosts)
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name} {self.host_set!r}{'' if self.ready else ', warming'}>"
-
-
-def _no_host(_request: Request) -> None:
-    return None
-
-
-def _counting_panic(choose: Choose, stats: ClusterStats) -> Choose:
-    """Envoy counts each choice in panic; a cluster without hosts is in panic too."""
-    counter = stats.lb_healthy_panic
-
-    def choose_in_panic(request: Request) -> Host | None:
-        counter.value += 1
-        return choose(request)
-
-    return choose_in_panic
 
 
 def _limits(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pyproxy.clusters.cluster import PRIORITIES, Cluster
-from pyproxy.clusters.host import Host
+from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.membership import members_of
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType, Thresholds
 
@@ -51,7 +51,7 @@ def _host_status(host: Host) -> dict[str, Any]:
         "hostname": host.hostname,
         "weight": host.weight,
         "healthy": host.healthy,
-        "health_flags": "healthy" if host.healthy else "/failed_eds_health",
+        "health_flags": HealthFlag(host.flags).words,
         "priority": host.priority,
         "region": host.region,
         "zone": host.zone,

@@ -28,8 +28,31 @@ class LbPolicy(Enum):
     ROUND_ROBIN = "ROUND_ROBIN"
     LEAST_REQUEST = "LEAST_REQUEST"
     RANDOM = "RANDOM"
+    RING_HASH = "RING_HASH"
+    MAGLEV = "MAGLEV"
     CLUSTER_PROVIDED = "CLUSTER_PROVIDED"
     """Discovery chooses itself, as ORIGINAL_DST does."""
+
+
+@dataclass(frozen=True, slots=True)
+class HashingConfig:
+    """Of RING_HASH and MAGLEV. `balance_factor` bounds the load of a host, in percent of its share; 0 for no bound."""
+
+    least_ring: int = 1024
+    most_ring: int = 8 * 1024 * 1024
+    murmur: bool = False
+    table_size: int = 65537
+    by_hostname: bool = False
+    balance_factor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SlowStartConfig:
+    """A host that is new or healthy again gets its share little by little, for `window` seconds."""
+
+    window: float
+    aggression: float = 1.0
+    least_percent: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +63,11 @@ class EndpointConfig:
     hostname: str = ""
     weight: int = 1
     healthy: bool = True
+    degraded: bool = False
+    """Only for what the healthy ones cannot take."""
+    draining: bool = False
     priority: int = 0
+    locality_weight: int = 0
     region: str = ""
     zone: str = ""
     sub_zone: str = ""
@@ -87,7 +114,15 @@ class ClusterConfig:
     lb_policy: LbPolicy = LbPolicy.ROUND_ROBIN
     least_request_choices: int = 2
     least_request_bias: float = 1.0
+    full_scan: bool = False
+    """LEAST_REQUEST looks at all hosts."""
+    hashing: HashingConfig = HashingConfig()
+    slow_start: SlowStartConfig | None = None
+    locality_weighted: bool = False
     endpoints: tuple[EndpointConfig, ...] = ()
+    overprovisioning: int = 140
+    """How much more than all hosts a priority counts for, in percent (ClusterLoadAssignment.Policy)."""
+    weighted_priority_health: bool = False
     connect_timeout: float = 5.0
     buffer_limit: int = 1024 * 1024
     thresholds: tuple[Thresholds, Thresholds] = (Thresholds(), Thresholds())

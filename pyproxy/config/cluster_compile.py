@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType, EndpointConfig, LbPolicy, Thresholds
-from pyproxy.config.endpoint_compile import compile_endpoints
+from pyproxy.config.endpoint_compile import compile_endpoints, compile_spread
 from pyproxy.config.keepalive_compile import Keepalive, compile_keepalive
 from pyproxy.config.load_balancer_compile import compile_load_balancer
 from pyproxy.config.metadata import compile_metadata
@@ -53,6 +53,7 @@ def compile_cluster(view: View) -> ClusterConfig:
         name=view.text("name"),
         discovery=found.discovery,
         endpoints=_endpoints(view, resolving),
+        **_spread(view),
         connect_timeout=_DEFAULT_CONNECT if connect is None else connect,
         buffer_limit=_DEFAULT_BUFFER if buffer is None else buffer,
         thresholds=_thresholds(view),
@@ -87,6 +88,11 @@ def _endpoints(view: View, resolving: Resolving | None) -> tuple[EndpointConfig,
         reason = f"holds {len(endpoints)} hosts, and a LOGICAL_DNS cluster has exactly one"
         view.report.add((*assignment.path, "endpoints"), reason)
     return endpoints
+
+
+def _spread(view: View) -> dict[str, Any]:
+    assignment = view.child("load_assignment")
+    return {} if assignment is None else compile_spread(assignment)
 
 
 def _thresholds(view: View) -> tuple[Thresholds, Thresholds]:

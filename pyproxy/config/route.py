@@ -68,6 +68,30 @@ class HostRewrite:
     append_x_forwarded_host: bool = False
 
 
+class HashKind(Enum):
+    HEADER = "header"
+    COOKIE = "cookie"
+    SOURCE_IP = "connection_properties"
+    QUERY = "query_parameter"
+
+
+@dataclass(frozen=True, slots=True)
+class HashPolicyConfig:
+    """By what requests are spread over hosts that are chosen by a hash (envoy.config.route.v3.RouteAction.HashPolicy).
+
+    A COOKIE with a `ttl` (seconds; 0 for as long as the browser runs) is made where a request has none. A `terminal`
+    policy that has found something is the last that is asked.
+    """
+
+    kind: HashKind
+    name: str = ""
+    terminal: bool = False
+    rewrite: RegexRewrite | None = None
+    ttl: int | None = None
+    path: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class FilterOverride:
     """What a route table, virtual host, route or weighted cluster says about one HTTP filter.
@@ -113,6 +137,7 @@ class ForwardAction:
     max_stream_duration: float | None = None
     retry: RetryPolicyConfig | None = None
     priority_high: bool = False
+    hash_policies: tuple[HashPolicyConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,10 @@ class StreamInfo:
     attempts: int = 0
     hosts_attempted: tuple[str, ...] = ()
     """Addresses of the hosts to which a connection was had, in order."""
+    hash: int = -1
+    """What hosts are chosen by (64 bits); -1 where nothing says so."""
+    set_cookies: tuple[bytes, ...] = ()
+    """To be given to the downstream with the response."""
     host_draw: int = 0
     """How many hosts of the balancer were turned down for this try already (Envoy: host selection retry)."""
     host_names_attempted: tuple[str, ...] = ()

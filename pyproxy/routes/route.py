@@ -19,6 +19,7 @@ from pyproxy.config.route import (
 )
 from pyproxy.http.message import Request, Response
 from pyproxy.routes.forwarding import build_resolve, build_rewrite_host
+from pyproxy.routes.hash_policy import build_hash
 from pyproxy.routes.header_changes import ResponseChange
 from pyproxy.routes.levels import Levels
 from pyproxy.routes.redirect import build_direct_response, build_redirect
@@ -41,6 +42,7 @@ class Route:
         "body_buffer_limit",
         "config",
         "filter_configs",
+        "hash",
         "idle_timeout",
         "max_stream_duration",
         "metadata",
@@ -117,6 +119,8 @@ class Route:
         """Some clock is set differently from the connection manager's."""
         self.not_found_status = action.cluster_not_found_status
         self.priority_high = action.priority_high
+        self.hash: Callable[[Request], int] | None = build_hash(action.hash_policies)
+        """What a request is spread by; None where nothing is said."""
         self.rewrite_host: Callable[[Request, Any], None] | None = build_rewrite_host(action, levels)
         """For `auto_host_rewrite`, once the upstream host is known."""
 

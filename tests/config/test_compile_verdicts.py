@@ -374,7 +374,7 @@ STRICTER: dict[str, list[Case]] = {
     ],
     "manager": [{"http_filters": []}, {"codec_type": "HTTP2"}],  # the first answers nothing in Envoy
     "listener": [{"filter_chains": [{}]}],
-    "cluster": [{"lb_policy": "RING_HASH"}, options(explicit_http_config={"http2_protocol_options": {}})],
+    "cluster": [options(explicit_http_config={"http2_protocol_options": {}})],
 }
 
 LOOSER: dict[str, list[Case]] = {

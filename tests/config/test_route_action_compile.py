@@ -12,6 +12,8 @@ from pyproxy.config.retry import RetryPolicyConfig
 from pyproxy.config.route import (
     DirectResponseAction,
     ForwardAction,
+    HashKind,
+    HashPolicyConfig,
     HostRewrite,
     PathKind,
     PathRewrite,
@@ -88,8 +90,18 @@ def forward(text: str, match: RouteMatch = PREFIX) -> tuple[ForwardAction, list[
                 weighted_random_header=b"x-r",
             ),
         ),
-        # Nothing asks for these where there is no consistent hashing, and no filter for them.
-        ("{cluster: a, hash_policy: [{header: {header_name: x}}], cors: {}}", ForwardAction("a")),
+        # No filter asks for it.
+        ("{cluster: a, cors: {}}", ForwardAction("a")),
+        (
+            "{cluster: a, hash_policy: [{header: {header_name: X}, terminal: true}, {cookie: {name: c, ttl: 9s}}]}",
+            ForwardAction(
+                "a",
+                hash_policies=(
+                    HashPolicyConfig(HashKind.HEADER, "x", terminal=True),
+                    HashPolicyConfig(HashKind.COOKIE, "c", ttl=9),
+                ),
+            ),
+        ),
     ],
 )
 def test_an_action_becomes_a_value(text: str, value: ForwardAction) -> None:

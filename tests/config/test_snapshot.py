@@ -77,7 +77,7 @@ def test_every_fault_is_found_in_one_run() -> None:
             listener("two", manager([{"match": {"safe_regex": {"regex": "("}}, "route": {"cluster": "faulty"}}])),
             listener("two", manager(codec_type="HTTP2")),
         ],
-        [cluster(), cluster(), cluster("faulty", lb_policy="MAGLEV")],
+        [cluster(), cluster(), cluster("faulty", lb_policy="CLUSTER_PROVIDED")],
         admin={"address": {"socket_address": {"address": "127.0.0.1", "port_value": 1, "protocol": "UDP"}}},
         layered_runtime={"layers": [{"name": "a", "admin_layer": {}}, {"name": "a", "static_layer": {}}]},
     )

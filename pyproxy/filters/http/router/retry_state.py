@@ -131,6 +131,9 @@ class RetryState:
     def choose(self, request: Request) -> Host | None:
         """A host for another try. What the policy would rather avoid is avoided if a few draws can do it."""
         policy, cluster, info = self._policy, self.cluster, request.info
+        left = self._left_priorities()
+        if left:
+            return cluster.choose_elsewhere(request, left)
         host = cluster.choose(request)
         if not policy.avoids_previous and not policy.rejects:
             return host
@@ -143,6 +146,14 @@ class RetryState:
         if host is not None and policy.avoids_previous and self._rejected(host):
             return another_host(cluster, self._rejected) or host
         return host
+
+    def _left_priorities(self) -> frozenset[int]:
+        """The priorities that were tried, if it is time to leave them (Envoy: previous_priorities)."""
+        frequency = self._policy.config.previous_priorities
+        if not frequency:
+            return frozenset()
+        whole = len(self._tried) // frequency * frequency
+        return frozenset(host.priority for host in self._tried[:whole])
 
     def _rejected(self, host: Host) -> bool:
         if self._policy.avoids_previous and host in self._tried:

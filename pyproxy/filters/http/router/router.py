@@ -98,6 +98,8 @@ class Router:
         upstream = attempt.info
         if self._tell_time and upstream.request_sent_last:
             _set_service_time(response.headers, int((upstream.response_first - upstream.request_sent_last) * 1000))
+        for cookie in info.set_cookies:
+            response.headers.add(b"set-cookie", cookie)
         info.details = "via_upstream"
         info.status = response.status
         if target.mutate_response is not None:
@@ -189,6 +191,8 @@ class Router:
         call.tries += 1
         if call.tries > 1:
             self._tell_again(call)
+        if call.tries == 1 and cluster.hashes and route.hash is not None:
+            request.info.hash = route.hash(request)
         if host is None:
             host = cluster.choose(request) if call.tries == 1 or retry is None else retry.choose(request)
         if host is None:

@@ -231,10 +231,10 @@ class Storm(RuleBasedStateMachine):
         if not hasattr(self, "stage"):
             return
         stage = self.stage
-        for _ in range(4):
+        for _ in range(20):
             while stage.loop.dials:
                 stage.refuse()
-            stage.wait(10.0)
+            stage.wait(2.0)
         assert all(one.over for one in stage.asked)
         assert stage.limits.retries == 0
         assert stage.in_use()[:2] == (0, 0)
