@@ -24,6 +24,7 @@ from pyproxy.clusters.host import Host
 from pyproxy.clusters.host_set import HostSet
 from pyproxy.clusters.load_balancers.load_balancer import Choose
 from pyproxy.clusters.membership import Member
+from pyproxy.clusters.outlier_detection import OutlierDetector
 from pyproxy.clusters.try_timers import PER_TRY_IDLE_TIMEOUT, PER_TRY_TIMEOUT
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType, LbPolicy
 from pyproxy.config.runtime_values import RuntimeValues
@@ -70,7 +71,9 @@ class Cluster:
         "_discovery",
         "_gauges",
         "_metadata",
+        "_outliers",
         "_provided",
+        "_rebalancing",
         "_services",
         "_waiting",
         "choose",
@@ -106,6 +109,12 @@ class Cluster:
         self.limits, self._gauges = _limits(config, services, self.stats)
         discovery = _discovery(config, services, self.stats)
         self._discovery = discovery
+        self._rebalancing = False
+        self._outliers: OutlierDetector | None = None
+        if config.outlier is not None:
+            self._outliers = OutlierDetector(
+                config.outlier, self.stats.outlier_detection, services.loop, services.rng, self.on_health_change
+            )
         self._provided: Choose | None = discovery.choose if isinstance(discovery, OriginalDstDiscovery) else None
 
     def tell(self, info: UpstreamInfo) -> None:
@@ -153,12 +162,30 @@ class Cluster:
     def on_members(self, members: tuple[Member, ...]) -> None:
         change = membership.diff(self._by_key, members)
         self._by_key = {host.key: host for host in change.hosts}
+        if self._outliers is not None and (change.added or change.removed):
+            self._outliers.watch(change.hosts)
         if change.rebalance or self._provided is not None:
             self._balance(change.hosts)
         if change.added or change.removed:
             self.stats.membership_change.value += 1
         for host in change.removed:
             host.retire()
+
+    def on_health_change(self) -> None:
+        """Some host may be chosen now that could not be before, or the other way round. Many changes in one turn cost
+        one look at all hosts: before the next choice, or at the end of the turn."""
+        if not self._rebalancing and self.host_set.hosts:
+            self._rebalancing = True
+            self.choose = self._choose_anew
+            self.loop.call_soon(self._rebalance)
+
+    def _choose_anew(self, request: Request) -> Host | None:
+        self._rebalance()
+        return self.choose(request)
+
+    def _rebalance(self) -> None:
+        if self._rebalancing and self.host_set.hosts:  # or it was closed meanwhile
+            self._balance(self.host_set.hosts)
 
     def on_settled(self) -> None:
         self.ready = True
@@ -200,9 +227,14 @@ class Cluster:
 
     def retire(self) -> None:
         """The cluster is gone from the configuration; requests that hold it may still finish on its hosts."""
-        self._discovery.close()
+        self._stop()
         for host in self.host_set.hosts:
             host.retire()
+
+    def _stop(self) -> None:
+        self._discovery.close()
+        if self._outliers is not None:
+            self._outliers.close()
 
     @property
     def busy(self) -> bool:
@@ -211,7 +243,7 @@ class Cluster:
 
     def close(self) -> None:
         """Close everything at once."""
-        self._discovery.close()
+        self._stop()
         for dialer in self._dialers.values():
             dialer.close()
         hosts, self.host_set = self.host_set.hosts, HostSet()
@@ -222,6 +254,7 @@ class Cluster:
 
     def _balance(self, hosts: tuple[Host, ...]) -> None:
         services, stats = self._services, self.stats
+        self._rebalancing = False
         threshold = services.values.number("upstream.healthy_panic_threshold", self.config.panic_threshold)
         self.host_set = host_set = HostSet(hosts, threshold)
         if self._provided is not None:

@@ -52,6 +52,8 @@ def _host_status(host: Host) -> dict[str, Any]:
         "weight": host.weight,
         "healthy": host.healthy,
         "health_flags": HealthFlag(host.flags).words,
+        "success_rate": -1.0 if host.outlier is None else host.outlier.external.rate,
+        "local_origin_success_rate": -1.0 if host.outlier is None else host.outlier.local.rate,
         "priority": host.priority,
         "region": host.region,
         "zone": host.zone,

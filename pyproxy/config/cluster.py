@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.outlier import OutlierConfig
 from pyproxy.config.tls import TransportSocketMatch, UpstreamTlsConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -144,6 +145,7 @@ class ClusterConfig:
     """The first that fits a host goes before `tls`."""
     panic_threshold: float = 50.0
     """Percent of healthy hosts below which health is ignored (common_lb_config.healthy_panic_threshold)."""
+    outlier: OutlierConfig | None = None
     metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)
 
     @property

@@ -9,6 +9,7 @@ from pyproxy.config.endpoint_compile import compile_endpoints, compile_spread
 from pyproxy.config.keepalive_compile import Keepalive, compile_keepalive
 from pyproxy.config.load_balancer_compile import compile_load_balancer
 from pyproxy.config.metadata import compile_metadata
+from pyproxy.config.outlier import compile_outlier
 from pyproxy.config.parts import part
 from pyproxy.config.resolver_compile import Resolving, compile_resolving
 from pyproxy.config.transport_socket import compile_socket_matches, compile_upstream_socket
@@ -69,6 +70,7 @@ def compile_cluster(view: View) -> ClusterConfig:
         tls=tls,
         tls_matches=part(report, (), lambda: compile_socket_matches(view)),
         panic_threshold=_panic_threshold(view),
+        outlier=part(report, None, lambda: compile_outlier(view)),
         metadata=compile_metadata(view),
         **(balancer or {}),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 
 from pyproxy.telemetry.metrics import Counter, Gauge, Histogram, MirroredCounter, MirroredGauge, StatsStore
+from pyproxy.telemetry.outlier_stats import OutlierStats
 from pyproxy.telemetry.stat_blocks import ResponseCodes, StatsBlock, StatsPart
 from pyproxy.telemetry.tls_stats import TlsStats
 
@@ -152,6 +153,10 @@ class ClusterStats(StatsBlock):
     @functools.cached_property
     def ssl(self) -> TlsStats:
         return TlsStats(self)
+
+    @functools.cached_property
+    def outlier_detection(self) -> OutlierStats:
+        return OutlierStats(self, "outlier_detection.")
 
     @functools.cached_property
     def circuit_breakers_default(self) -> BreakerStats:

@@ -218,7 +218,7 @@ def test_hosts_have_priorities() -> None:
 @pytest.mark.parametrize(
     ("fields", "listed"),
     [
-        ({"outlier_detection": {}}, ["outlier_detection"]),
+        ({"outlier_detection": {}}, []),
         ({"per_connection_buffer_limit_bytes": 1}, []),
         ({"upstream_connection_options": {"tcp_keepalive": {}}}, []),
         ({"type": "STRICT_DNS", "respect_dns_ttl": True}, ["respect_dns_ttl"]),

@@ -57,8 +57,8 @@ def _host_facts(host: Data) -> Data:
         "sub_zone": host["sub_zone"],
         "canary": _word(host.get("canary", False)),
         "priority": host["priority"],
-        "success_rate": -1,
-        "local_origin_success_rate": -1,
+        "success_rate": _rate(host.get("success_rate", -1)),
+        "local_origin_success_rate": _rate(host.get("local_origin_success_rate", -1)),
     }
 
 
@@ -137,6 +137,10 @@ def _by_name(host: Data, kind: str) -> list[tuple[str, int]]:
 
 def _set(limits: Data, priority: str = "") -> Data:
     return {**({"priority": priority} if priority else {}), **{name: limits[name] for name in _LIMITS}}
+
+
+def _rate(percent: float) -> str:
+    return f"{percent:g}"
 
 
 def _word(value: bool) -> str:

@@ -205,6 +205,36 @@ def another_host(cluster: Cluster, rejected: object) -> Host | None:
     return None
 
 
+_GRPC_STATUSES: Final = {
+    b"0": 200,
+    b"1": 499,
+    b"2": 500,
+    b"3": 400,
+    b"4": 504,
+    b"5": 404,
+    b"6": 409,
+    b"7": 403,
+    b"8": 429,
+    b"9": 400,
+    b"10": 409,
+    b"11": 400,
+    b"12": 501,
+    b"13": 500,
+    b"14": 503,
+    b"15": 500,
+    b"16": 401,
+}
+"""What a gRPC status would be in HTTP (google/rpc/code.proto)."""
+
+
+def seen_status(request: Request, response: Response) -> int:
+    """The status by which a host is judged: that of a gRPC call which failed at once stands in `grpc-status`."""
+    grpc = response.headers.index.get(b"grpc-status")
+    if grpc is None or not (request.headers.get(b"content-type") or b"").startswith(b"application/grpc"):
+        return response.status
+    return _GRPC_STATUSES.get(grpc, response.status)
+
+
 def of_last_try(error: ProxyError) -> ProxyError:
     """The same error; its text tells that there were others (Envoy)."""
     body = error.body.replace(b" reset reason: ", b" retried and the latest reset reason: ")

@@ -16,7 +16,14 @@ from pyproxy.filters.http.router.config import RouterConfig
 from pyproxy.filters.http.router.pause import Pause
 from pyproxy.filters.http.router.replay import Replay
 from pyproxy.filters.http.router.retry_headers import ABOUT_RETRIES, retry_asked
-from pyproxy.filters.http.router.retry_state import RetryState, elsewhere, may_repeat, note_attempted, of_last_try
+from pyproxy.filters.http.router.retry_state import (
+    RetryState,
+    elsewhere,
+    may_repeat,
+    note_attempted,
+    of_last_try,
+    seen_status,
+)
 from pyproxy.filters.http.router.strict_headers import check_headers, integer
 from pyproxy.http.message import Headers, Pair, Request, Response
 from pyproxy.http.stream_info import UpstreamInfo
@@ -112,25 +119,29 @@ class Router:
         """One try, and a second one where the first did certainly nothing."""
         attempt = self._try(call, None)
         try:
-            await attempt
+            response = await attempt
         except ProxyError as error:
             if not attempt.over:  # thrown in from outside: nobody wants the response
                 attempt.abandon()
                 raise
+            _report_error(attempt, error)
             host = elsewhere(call.cluster, error, attempt.pool.host)
             if host is None and not may_repeat(call.request, error):
                 raise
         else:
+            _report(attempt, response)
             return
         note_attempted(call.request.info, attempt)
         attempt = self._try(call, host)
         try:
-            await attempt
+            response = await attempt
         except ProxyError as error:
             if not attempt.over:
                 attempt.abandon()
                 raise
+            _report_error(attempt, error)
             raise of_last_try(error) from error
+        _report(attempt, response)
 
     async def _insist(self, call: Call, policy: RetryPolicy) -> None:
         """As many tries as the policy allows."""
@@ -156,12 +167,14 @@ class Router:
             if not attempt.over:  # thrown in from outside
                 attempt.abandon()
                 raise
+            _report_error(attempt, error)
             if not retry.after_error(attempt, error):
                 attempt.count_late()
                 if call.tries > 1:
                     raise of_last_try(error) from error
                 raise
         else:
+            _report(attempt, response)
             if not retry.after_response(attempt, response):
                 attempt.count_late()
                 return False
@@ -318,6 +331,19 @@ class Router:
         if self._tell_time:
             request.headers.set(_EXPECTED, b"%d" % round(seconds * 1000))
         return self._deadlines.of(seconds)
+
+
+def _report(attempt: Try, response: Response) -> None:
+    """Tell outlier detection, where there is one, what the host answered."""
+    outlier = attempt.pool.host.outlier
+    if outlier is not None:
+        outlier.put_status(seen_status(attempt.request, response))
+
+
+def _report_error(attempt: Try, error: ProxyError) -> None:
+    outlier = attempt.pool.host.outlier
+    if outlier is not None:
+        outlier.put_error(error, connected=attempt.info.request_sent_first > 0)
 
 
 def _with_header(error: ProxyError, header: Pair) -> ProxyError:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.dial import reason
-from pyproxy.errors import ResponseFlag
+from pyproxy.clusters.host import Host
+from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.network.tcp_proxy.upstream import TcpUpstream
 from pyproxy.http.message import Headers, Request
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo, UpstreamInfo
@@ -169,14 +170,18 @@ class TcpSession(Connection):
             if self.closed:
                 raise
             told.transport_failure_reason = "connection_timeout"
+            _failed(host)
             return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
         except (OSError, PeerRefused) as error:
             clock.tick()
             upstream.not_connected(timeout=False)
             told.transport_failure_reason = reason(error)
+            _failed(host)
             return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
         finally:
             timer.cancel()
+        if host.outlier is not None:
+            host.outlier.put_connected()
         return None
 
     def connected(self, upstream: TcpUpstream) -> None:
@@ -268,3 +273,9 @@ def _cancel(task: asyncio.Task[None] | None) -> None:
     clock.tick()
     if task is not None:
         task.cancel()
+
+
+def _failed(host: Host) -> None:
+    """For outlier detection, where there is one."""
+    if host.outlier is not None:
+        host.outlier.put_error(ProxyError(ResponseFlag.UPSTREAM_CONNECTION_FAILURE, Source.UPSTREAM, 503, ""))
