@@ -42,6 +42,7 @@ COMPILED = (
     "clusters/balance",
     "clusters/cluster",
     "clusters/conn_pool",
+    "clusters/health_checks/probe",
     "clusters/host",
     "clusters/host_set",
     "clusters/load_balancers/edf",

@@ -20,7 +20,8 @@ from pyproxy.clusters.discovery.original_dst import OriginalDstDiscovery
 from pyproxy.clusters.discovery.resolver import Resolver
 from pyproxy.clusters.discovery.static import StaticDiscovery
 from pyproxy.clusters.discovery.strict_dns import StrictDnsDiscovery
-from pyproxy.clusters.host import Host
+from pyproxy.clusters.health_checks.checker import HealthChecker
+from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.host_set import HostSet
 from pyproxy.clusters.load_balancers.load_balancer import Choose
 from pyproxy.clusters.membership import Member
@@ -67,7 +68,9 @@ class Cluster:
         "_alt_stat_name",
         "_balance_of_all",
         "_by_key",
+        "_checkers",
         "_dialers",
+        "_discovered",
         "_discovery",
         "_gauges",
         "_metadata",
@@ -115,6 +118,11 @@ class Cluster:
             self._outliers = OutlierDetector(
                 config.outlier, self.stats.outlier_detection, services.loop, services.rng, self.on_health_change
             )
+        self._checkers = tuple(
+            HealthChecker(one, self, self.stats.health_check, self._on_checked, self._settle)
+            for one in config.health_checks
+        )
+        self._discovered = False
         self._provided: Choose | None = discovery.choose if isinstance(discovery, OriginalDstDiscovery) else None
 
     def tell(self, info: UpstreamInfo) -> None:
@@ -164,6 +172,9 @@ class Cluster:
         self._by_key = {host.key: host for host in change.hosts}
         if self._outliers is not None and (change.added or change.removed):
             self._outliers.watch(change.hosts)
+        if change.added or change.removed:
+            for checker in self._checkers:
+                checker.watch(change.hosts)
         if change.rebalance or self._provided is not None:
             self._balance(change.hosts)
         if change.added or change.removed:
@@ -179,6 +190,16 @@ class Cluster:
             self.choose = self._choose_anew
             self.loop.call_soon(self._rebalance)
 
+    def _on_checked(self, host: Host) -> None:
+        """A health check has changed its mind about a host."""
+        if host.flags & HealthFlag.FAILED_ACTIVE_HC:
+            if self.config.close_on_failure and host.pool is not None:
+                pool, host.pool = host.pool, None
+                pool.close()
+        elif self._outliers is not None:
+            self._outliers.recovered(host)
+        self.on_health_change()
+
     def _choose_anew(self, request: Request) -> Host | None:
         self._rebalance()
         return self.choose(request)
@@ -188,11 +209,22 @@ class Cluster:
             self._balance(self.host_set.hosts)
 
     def on_settled(self) -> None:
+        self._discovered = True
+        if not self._checkers or not self._by_key:
+            self._settle()
+        for checker in self._checkers:
+            checker.watch(self._by_key.values())
+
+    def _settle(self) -> bool:
+        """Hosts are known and, where they are to be asked, have been asked once. Whether that is so."""
+        if self.ready or not self._discovered:
+            return self.ready
         self.ready = True
         self.stats.warming_state.value = 0
         waiting, self._waiting = self._waiting, []
         for callback in waiting:
             callback()
+        return True
 
     def update_gauges(self) -> None:
         """Just before statistics are flushed."""
@@ -235,6 +267,8 @@ class Cluster:
         self._discovery.close()
         if self._outliers is not None:
             self._outliers.close()
+        for checker in self._checkers:
+            checker.close()
 
     @property
     def busy(self) -> bool:

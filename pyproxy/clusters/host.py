@@ -47,6 +47,9 @@ class Host:
     __slots__ = (
         "address",
         "address_config",
+        "check_hostname",
+        "check_port",
+        "checked",
         "cx_active",
         "cx_connect_fail",
         "cx_total",
@@ -114,6 +117,9 @@ class Host:
         self.hostname = endpoint.hostname
         self.weight = endpoint.weight
         self.locality_weight = endpoint.locality_weight
+        self.check_port = endpoint.check_port
+        self.check_hostname = endpoint.check_hostname or endpoint.hostname
+        self.checked = endpoint.checked
         told = 0 if endpoint.healthy else int(HealthFlag.FAILED_EDS_HEALTH)
         if endpoint.degraded:
             told |= int(HealthFlag.DEGRADED_EDS_HEALTH)
@@ -146,6 +152,10 @@ class Host:
         self.healthy = not flags & _ILL
         self.degraded = bool(flags & _DEGRADED)
         self.excluded = bool(flags & _EXCLUDED)
+
+    def at(self, address: AddressConfig) -> Host:
+        """A stand-in at another address, for asking there."""
+        return Host(self.key, EndpointConfig(address, hostname=self.hostname, metadata=self.metadata))
 
     @property
     def locality(self) -> tuple[str, str, str]:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.health_check import HealthCheckConfig
 from pyproxy.config.outlier import OutlierConfig
 from pyproxy.config.tls import TransportSocketMatch, UpstreamTlsConfig
 
@@ -69,6 +70,10 @@ class EndpointConfig:
     draining: bool = False
     priority: int = 0
     locality_weight: int = 0
+    check_port: int = 0
+    """Where to ask for its health; 0 for its own port."""
+    check_hostname: str = ""
+    checked: bool = True
     region: str = ""
     zone: str = ""
     sub_zone: str = ""
@@ -146,6 +151,9 @@ class ClusterConfig:
     panic_threshold: float = 50.0
     """Percent of healthy hosts below which health is ignored (common_lb_config.healthy_panic_threshold)."""
     outlier: OutlierConfig | None = None
+    health_checks: tuple[HealthCheckConfig, ...] = ()
+    close_on_failure: bool = False
+    """A host that fails its health check loses its connections (close_connections_on_host_health_failure)."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)
 
     @property

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType, EndpointConfig, LbPolicy, Thresholds
 from pyproxy.config.endpoint_compile import compile_endpoints, compile_spread
+from pyproxy.config.health_check import compile_health_checks
 from pyproxy.config.keepalive_compile import Keepalive, compile_keepalive
 from pyproxy.config.load_balancer_compile import compile_load_balancer
 from pyproxy.config.metadata import compile_metadata
@@ -41,8 +42,8 @@ def compile_cluster(view: View) -> ClusterConfig:
     connect, buffer = view.seconds("connect_timeout"), view.wrapped("per_connection_buffer_limit_bytes")
     view.ignore("wait_for_warm_on_init")
     cleanup = view.seconds("cleanup_interval")
-    if not view.message.health_checks:  # type: ignore[attr-defined]
-        view.ignore("close_connections_on_host_health_failure", "ignore_health_on_host_removal")
+    # A host that is not a member any more is not kept, whatever its health.
+    view.ignore("ignore_health_on_host_removal")
     part(report, None, lambda: _check_pool(view))
     found = resolving or Resolving(DiscoveryType.STATIC)
     provided = (balancer or {}).get("lb_policy") is LbPolicy.CLUSTER_PROVIDED
@@ -70,6 +71,8 @@ def compile_cluster(view: View) -> ClusterConfig:
         tls=tls,
         tls_matches=part(report, (), lambda: compile_socket_matches(view)),
         panic_threshold=_panic_threshold(view),
+        health_checks=part(report, (), lambda: compile_health_checks(view)),
+        close_on_failure=bool(view.scalar("close_connections_on_host_health_failure")),
         outlier=part(report, None, lambda: compile_outlier(view)),
         metadata=compile_metadata(view),
         **(balancer or {}),

@@ -65,6 +65,7 @@ class _Locality:
         endpoint = view.need("endpoint")
         weight = view.wrapped("load_balancing_weight")
         health = view.enum("health_status")
+        check = endpoint.child("health_check_config")
         return EndpointConfig(
             address=_address(endpoint.need("address"), names=self.names),
             hostname=endpoint.text("hostname"),
@@ -74,6 +75,9 @@ class _Locality:
             draining=health == "DRAINING",
             priority=self.priority,
             locality_weight=self.weight,
+            check_port=0 if check is None else check.scalar("port_value"),
+            check_hostname="" if check is None else check.text("hostname"),
+            checked=check is None or not check.scalar("disable_active_health_check"),
             region=self.region,
             zone=self.zone,
             sub_zone=self.sub_zone,

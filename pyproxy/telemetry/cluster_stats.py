@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 
+from pyproxy.telemetry.health_check_stats import HealthCheckStats
 from pyproxy.telemetry.metrics import Counter, Gauge, Histogram, MirroredCounter, MirroredGauge, StatsStore
 from pyproxy.telemetry.outlier_stats import OutlierStats
 from pyproxy.telemetry.stat_blocks import ResponseCodes, StatsBlock, StatsPart
@@ -153,6 +154,10 @@ class ClusterStats(StatsBlock):
     @functools.cached_property
     def ssl(self) -> TlsStats:
         return TlsStats(self)
+
+    @functools.cached_property
+    def health_check(self) -> HealthCheckStats:
+        return HealthCheckStats(self, "health_check.")
 
     @functools.cached_property
     def outlier_detection(self) -> OutlierStats:
