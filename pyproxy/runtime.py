@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.network.connection_limit import ConnectionLimit
 from pyproxy.network.cork import Cork
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.tasks import DeadlineTable
+from pyproxy.telemetry.exports import Exports
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
 
@@ -33,7 +35,10 @@ class Runtime:
     node: NodeConfig
     cork: Cork
     secrets: SecretWatch
+    connection_limit: ConnectionLimit | None = None
+    """Of all listeners together."""
     workers: int = 1
+    exports: Exports = field(default_factory=Exports)
     _connection_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def next_connection_id(self) -> int:

@@ -1,7 +1,8 @@
 """Circuit breakers: how much of a cluster one priority may use at once (envoy.config.cluster.v3.CircuitBreakers).
 
 The limits are for the whole proxy. Each worker enforces ceil(limit / workers) on its own, so that the sum is never
-below what is configured and above it by less than the number of workers; with one worker it is exact.
+below what is configured and above it by less than the number of workers; with one worker it is exact. A retry budget
+is a share of what is active, so each worker takes it of its own requests.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 from pyproxy.config.cluster import Thresholds
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.telemetry.cluster_stats import BreakerStats
+
+OWN_RETRY_PERCENT = 20.0
+"""The budget where the configuration says nothing of retries."""
 
 
 class ResourceLimits:
@@ -20,9 +24,11 @@ class ResourceLimits:
         "max_pending",
         "max_requests",
         "max_retries",
+        "own_retry_limits",
         "pending",
         "requests",
         "retries",
+        "retry_percent",
     )
 
     def __init__(self, thresholds: Thresholds, workers: int = 1) -> None:
@@ -34,6 +40,20 @@ class ResourceLimits:
         self.max_pending = _share(thresholds.max_pending_requests, workers)
         self.max_requests = _share(thresholds.max_requests, workers)
         self.max_retries = _share(thresholds.max_retries, workers)
+        self.retry_percent = 0.0
+        """Of the requests that are active; `max_retries` is then what is allowed at least (Envoy: retry_budget)."""
+        self.own_retry_limits = thresholds.own_retry_limits
+        """Nothing is configured: a retry of a request of which nothing was sent is always allowed."""
+        if thresholds.retry_budget is not None:
+            self.retry_percent, least = thresholds.retry_budget
+            self.max_retries = _share(least, workers)
+        elif thresholds.own_retry_limits:
+            self.retry_percent = OWN_RETRY_PERCENT
+
+    @property
+    def retry_limit(self) -> int:
+        """How many retries may be active now."""
+        return max(self.max_retries, int(self.retry_percent * self.requests / 100.0))
 
     def try_acquire_connection(self) -> bool:
         if self.connections >= self.max_connections:
@@ -63,7 +83,7 @@ class ResourceLimits:
         self.requests -= 1
 
     def try_acquire_retry(self) -> bool:
-        if self.retries >= self.max_retries:
+        if self.retries >= self.retry_limit:
             return False
         self.retries += 1
         return True
@@ -75,7 +95,7 @@ class ResourceLimits:
         return (
             f"<ResourceLimits connections {self.connections}/{self.max_connections},"
             f" pending {self.pending}/{self.max_pending},"
-            f" requests {self.requests}/{self.max_requests}, retries {self.retries}/{self.max_retries}>"
+            f" requests {self.requests}/{self.max_requests}, retries {self.retries}/{self.retry_limit}>"
         )
 
 
@@ -99,12 +119,12 @@ class BreakerGauges:
         stats.cx_open.value = int(limits.connections >= limits.max_connections)
         stats.rq_pending_open.value = int(limits.pending >= limits.max_pending)
         stats.rq_open.value = int(limits.requests >= limits.max_requests)
-        stats.rq_retry_open.value = int(limits.retries >= limits.max_retries)
+        stats.rq_retry_open.value = int(limits.retries >= limits.retry_limit)
         if self._track_remaining:
             stats.remaining_cx.value = max(0, limits.max_connections - limits.connections)
             stats.remaining_pending.value = max(0, limits.max_pending - limits.pending)
             stats.remaining_rq.value = max(0, limits.max_requests - limits.requests)
-            stats.remaining_retries.value = max(0, limits.max_retries - limits.retries)
+            stats.remaining_retries.value = max(0, limits.retry_limit - limits.retries)
 
 
 def apply_runtime(thresholds: Thresholds, cluster: str, priority: str, values: RuntimeValues) -> Thresholds:
@@ -119,7 +139,19 @@ def apply_runtime(thresholds: Thresholds, cluster: str, priority: str, values: R
         max_pending_requests=limit("max_pending_requests", thresholds.max_pending_requests),
         max_requests=limit("max_requests", thresholds.max_requests),
         max_retries=limit("max_retries", thresholds.max_retries),
+        retry_budget=_budget(prefix, thresholds, values),
+        own_retry_limits=thresholds.own_retry_limits and values.number(f"{prefix}.max_retries", -1.0) < 0,
         track_remaining=thresholds.track_remaining,
+    )
+
+
+def _budget(prefix: str, thresholds: Thresholds, values: RuntimeValues) -> tuple[float, int] | None:
+    if thresholds.retry_budget is None:
+        return None
+    percent, least = thresholds.retry_budget
+    return (
+        values.number(f"{prefix}.retry_budget.budget_percent", percent),
+        int(values.number(f"{prefix}.retry_budget.min_retry_concurrency", least)),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from pyproxy.clusters import membership
+from pyproxy.clusters.balance import Balance, counting_panic, no_host
 from pyproxy.clusters.circuit_breakers import BreakerGauges, ResourceLimits, apply_runtime
 from pyproxy.clusters.discovery.discovery import Discovery, DiscoveryServices
 from pyproxy.clusters.discovery.logical_dns import LogicalDnsDiscovery
@@ -19,14 +20,17 @@ from pyproxy.clusters.discovery.original_dst import OriginalDstDiscovery
 from pyproxy.clusters.discovery.resolver import Resolver
 from pyproxy.clusters.discovery.static import StaticDiscovery
 from pyproxy.clusters.discovery.strict_dns import StrictDnsDiscovery
-from pyproxy.clusters.host import Host
+from pyproxy.clusters.health_checks.checker import HealthChecker
+from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.host_set import HostSet
-from pyproxy.clusters.load_balancers.load_balancer import Choose, build_load_balancer
+from pyproxy.clusters.load_balancers.load_balancer import Choose
 from pyproxy.clusters.membership import Member
-from pyproxy.clusters.try_timers import PER_TRY_TIMEOUT
-from pyproxy.config.cluster import ClusterConfig, DiscoveryType
+from pyproxy.clusters.outlier_detection import OutlierDetector
+from pyproxy.clusters.try_timers import PER_TRY_IDLE_TIMEOUT, PER_TRY_TIMEOUT
+from pyproxy.config.cluster import ClusterConfig, DiscoveryType, LbPolicy
+from pyproxy.config.proxy_header import ProxyHeaderConfig
 from pyproxy.config.runtime_values import RuntimeValues
-from pyproxy.config.tls import UpstreamTlsConfig
+from pyproxy.config.tls import TransportSocketMatch, UpstreamTlsConfig
 from pyproxy.errors import ProxyError, ResponseFlag
 from pyproxy.http.message import Request
 from pyproxy.http.stream_info import UpstreamInfo
@@ -63,36 +67,50 @@ class Cluster:
 
     __slots__ = (
         "_alt_stat_name",
+        "_balance_of_all",
         "_by_key",
+        "_checkers",
         "_dialers",
+        "_discovered",
         "_discovery",
         "_gauges",
         "_metadata",
+        "_outliers",
         "_provided",
+        "_rebalancing",
         "_services",
         "_waiting",
         "choose",
         "config",
         "deadlines",
+        "hashes",
         "host_set",
         "limits",
         "loop",
         "name",
         "ready",
         "stats",
+        "tells",
+        "wants_more",
     )
 
     def __init__(self, config: ClusterConfig, services: ClusterServices) -> None:
         self.config = config
         self.name = config.name
+        self.tells = config.proxy_header is not None or any(one.proxy_header for one in config.tls_matches)
+        self.wants_more = self.tells or config.http.names_upstreams
+        """Requests want something of their connections, so they do not share all of them."""
         self._alt_stat_name = config.alt_stat_name
         self._metadata = config.metadata
         self.loop = services.loop
         self.deadlines = services.deadlines
         self.stats = ClusterStats(services.stats, config.stat_name)
         self.host_set = HostSet()
-        self.choose: Choose = _counting_panic(_no_host, self.stats)
+        self._balance_of_all: Balance | None = None
+        self.choose: Choose = counting_panic(no_host, self.stats.lb_healthy_panic)
         self.ready = False
+        self.hashes = config.lb_policy in (LbPolicy.RING_HASH, LbPolicy.MAGLEV)
+        """Hosts are chosen by the hash of a request."""
         self._services = services
         self._by_key: dict[str, Host] = {}
         self._dialers: dict[UpstreamTlsConfig, TlsDialer] = {}
@@ -100,6 +118,17 @@ class Cluster:
         self.limits, self._gauges = _limits(config, services, self.stats)
         discovery = _discovery(config, services, self.stats)
         self._discovery = discovery
+        self._rebalancing = False
+        self._outliers: OutlierDetector | None = None
+        if config.outlier is not None:
+            self._outliers = OutlierDetector(
+                config.outlier, self.stats.outlier_detection, services.loop, services.rng, self.on_health_change
+            )
+        self._checkers = tuple(
+            HealthChecker(one, self, self.stats.health_check, self._on_checked, self._settle)
+            for one in config.health_checks
+        )
+        self._discovered = False
         self._provided: Choose | None = discovery.choose if isinstance(discovery, OriginalDstDiscovery) else None
 
     def tell(self, info: UpstreamInfo) -> None:
@@ -119,18 +148,31 @@ class Cluster:
 
     def dialer(self, host: Host) -> TlsDialer | None:
         """How TLS is spoken to a host; None for plain text (Envoy: transport_socket_matches)."""
-        config = self.config.tls
-        labels = host.metadata.get(_SOCKET_LABELS, {})
-        for one in self.config.tls_matches:
-            if all(name in labels and labels[name] == value for name, value in one.criteria.items()):
-                config = one.tls
-                break
+        match = self._socket_match(host)
+        config = self.config.tls if match is None else match.tls
         if config is None:
             return None
         found = self._dialers.get(config)
         if found is None:
             found = self._dialers[config] = TlsDialer(config, self._services.secrets)
         return found
+
+    def choose_elsewhere(self, request: Request, priorities: frozenset[int]) -> Host | None:
+        """A host of another priority than these, if one can take it."""
+        balance = self._balance_of_all
+        return self.choose(request) if balance is None else balance.without(priorities)(request)
+
+    def proxy_header(self, host: Host) -> ProxyHeaderConfig | None:
+        """Which header goes first on a connection to a host."""
+        match = self._socket_match(host)
+        return self.config.proxy_header if match is None else match.proxy_header
+
+    def _socket_match(self, host: Host) -> TransportSocketMatch | None:
+        labels = host.metadata.get(_SOCKET_LABELS, {})
+        for one in self.config.tls_matches:
+            if all(name in labels and labels[name] == value for name, value in one.criteria.items()):
+                return one
+        return None
 
     def when_ready(self, callback: Callable[[], None]) -> None:
         """Call once, at the first answer of discovery, be it good or bad."""
@@ -142,6 +184,11 @@ class Cluster:
     def on_members(self, members: tuple[Member, ...]) -> None:
         change = membership.diff(self._by_key, members)
         self._by_key = {host.key: host for host in change.hosts}
+        if self._outliers is not None and (change.added or change.removed):
+            self._outliers.watch(change.hosts)
+        if change.added or change.removed:
+            for checker in self._checkers:
+                checker.watch(change.hosts)
         if change.rebalance or self._provided is not None:
             self._balance(change.hosts)
         if change.added or change.removed:
@@ -149,12 +196,49 @@ class Cluster:
         for host in change.removed:
             host.retire()
 
+    def on_health_change(self) -> None:
+        """Some host may be chosen now that could not be before, or the other way round. Many changes in one turn cost
+        one look at all hosts: before the next choice, or at the end of the turn."""
+        if not self._rebalancing and self.host_set.hosts:
+            self._rebalancing = True
+            self.choose = self._choose_anew
+            self.loop.call_soon(self._rebalance)
+
+    def _on_checked(self, host: Host) -> None:
+        """A health check has changed its mind about a host."""
+        if host.flags & HealthFlag.FAILED_ACTIVE_HC:
+            if self.config.close_on_failure and host.pool is not None:
+                pool, host.pool = host.pool, None
+                pool.close()
+        elif self._outliers is not None:
+            self._outliers.recovered(host)
+        self.on_health_change()
+
+    def _choose_anew(self, request: Request) -> Host | None:
+        self._rebalance()
+        return self.choose(request)
+
+    def _rebalance(self) -> None:
+        if self._rebalancing and self.host_set.hosts:  # or it was closed meanwhile
+            self._balance(self.host_set.hosts)
+
     def on_settled(self) -> None:
+        self._discovered = True
+        if not self._checkers or not self._by_key:
+            self._settle()
+        for checker in self._checkers:
+            checker.watch(self._by_key.values())
+
+    def _settle(self) -> bool:
+        """Hosts are known and, where they are to be asked, have been asked once. Whether that is so."""
+        if self.ready or not self._discovered:
+            return self.ready
         self.ready = True
         self.stats.warming_state.value = 0
         waiting, self._waiting = self._waiting, []
         for callback in waiting:
             callback()
+        return True
 
     def update_gauges(self) -> None:
         """Just before statistics are flushed."""
@@ -182,16 +266,23 @@ class Cluster:
             if host is not None:
                 host.rq_error += 1
         if error.flag is ResponseFlag.UPSTREAM_REQUEST_TIMEOUT:
-            if error.details != PER_TRY_TIMEOUT:
+            if error.details not in (PER_TRY_TIMEOUT, PER_TRY_IDLE_TIMEOUT):
                 self.stats.upstream_rq_timeout.value += 1
             if host is not None:
                 host.rq_timeout += 1
 
     def retire(self) -> None:
         """The cluster is gone from the configuration; requests that hold it may still finish on its hosts."""
-        self._discovery.close()
+        self._stop()
         for host in self.host_set.hosts:
             host.retire()
+
+    def _stop(self) -> None:
+        self._discovery.close()
+        if self._outliers is not None:
+            self._outliers.close()
+        for checker in self._checkers:
+            checker.close()
 
     @property
     def busy(self) -> bool:
@@ -200,44 +291,34 @@ class Cluster:
 
     def close(self) -> None:
         """Close everything at once."""
-        self._discovery.close()
+        self._stop()
         for dialer in self._dialers.values():
             dialer.close()
-        for host in self.host_set.hosts:
+        hosts, self.host_set = self.host_set.hosts, HostSet()
+        self.choose = no_host  # what fails now must not be tried again
+        for host in hosts:
             host.close()
         self.stats.close()
 
     def _balance(self, hosts: tuple[Host, ...]) -> None:
         services, stats = self._services, self.stats
+        self._rebalancing = False
         threshold = services.values.number("upstream.healthy_panic_threshold", self.config.panic_threshold)
         self.host_set = host_set = HostSet(hosts, threshold)
-        choose: Choose = _no_host
-        if host_set.eligible and self._provided is None:
-            choose = build_load_balancer(self.config, host_set.eligible, services.rng).choose
-        self.choose = _counting_panic(choose, stats) if host_set.panic or not hosts else choose
         if self._provided is not None:
             self.choose = self._provided
+        else:
+            self._balance_of_all = balance = Balance(
+                self.config, hosts, min(100.0, threshold), services.rng, stats.lb_healthy_panic
+            )
+            self.choose = balance.choose
         stats.membership_total.value = len(hosts)
         stats.membership_healthy.value = len(host_set.healthy)
-        stats.membership_degraded.value = stats.membership_excluded.value = 0
+        stats.membership_degraded.value = len(host_set.degraded)
+        stats.membership_excluded.value = sum(host.excluded for host in hosts)
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name} {self.host_set!r}{'' if self.ready else ', warming'}>"
-
-
-def _no_host(_request: Request) -> None:
-    return None
-
-
-def _counting_panic(choose: Choose, stats: ClusterStats) -> Choose:
-    """Envoy counts each choice in panic; a cluster without hosts is in panic too."""
-    counter = stats.lb_healthy_panic
-
-    def choose_in_panic(request: Request) -> Host | None:
-        counter.value += 1
-        return choose(request)
-
-    return choose_in_panic
 
 
 def _limits(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyproxy import clock
 from pyproxy.clusters.dial import dial, reason
+from pyproxy.clusters.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 from pyproxy.clusters.upstream import H1Upstream, Try
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.http.codec import CodecLimits, CodecOptions
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pyproxy.clusters.cluster import Cluster
     from pyproxy.clusters.host import Host
 
+_MANY_OPTIONS = 64
+"""They are the choice of downstreams: from here on, those that nobody uses are forgotten."""
 _next_id = iter(range(1, 1 << 62))
 
 
@@ -37,10 +40,12 @@ class ConnectionPool:
         "_idle",
         "_idle_deadlines",
         "_loop",
+        "_most_options",
         "_open",
         "_opening",
         "_pending",
         "_worn_out",
+        "by_options",
         "cluster",
         "high",
         "host",
@@ -48,6 +53,7 @@ class ConnectionPool:
         "longest_try",
         "options",
         "rq_total",
+        "transport",
     )
 
     def __init__(
@@ -58,6 +64,7 @@ class ConnectionPool:
         host: Host,
         limits: ResourceLimits,
         idle: Deadlines | None,
+        transport: TransportSocketOptions = NO_OPTIONS,
     ) -> None:
         self._loop = loop
         self._cork = cork
@@ -72,6 +79,10 @@ class ConnectionPool:
         self.host = host
         self.high: ConnectionPool | None = None
         """The connections for requests of high priority, which have limits of their own."""
+        self.transport = transport
+        self._most_options = _MANY_OPTIONS
+        self.by_options: dict[TransportSocketOptions, ConnectionPool] = {}
+        """The connections for requests that want something else of them."""
         self.options = options = cluster.config.http
         longest = options.max_stream_duration
         self.longest_try: Deadlines | None = cluster.deadlines.of(longest) if longest else None
@@ -99,6 +110,26 @@ class ConnectionPool:
         self.cluster.stats.upstream_rq_pending_total.value += 1
         self._connect_if_allowed()
 
+    def of(self, transport: TransportSocketOptions) -> ConnectionPool:
+        """The connections for requests that want this of them."""
+        if transport == self.transport:
+            return self
+        pool = self.by_options.get(transport)
+        if pool is None:
+            if len(self.by_options) >= self._most_options:
+                self.by_options = {key: pool for key, pool in self.by_options.items() if pool.in_use}
+                self._most_options = max(_MANY_OPTIONS, 2 * len(self.by_options))
+            idle = self._idle_deadlines
+            pool = ConnectionPool(self._loop, self._cork, self.cluster, self.host, self.limits, idle, transport)
+            pool._draining = self._draining
+            self.by_options[transport] = pool
+        return pool
+
+    @property
+    def in_use(self) -> bool:
+        """There are connections, or tries that wait for one."""
+        return bool(self._open or self._opening or self._pending)
+
     def _connect_if_allowed(self) -> None:
         """Open a connection for a waiting try, within the limit; a pool may always have one (Envoy)."""
         if len(self._opening) >= len(self._pending):
@@ -122,7 +153,7 @@ class ConnectionPool:
 
     async def _dial(self, connection: H1Upstream) -> None:
         try:
-            await dial(self._loop, self.cluster, self.host, connection)
+            await dial(self._loop, self.cluster, self.host, connection, self.transport)
         except Exception as error:  # noqa: BLE001 - whatever it was, those that wait must hear of it
             clock.tick()
             if self._connect_ended(connection):
@@ -259,6 +290,8 @@ class ConnectionPool:
         self._draining = True
         if self.high is not None:
             self.high.drain()
+        for pool in self.by_options.values():
+            pool.drain()
         for connection in list(self._idle):
             connection.closed_by_us = True
             connection.close()
@@ -269,6 +302,8 @@ class ConnectionPool:
         self._draining = True
         if self.high is not None:
             self.high.close()
+        for pool in self.by_options.values():
+            pool.close()
         for connection, (task, _) in list(self._opening.items()):
             if self._connect_ended(connection):
                 task.cancel()

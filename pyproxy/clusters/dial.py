@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from pyproxy.clusters.transport_socket_options import NO_OPTIONS, Source, Told, TransportSocketOptions
+from pyproxy.config.address import AddressConfig
+from pyproxy.config.proxy_header import ProxyHeaderConfig
 from pyproxy.network.connection import Connection
 from pyproxy.network.keepalive import keep_alive
+from pyproxy.network.proxy_header import local_header, write_proxy_header
 from pyproxy.network.transport_sockets.tls import PeerRefused
-from pyproxy.network.transport_sockets.tls_transport import connect_tls, connect_tls_to_pipe
+from pyproxy.network.transport_sockets.tls_transport import connect_tls
 
 if TYPE_CHECKING:
     from pyproxy.clusters.cluster import Cluster
     from pyproxy.clusters.host import Host
 
+_BIND_ADDRESS_NO_PORT: Final = 24
+"""linux/in.h: the port is chosen when it is known where to, so that there are enough of them."""
 
-async def dial(loop: asyncio.AbstractEventLoop, cluster: Cluster, host: Host, connection: Connection) -> None:
+
+async def dial(
+    loop: asyncio.AbstractEventLoop,
+    cluster: Cluster,
+    host: Host,
+    connection: Connection,
+    transport: TransportSocketOptions = NO_OPTIONS,
+) -> None:
     """Make `connection` be one to `host`. Raises OSError (ssl.SSLError among them) and PeerRefused."""
-    address = host.address_config
     protocol: Any = connection  # one by shape
     options: dict[str, Any] = {}
-    dialer, check = cluster.dialer(host), None
+    dialer, check, header = cluster.dialer(host), None, cluster.proxy_header(host)
     if dialer is not None:
-        options = dialer.options(host.hostname)
-        check = connection.admit = dialer.check_of_one()
+        options = dialer.options(host.hostname, transport.server_name)
+        check = connection.admit = dialer.check_of_one(host.hostname, transport.server_name, names=transport.sans)
     try:
-        if address.pipe:
-            path = "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe
-            if options:
-                await connect_tls_to_pipe(loop, lambda: protocol, path, options)
-            else:
-                await loop.create_unix_connection(lambda: protocol, path)
-        elif options:
-            await connect_tls(loop, lambda: protocol, address.host, address.port, options)
+        if header is not None or transport.source[0]:
+            introduced = await _introduced(loop, host.address_config, header, transport)
+            try:
+                await _open(loop, protocol, {**options, "sock": introduced}, pipe=bool(host.address_config.pipe))
+            except BaseException:
+                introduced.close()
+                raise
         else:
-            await loop.create_connection(lambda: protocol, address.host, address.port)
+            await _open(loop, protocol, {**options, **_where(host.address_config)}, pipe=bool(host.address_config.pipe))
     except ssl.SSLError as error:
         cluster.stats.ssl.count_failure(error)
         raise
@@ -47,6 +59,64 @@ async def dial(loop: asyncio.AbstractEventLoop, cluster: Cluster, host: Host, co
     keepalive, sock = cluster.config.tcp_keepalive, connection.socket()
     if keepalive is not None and sock is not None:
         keep_alive(sock, keepalive)
+
+
+def _where(address: AddressConfig) -> dict[str, Any]:
+    if address.pipe:
+        return {"path": "\0" + address.pipe[1:] if address.pipe.startswith("@") else address.pipe}
+    return {"host": address.host, "port": address.port}
+
+
+async def _open(loop: asyncio.AbstractEventLoop, protocol: Any, options: dict[str, Any], *, pipe: bool) -> None:
+    if "ssl" in options:
+        await connect_tls(loop, lambda: protocol, options, pipe=pipe)
+        return
+    create: Any = loop.create_unix_connection if pipe else loop.create_connection
+    await create(lambda: protocol, **options)
+
+
+async def _introduced(
+    loop: asyncio.AbstractEventLoop,
+    address: AddressConfig,
+    header: ProxyHeaderConfig | None,
+    transport: TransportSocketOptions,
+) -> socket.socket:
+    """A connected socket that comes from where it should, on which the header was sent."""
+    kind = socket.AF_UNIX if address.pipe else socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(kind, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if transport.source[0] and kind != socket.AF_UNIX:
+            _come_from(sock, transport.source)
+        where = _where(address)
+        await loop.sock_connect(sock, where["path"] if address.pipe else (where["host"], where["port"]))
+        if header is not None:
+            await loop.sock_sendall(sock, _header(header, transport.told, sock))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _come_from(sock: socket.socket, source: Source) -> None:
+    """From an address that need not be ours (ip(7): IP_TRANSPARENT; ipv6(7))."""
+    host, mark = source
+    level, transparent = (socket.IPPROTO_IP, 19) if sock.family == socket.AF_INET else (socket.IPPROTO_IPV6, 75)
+    sock.setsockopt(level, transparent, 1)
+    sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+    if mark:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    sock.bind((host, 0))
+
+
+def _header(config: ProxyHeaderConfig, told: Told | None, sock: socket.socket) -> bytes:
+    """Where there is no downstream, version 1 tells of our own connection, and version 2 of none (Envoy)."""
+    if told is None:
+        if config.version == 2 or sock.family == socket.AF_UNIX:
+            return local_header(config.version)
+        return write_proxy_header(1, sock.getsockname()[:2], sock.getpeername()[:2])
+    added = {kind for kind, _ in config.added}
+    passed = [one for one in config.passed.of(told.tlvs) if one[0] not in added]
+    return write_proxy_header(config.version, told.source, told.destination, (*config.added, *passed))
 
 
 def reason(error: Exception | None) -> str:

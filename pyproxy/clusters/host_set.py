@@ -18,13 +18,15 @@ class HostSet:
     eligible: better to try them than to press everything on the few (Envoy: panic threshold).
     """
 
-    __slots__ = ("eligible", "healthy", "hosts", "localities", "panic")
+    __slots__ = ("degraded", "eligible", "healthy", "hosts", "localities", "panic")
 
     def __init__(self, hosts: tuple[Host, ...] = (), panic_threshold: float = 50.0) -> None:
         self.hosts = hosts
-        self.healthy = tuple(host for host in hosts if host.healthy)
-        self.panic = 100.0 * len(self.healthy) < panic_threshold * len(hosts)
-        self.eligible = hosts if self.panic else self.healthy
+        self.healthy = tuple(host for host in hosts if host.healthy and not host.degraded)
+        self.degraded = tuple(host for host in hosts if host.healthy and host.degraded)
+        counted = len(hosts) - sum(host.excluded for host in hosts)
+        self.panic = 100.0 * (len(self.healthy) + len(self.degraded)) < panic_threshold * counted
+        self.eligible = hosts if self.panic else self.healthy or self.degraded
         self.localities = _by_locality(hosts)
 
     def __repr__(self) -> str:

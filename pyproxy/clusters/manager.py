@@ -70,7 +70,8 @@ class ClusterManager:
     async def warm(self, seconds: float = WARM_SECONDS) -> None:
         """Start to resolve all DNS clusters and wait, at most so long, until each has its first answer."""
         done = self._loop.create_future()
-        clusters = [self.get(name) for name, config in self._configs.items() if config.discovery in _BY_DNS]
+        early = [n for n, config in self._configs.items() if config.discovery in _BY_DNS or config.health_checks]
+        clusters = [self.get(name) for name in early]
         waiting = [cluster for cluster in (*clusters, *self._warming.values()) if cluster and not cluster.ready]
         left = len(waiting)
 

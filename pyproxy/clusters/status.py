@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 from pyproxy.clusters.cluster import PRIORITIES, Cluster
-from pyproxy.clusters.host import Host
+from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.membership import members_of
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType, Thresholds
 
 COUNTERS = ("cx_connect_fail", "cx_total", "rq_error", "rq_success", "rq_timeout", "rq_total")
 GAUGES = ("cx_active", "rq_active", "rq_pending_active")
 """Of a host, in Envoy's order."""
+LIMITS = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
 
 
 def cluster_status(cluster: Cluster) -> dict[str, Any]:
@@ -39,9 +39,7 @@ def _status(config: ClusterConfig, hosts: Iterable[Host]) -> dict[str, Any]:
 
 
 def _limits(thresholds: Thresholds) -> dict[str, int]:
-    limits = asdict(thresholds)
-    del limits["track_remaining"]
-    return limits
+    return {name: getattr(thresholds, name) for name in LIMITS}
 
 
 def _host_status(host: Host) -> dict[str, Any]:
@@ -53,7 +51,9 @@ def _host_status(host: Host) -> dict[str, Any]:
         "hostname": host.hostname,
         "weight": host.weight,
         "healthy": host.healthy,
-        "health_flags": "healthy" if host.healthy else "/failed_eds_health",
+        "health_flags": HealthFlag(host.flags).words,
+        "success_rate": -1.0 if host.outlier is None else host.outlier.external.rate,
+        "local_origin_success_rate": -1.0 if host.outlier is None else host.outlier.local.rate,
         "priority": host.priority,
         "region": host.region,
         "zone": host.zone,

@@ -38,6 +38,7 @@ class Try(Waiter):
 
     __slots__ = (
         "connection",
+        "deferred",
         "error",
         "info",
         "pool",
@@ -53,6 +54,8 @@ class Try(Waiter):
         self.drive = None
         self.over = False
         self.settled = False
+        self.deferred = False
+        """Whether another try follows is not known yet, and with it how this one counts."""
         self.request = request
         self.pool = pool
         self.connection: H1Upstream | None = None
@@ -142,6 +145,19 @@ class Try(Waiter):
         host = pool.host
         host.rq_active -= 1
         pool.limits.requests -= 1
+        if not self.deferred:
+            self.count()
+
+    def count_late(self) -> None:
+        """No other try follows, so that this one counts: now if it is over, or else when it is."""
+        self.deferred = False
+        if self.settled:
+            self.count()
+
+    def count(self) -> None:
+        """This try is the last one: what became of it is what counts."""
+        pool = self.pool
+        host = pool.host
         response = self.response
         if response is not None:
             pool.cluster.count_response(host, response.status, self.info, internal=self.request.info.internal)
@@ -223,8 +239,8 @@ class H1Upstream(Connection):
             head = h1_encode.request_head(request.method, request.path, request.authority, pairs, b"Host")
         else:
             head = h1_encode.request_head(request.method, request.path, request.authority, pairs)
-        info.header_sent = h1_encode.header_bytes(head)
-        info.wire_sent = len(head)
+        info.header_sent += h1_encode.header_bytes(head)
+        info.wire_sent += len(head)
         info.pool_ready = info.request_sent_first = clock.now
         self._decoder.expect(request.method)
         self.write(head)

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
+from pyproxy.config.export import ExportTarget
 from pyproxy.config.format import Format, JsonFormat
 from pyproxy.config.matchers import Fraction, HeaderMatch
+from pyproxy.config.tracing import CustomTagConfig
 
 
 class SinkKind(Enum):
     FILE = "file"
     STDOUT = "stdout"
     STDERR = "stderr"
+    COLLECTOR = "collector"
+    """Entries go to a service over the network."""
 
 
 class Comparison(Enum):
@@ -96,10 +101,38 @@ LogFilter = (
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceEntry:
+    """What an entry for Envoy's access log service holds beside what they all do. Header names are lower-case."""
+
+    request_headers: tuple[bytes, ...] = ()
+    response_headers: tuple[bytes, ...] = ()
+    response_trailers: tuple[bytes, ...] = ()
+    filter_states: tuple[str, ...] = ()
+    tags: tuple[CustomTagConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """Values by key, in order."""
+
+    items: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEntry:
+    """An OpenTelemetry log record. In values texts are `Format`s, lists are tuples, maps are `Map`s."""
+
+    body: Any = None
+    attributes: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AccessLogConfig:
-    """One access log: where to, in which format, which requests."""
+    """One access log: where to, in which format, which requests. `target` and `entry` are for collectors."""
 
     sink: SinkKind
     path: str
     format: Format | JsonFormat
     filter: LogFilter | None = None
+    target: ExportTarget | None = None
+    entry: ServiceEntry | RecordEntry | None = None

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from pyproxy.config.access_log import AccessLogConfig, SinkKind
+from pyproxy.config.collector_log_compile import HTTP, OPEN_TELEMETRY, TCP, compile_collector_log
+from pyproxy.config.extensions import CompileContext
 from pyproxy.config.format import Format, JsonFormat, parse_format, parse_json_format
 from pyproxy.config.format_compile import compile_substitution, parsed
 from pyproxy.config.log_filter_compile import compile_log_filter
@@ -25,32 +27,37 @@ _SINKS: Final = {
     "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": SinkKind.STDOUT,
     "envoy.extensions.access_loggers.stream.v3.StderrAccessLog": SinkKind.STDERR,
 }
+_COLLECTORS: Final = (HTTP, TCP, OPEN_TELEMETRY)
 
 
-def compile_access_logs(view: View, name: str = "access_log") -> tuple[AccessLogConfig, ...]:
-    """A list of `AccessLog`s."""
-    return view.each(name, compile_access_log)
+def compile_access_logs(view: View, context: CompileContext | None = None) -> tuple[AccessLogConfig, ...]:
+    """`access_log`, a list of `AccessLog`s. Without a context none of them can go to a cluster."""
+    return view.each("access_log", lambda one: compile_access_log(one, context))
 
 
-def compile_access_log(view: View) -> AccessLogConfig:
+def compile_access_log(view: View, context: CompileContext | None = None) -> AccessLogConfig:
     """An `AccessLog`."""
     name = view.text("name")
     if not view.has("typed_config"):
         view.fail("typed_config", f"the access logger {name!r} has none, and a name alone chooses nothing")
     typed = view.any("typed_config")
     assert typed is not None
+    chosen = view.child("filter")
+    wanted = None if chosen is None else compile_log_filter(chosen)
+    if context is not None and typed.type_name in _COLLECTORS:
+        target, entry = compile_collector_log(typed, context)
+        return AccessLogConfig(SinkKind.COLLECTOR, "", DEFAULT_FORMAT, wanted, target, entry)
     sink = _SINKS.get(typed.type_name)
     if sink is None:
-        expected = f"one of {', '.join(_SINKS)}"
+        expected = f"one of {', '.join((*_SINKS, *_COLLECTORS))}"
         view.fail(
             "typed_config", f"the access logger {name!r} of type {typed.type_name} is not supported", expected=expected
         )
-    chosen = view.child("filter")
     return AccessLogConfig(
         sink=sink,
         path=_path(typed) if sink is SinkKind.FILE else "",
         format=_format(typed),
-        filter=None if chosen is None else compile_log_filter(chosen),
+        filter=wanted,
     )
 
 

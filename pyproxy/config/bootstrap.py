@@ -14,8 +14,10 @@ from pyproxy.config.access_log import AccessLogConfig
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.listener import ListenerConfig
+from pyproxy.config.stats import StatsConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+_STATS = StatsConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,6 @@ class AdminConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class StatsConfig:
-    """`flush_interval` in seconds; `tags` are fixed (name, value) pairs for every metric."""
-
-    flush_interval: float = 5.0
-    tags: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class BootstrapConfig:
     """Listeners and clusters are the static ones. `runtime_layers` are in order, later ones win."""
 
@@ -55,6 +49,8 @@ class BootstrapConfig:
     listeners: tuple[ListenerConfig, ...] = ()
     clusters: tuple[ClusterConfig, ...] = ()
     runtime_layers: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
-    stats: StatsConfig = StatsConfig()
+    stats: StatsConfig = _STATS
+    max_connections: int = 0
+    """Downstream connections that may be open at once; 0 for no limit (Envoy: the overload manager)."""
     log_format: str | Mapping[str, str] = field(default="", hash=False)
     """Of the application log: a pattern, or patterns by key for JSON lines; empty for the command line's."""

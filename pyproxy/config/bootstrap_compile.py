@@ -9,18 +9,19 @@ from typing import Any, Final
 
 from pyproxy.config.access_log_compile import compile_access_logs, default_access_log
 from pyproxy.config.address import compile_address
-from pyproxy.config.bootstrap import AdminConfig, BootstrapConfig, NodeConfig, StatsConfig
+from pyproxy.config.bootstrap import AdminConfig, BootstrapConfig, NodeConfig
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.cluster_compile import compile_cluster
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.listener_compile import compile_listener
+from pyproxy.config.overload_compile import compile_connection_limit
 from pyproxy.config.parts import not_yet, part
 from pyproxy.config.resolver_compile import check_resolver
+from pyproxy.config.stats_compile import compile_stats
 from pyproxy.config.view import View
 
 _HEADER_PREFIX: Final = "x-envoy"
-_FLUSH_INTERVAL: Final = 5.0
 _NO_FORMAT: Final[str | Mapping[str, str]] = ""
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -39,7 +40,8 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         listeners=listeners,
         clusters=clusters,
         runtime_layers=part(report, (), lambda: _runtime_layers(view)),
-        stats=_stats(view),
+        stats=compile_stats(view, context),
+        max_connections=part(report, 0, lambda: compile_connection_limit(view)),
         log_format=part(report, _NO_FORMAT, lambda: _log_format(view)),
     )
 
@@ -182,15 +184,3 @@ def _log_format(view: View) -> str | Mapping[str, str]:
         if not isinstance(pattern, str):
             log_format.fail("json_format", f"the value of {name!r} is not a text", expected="a pattern such as '%v'")
     return MappingProxyType(fields)
-
-
-def _stats(view: View) -> StatsConfig:
-    interval = not_yet(view).seconds("stats_flush_interval")
-    tags: list[tuple[str, str]] = []
-    config = view.child("stats_config")
-    if config is not None:
-        if not config.has("use_all_default_tags") or config.message.use_all_default_tags.value:  # type: ignore[attr-defined]
-            config.ignore("use_all_default_tags")
-        fixed = [tag for tag in config.children("stats_tags") if tag.oneof("tag_value") == "fixed_value"]
-        tags = [(tag.text("tag_name"), tag.text("fixed_value")) for tag in fixed]
-    return StatsConfig(_FLUSH_INTERVAL if interval is None else interval, tuple(tags))

@@ -12,6 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.health_check import HealthCheckConfig
+from pyproxy.config.outlier import OutlierConfig
+from pyproxy.config.proxy_header import ProxyHeaderConfig
 from pyproxy.config.tls import TransportSocketMatch, UpstreamTlsConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -28,8 +31,31 @@ class LbPolicy(Enum):
     ROUND_ROBIN = "ROUND_ROBIN"
     LEAST_REQUEST = "LEAST_REQUEST"
     RANDOM = "RANDOM"
+    RING_HASH = "RING_HASH"
+    MAGLEV = "MAGLEV"
     CLUSTER_PROVIDED = "CLUSTER_PROVIDED"
     """Discovery chooses itself, as ORIGINAL_DST does."""
+
+
+@dataclass(frozen=True, slots=True)
+class HashingConfig:
+    """Of RING_HASH and MAGLEV. `balance_factor` bounds the load of a host, in percent of its share; 0 for no bound."""
+
+    least_ring: int = 1024
+    most_ring: int = 8 * 1024 * 1024
+    murmur: bool = False
+    table_size: int = 65537
+    by_hostname: bool = False
+    balance_factor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SlowStartConfig:
+    """A host that is new or healthy again gets its share little by little, for `window` seconds."""
+
+    window: float
+    aggression: float = 1.0
+    least_percent: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +66,15 @@ class EndpointConfig:
     hostname: str = ""
     weight: int = 1
     healthy: bool = True
+    degraded: bool = False
+    """Only for what the healthy ones cannot take."""
+    draining: bool = False
     priority: int = 0
+    locality_weight: int = 0
+    check_port: int = 0
+    """Where to ask for its health; 0 for its own port."""
+    check_hostname: str = ""
+    checked: bool = True
     region: str = ""
     zone: str = ""
     sub_zone: str = ""
@@ -49,12 +83,18 @@ class EndpointConfig:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Circuit-breaker limits of one priority, for the whole process (envoy.config.cluster.v3.CircuitBreakers)."""
+    """Circuit-breaker limits of one priority, for the whole process (envoy.config.cluster.v3.CircuitBreakers).
+
+    `retry_budget` is (percent of active requests, but at least so many retries) and goes before `max_retries`. With
+    `own_retry_limits` the configuration says nothing of retries (see docs/differences.md, Retries).
+    """
 
     max_connections: int = 1024
     max_pending_requests: int = 1024
     max_requests: int = 1024
     max_retries: int = 3
+    retry_budget: tuple[float, int] | None = None
+    own_retry_limits: bool = True
     track_remaining: bool = False
 
 
@@ -70,6 +110,15 @@ class UpstreamHttpOptions:
     header_key_format: str = "lower"
     enable_trailers: bool = False
     max_stream_duration: float = 0.0
+    auto_sni: bool = False
+    auto_san_validation: bool = False
+    sni_header: bytes = b""
+    """The header that says what `auto_sni` and `auto_san_validation` take in place of the authority; empty for none."""
+
+    @property
+    def names_upstreams(self) -> bool:
+        """Each request says for which name its connection has to be."""
+        return self.auto_sni or self.auto_san_validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +130,15 @@ class ClusterConfig:
     lb_policy: LbPolicy = LbPolicy.ROUND_ROBIN
     least_request_choices: int = 2
     least_request_bias: float = 1.0
+    full_scan: bool = False
+    """LEAST_REQUEST looks at all hosts."""
+    hashing: HashingConfig = HashingConfig()
+    slow_start: SlowStartConfig | None = None
+    locality_weighted: bool = False
     endpoints: tuple[EndpointConfig, ...] = ()
+    overprovisioning: int = 140
+    """How much more than all hosts a priority counts for, in percent (ClusterLoadAssignment.Policy)."""
+    weighted_priority_health: bool = False
     connect_timeout: float = 5.0
     buffer_limit: int = 1024 * 1024
     thresholds: tuple[Thresholds, Thresholds] = (Thresholds(), Thresholds())
@@ -99,11 +156,22 @@ class ClusterConfig:
     """(probes, seconds idle, seconds between probes); 0 keeps the system's."""
     tls: UpstreamTlsConfig | None = None
     """None means plain text."""
+    proxy_header: ProxyHeaderConfig | None = None
+    """Sent first, and before TLS (Envoy: envoy.transport_sockets.upstream_proxy_protocol)."""
     tls_matches: tuple[TransportSocketMatch, ...] = ()
     """The first that fits a host goes before `tls`."""
     panic_threshold: float = 50.0
     """Percent of healthy hosts below which health is ignored (common_lb_config.healthy_panic_threshold)."""
+    outlier: OutlierConfig | None = None
+    health_checks: tuple[HealthCheckConfig, ...] = ()
+    close_on_failure: bool = False
+    """A host that fails its health check loses its connections (close_connections_on_host_health_failure)."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)
+
+    @property
+    def balances(self) -> bool:
+        """Any host can take any request."""
+        return self.lb_policy is not LbPolicy.CLUSTER_PROVIDED
 
     @property
     def stat_name(self) -> str:

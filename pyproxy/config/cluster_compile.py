@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType, EndpointConfig, LbPolicy, Thresholds
-from pyproxy.config.endpoint_compile import compile_endpoints
+from pyproxy.config.endpoint_compile import compile_endpoints, compile_spread
+from pyproxy.config.health_check import compile_health_checks
 from pyproxy.config.keepalive_compile import Keepalive, compile_keepalive
 from pyproxy.config.load_balancer_compile import compile_load_balancer
 from pyproxy.config.metadata import compile_metadata
+from pyproxy.config.outlier import compile_outlier
 from pyproxy.config.parts import part
 from pyproxy.config.resolver_compile import Resolving, compile_resolving
-from pyproxy.config.transport_socket import compile_socket_matches, compile_upstream_socket
+from pyproxy.config.transport_socket import PLAIN, compile_socket_matches, compile_upstream_socket
 from pyproxy.config.upstream_http_compile import DEFAULTS, compile_upstream_http
 from pyproxy.config.view import View
 
@@ -19,6 +21,8 @@ _DEFAULT_BUFFER: Final = 1024 * 1024
 _DEFAULT_CONNECT: Final = 5.0
 _PANIC_THRESHOLD: Final = 50.0
 _CLEANUP_SECONDS: Final = 5.0
+_BUDGET_PERCENT: Final = 20.0
+_LEAST_RETRIES: Final = 3
 
 _HTTP_POOLS: Final = (
     "envoy.extensions.upstreams.http.generic.v3.GenericConnectionPoolProto",
@@ -31,15 +35,15 @@ _PRIORITIES: Final = ("DEFAULT", "HIGH")
 def compile_cluster(view: View) -> ClusterConfig:
     """A `Cluster`. Faults in one part do not hide those in the others."""
     report = view.report
-    tls = part(report, None, lambda: compile_upstream_socket(view))
+    tls, header = part(report, PLAIN, lambda: compile_upstream_socket(view))
     balancer = part(report, None, lambda: compile_load_balancer(view))
     http = part(report, DEFAULTS, lambda: compile_upstream_http(view))
     resolving = part(report, None, lambda: compile_resolving(view))
     connect, buffer = view.seconds("connect_timeout"), view.wrapped("per_connection_buffer_limit_bytes")
     view.ignore("wait_for_warm_on_init")
     cleanup = view.seconds("cleanup_interval")
-    if not view.message.health_checks:  # type: ignore[attr-defined]
-        view.ignore("close_connections_on_host_health_failure", "ignore_health_on_host_removal")
+    # A host that is not a member any more is not kept, whatever its health.
+    view.ignore("ignore_health_on_host_removal")
     part(report, None, lambda: _check_pool(view))
     found = resolving or Resolving(DiscoveryType.STATIC)
     provided = (balancer or {}).get("lb_policy") is LbPolicy.CLUSTER_PROVIDED
@@ -51,6 +55,7 @@ def compile_cluster(view: View) -> ClusterConfig:
         name=view.text("name"),
         discovery=found.discovery,
         endpoints=_endpoints(view, resolving),
+        **_spread(view),
         connect_timeout=_DEFAULT_CONNECT if connect is None else connect,
         buffer_limit=_DEFAULT_BUFFER if buffer is None else buffer,
         thresholds=_thresholds(view),
@@ -64,8 +69,12 @@ def compile_cluster(view: View) -> ClusterConfig:
         cleanup_interval=cleanup or _CLEANUP_SECONDS,
         tcp_keepalive=_keepalive(view),
         tls=tls,
+        proxy_header=header,
         tls_matches=part(report, (), lambda: compile_socket_matches(view)),
         panic_threshold=_panic_threshold(view),
+        health_checks=part(report, (), lambda: compile_health_checks(view)),
+        close_on_failure=bool(view.scalar("close_connections_on_host_health_failure")),
+        outlier=part(report, None, lambda: compile_outlier(view)),
         metadata=compile_metadata(view),
         **(balancer or {}),
     )
@@ -87,6 +96,11 @@ def _endpoints(view: View, resolving: Resolving | None) -> tuple[EndpointConfig,
     return endpoints
 
 
+def _spread(view: View) -> dict[str, Any]:
+    assignment = view.child("load_assignment")
+    return {} if assignment is None else compile_spread(assignment)
+
+
 def _thresholds(view: View) -> tuple[Thresholds, Thresholds]:
     """For the default and the high priority; the first entry for a priority counts (as in Envoy)."""
     breakers = view.child("circuit_breakers")
@@ -106,7 +120,22 @@ def _threshold(view: View) -> Thresholds:
     # Connection pools are one for each host here and never too many.
     view.ignore("max_connection_pools")
     chosen = {name: limit for name, limit in limits.items() if limit is not None}
-    return Thresholds(**chosen, track_remaining=bool(view.scalar("track_remaining")))
+    budget = _retry_budget(view.child("retry_budget"))
+    return Thresholds(
+        **chosen,
+        retry_budget=budget,
+        own_retry_limits=budget is None and "max_retries" not in chosen,
+        track_remaining=bool(view.scalar("track_remaining")),
+    )
+
+
+def _retry_budget(view: View | None) -> tuple[float, int] | None:
+    if view is None:
+        return None
+    percent, least = view.child("budget_percent"), view.wrapped("min_retry_concurrency")
+    return (
+        _BUDGET_PERCENT if percent is None else float(percent.scalar("value"))
+    ), _LEAST_RETRIES if least is None else least
 
 
 def _check_pool(view: View) -> None:

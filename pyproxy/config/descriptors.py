@@ -13,6 +13,8 @@ from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
+from pyproxy.config.istio_types import istio_files
+
 _OLD_VERSION = (".v2.", ".v2alpha.", "envoy.api.v2")
 
 
@@ -35,6 +37,8 @@ def pool() -> DescriptorPool:
     """The xDS v3 descriptors, loaded once."""
     made = DescriptorPool()
     for file in _files().file:
+        made.AddSerializedFile(file.SerializeToString())
+    for file in istio_files():
         made.AddSerializedFile(file.SerializeToString())
     return made
 

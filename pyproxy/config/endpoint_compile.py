@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pyproxy.config.address import AddressConfig, compile_address
 from pyproxy.config.cluster import EndpointConfig
@@ -19,39 +19,31 @@ _UNHEALTHY: Final = frozenset(("UNHEALTHY", "DRAINING", "TIMEOUT"))
 
 
 def compile_endpoints(view: View, *, names: bool) -> tuple[EndpointConfig, ...]:
-    """A `ClusterLoadAssignment`. With `names` addresses may be names, for DNS.
-
-    There is no failover between priorities yet: the hosts of the first one that has any are used alone, and the
-    others are listed as not honoured.
-    """
+    """A `ClusterLoadAssignment`. With `names` addresses may be names, for DNS."""
     view.ignore("cluster_name")  # only EDS asks for it
     view.ignore("named_endpoints")  # used by reference only, and references are refused below
     policy = view.child("policy")
     if policy is not None:
-        policy.ignore("overprovisioning_factor", "weighted_priority_health", "endpoint_stale_after")
-    localities = view.children("endpoints")
-    filled = [locality for locality in localities if locality.message.lb_endpoints]  # type: ignore[attr-defined]
-    first = min((_priority(locality) for locality in filled), default=0)
-    endpoints: list[EndpointConfig] = []
-    for locality in localities:
-        found = _locality(locality, names=names)
-        if _priority(locality) == first:
-            locality.ignore("priority")
-            endpoints.extend(found)
-    return tuple(endpoints)
+        policy.ignore("endpoint_stale_after")  # only EDS asks for it
+    return tuple(endpoint for locality in view.children("endpoints") for endpoint in _locality(locality, names=names))
 
 
-def _priority(locality: View) -> int:
-    priority: int = locality.message.priority  # type: ignore[attr-defined]
-    return priority
+def compile_spread(view: View) -> dict[str, Any]:
+    """The fields of ClusterConfig that a `ClusterLoadAssignment` says about its priorities."""
+    policy = view.child("policy")
+    if policy is None:
+        return {}
+    factor = policy.wrapped("overprovisioning_factor")
+    weighted = {"weighted_priority_health": bool(policy.scalar("weighted_priority_health"))}
+    return weighted if factor is None else {**weighted, "overprovisioning": factor}
 
 
 def _locality(view: View, *, names: bool) -> tuple[EndpointConfig, ...]:
-    view.ignore("load_balancing_weight", "proximity")  # asked for by locality-weighted balancing only
+    view.ignore("proximity")  # nothing asks for it, in Envoy either
     place = view.child("locality")
     region, zone, sub_zone = ("", "", "") if place is None else (place.text(f) for f in ("region", "zone", "sub_zone"))
-
-    compiler = _Locality(region, zone, sub_zone, _priority(view), names)
+    weight = view.wrapped("load_balancing_weight")
+    compiler = _Locality(region, zone, sub_zone, int(view.scalar("priority")), weight or 0, names)
     return view.each("lb_endpoints", compiler.endpoint)
 
 
@@ -63,6 +55,7 @@ class _Locality:
     zone: str
     sub_zone: str
     priority: int
+    weight: int
     names: bool
 
     def endpoint(self, view: View) -> EndpointConfig:
@@ -71,12 +64,20 @@ class _Locality:
             view.fail("endpoint", "is required")
         endpoint = view.need("endpoint")
         weight = view.wrapped("load_balancing_weight")
+        health = view.enum("health_status")
+        check = endpoint.child("health_check_config")
         return EndpointConfig(
             address=_address(endpoint.need("address"), names=self.names),
             hostname=endpoint.text("hostname"),
             weight=1 if weight is None else weight,
-            healthy=view.enum("health_status") not in _UNHEALTHY,
+            healthy=health not in _UNHEALTHY,
+            degraded=health == "DEGRADED",
+            draining=health == "DRAINING",
             priority=self.priority,
+            locality_weight=self.weight,
+            check_port=0 if check is None else check.scalar("port_value"),
+            check_hostname="" if check is None else check.text("hostname"),
+            checked=check is None or not check.scalar("disable_active_health_check"),
             region=self.region,
             zone=self.zone,
             sub_zone=self.sub_zone,

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from pyproxy.config.access_log import AccessLogConfig
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.filter_chain_match import ANYTHING, FilterChainMatch
+from pyproxy.config.socket_option import SocketOption
 from pyproxy.config.tls import DownstreamTlsConfig
+from pyproxy.config.unified_matcher import Matcher
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -51,6 +54,8 @@ class ListenerConfig:
     addresses: tuple[AddressConfig, ...]
     filter_chains: tuple[FilterChainConfig, ...] = ()
     default_filter_chain: FilterChainConfig | None = None
+    chain_matcher: Matcher | None = None
+    """Chooses a chain by its name, in place of what the chains match."""
     stat_prefix: str = ""
     buffer_limit: int = 1024 * 1024
     backlog: int = 0
@@ -64,6 +69,17 @@ class ListenerConfig:
     """False: it takes only connections that another listener hands over (Envoy: use_original_dst)."""
     use_original_dst: bool = False
     listener_filters: tuple[FilterConfig, ...] = ()
+    socket_options: tuple[tuple[SocketOption, ...], ...] = ()
+    """For each of the addresses."""
+    access_logs: tuple[AccessLogConfig, ...] = ()
+    """One entry for each connection, at its end."""
+    ignores_global_limit: bool = False
+    accepts_at_once: int = 0
+    """Connections that are taken in one turn of the loop; 0 for the usual number."""
     filters_timeout: float = 15.0
     continue_on_timeout: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def options_at(self, position: int) -> tuple[SocketOption, ...]:
+        """Of the socket of one of the addresses."""
+        return self.socket_options[position] if self.socket_options else ()

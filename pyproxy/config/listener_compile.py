@@ -6,13 +6,15 @@ from typing import Final
 
 from pyproxy.config.access_log_compile import compile_access_logs
 from pyproxy.config.address import AddressConfig, compile_address
+from pyproxy.config.chain_matcher_compile import compile_chain_matcher
 from pyproxy.config.endpoint_compile import check_ip
 from pyproxy.config.extensions import Category, CompileContext, Extension, check_order, compile_filter
 from pyproxy.config.filter_chain_match import ANYTHING, compile_filter_chain_match
 from pyproxy.config.listener import FilterChainConfig, FilterConfig, ListenerConfig
 from pyproxy.config.listener_filter_compile import compile_listener_filters
 from pyproxy.config.metadata import compile_metadata
-from pyproxy.config.parts import not_yet, part
+from pyproxy.config.parts import part
+from pyproxy.config.socket_option import SocketOption, compile_socket_options, fast_open
 from pyproxy.config.transport_socket import compile_downstream_socket
 from pyproxy.config.view import View
 
@@ -33,16 +35,15 @@ def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
         if view.has(kind):
             view.fail(kind, "listeners of this kind are not supported yet", expected="address and filter_chains")
     # They concern UDP, draining while the configuration changes, limits that we do not have, and ways to accept.
-    view.ignore("udp_listener_config", "ignore_global_conn_limit", "bypass_overload_manager", "reuse_port")
-    view.ignore("max_connections_to_accept_per_socket_event")
+    view.ignore("udp_listener_config", "bypass_overload_manager", "reuse_port")
     addresses = part(view.report, _NO_ADDRESSES, lambda: _addresses(view))
     chains = view.each("filter_chains", lambda chain: _chain(chain, context))
     default = view.child("default_filter_chain")
     if not view.message.filter_chains and default is None:  # type: ignore[attr-defined]
         view.report.add((*view.path, "filter_chains"), "is empty", expected="at least one filter chain")
-    _check_matches(view)
-    with view.report.isolate():
-        compile_access_logs(not_yet(view))
+    matcher = part(view.report, None, lambda: compile_chain_matcher(view))
+    if not view.has("filter_chain_matcher"):
+        _check_matches(view)
     buffer = view.wrapped("per_connection_buffer_limit_bytes")
     reuse, bind = view.wrapped("enable_reuse_port"), view.wrapped("bind_to_port")
     timeout = view.seconds("listener_filters_timeout")
@@ -51,6 +52,7 @@ def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
         addresses=addresses,
         filter_chains=chains,
         default_filter_chain=None if default is None else part(view.report, None, lambda: _chain(default, context)),
+        chain_matcher=matcher,
         stat_prefix=view.text("stat_prefix"),
         buffer_limit=_DEFAULT_BUFFER if buffer is None else buffer,
         backlog=view.wrapped("tcp_backlog_size") or 0,
@@ -59,6 +61,10 @@ def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
         freebind=bool(view.wrapped("freebind")),
         bind=bind is None or bool(bind),
         use_original_dst=bool(view.wrapped("use_original_dst")),
+        socket_options=part(view.report, (), lambda: _socket_options(view)),
+        access_logs=part(view.report, (), lambda: compile_access_logs(view)),
+        ignores_global_limit=bool(view.scalar("ignore_global_conn_limit")),
+        accepts_at_once=view.wrapped("max_connections_to_accept_per_socket_event") or 0,
         listener_filters=compile_listener_filters(view, context),
         filters_timeout=_FILTERS_SECONDS if timeout is None else timeout,
         continue_on_timeout=bool(view.scalar("continue_on_listener_filters_timeout")),
@@ -71,6 +77,18 @@ def _addresses(view: View) -> tuple[AddressConfig, ...]:
     """The address and the additional ones."""
     first = _address(view.need("address"))
     return first, *view.each("additional_addresses", lambda more: _address(more.need("address")))
+
+
+def _socket_options(view: View) -> tuple[tuple[SocketOption, ...], ...]:
+    """Those of the listener; an additional address can have others in their place."""
+    own = compile_socket_options(view)
+    queue = view.wrapped("tcp_fast_open_queue_length")
+    more = () if queue is None else (fast_open(queue),)
+    found = [(*own, *more)]
+    for address in view.children("additional_addresses"):
+        override = address.child("socket_options")
+        found.append((*(own if override is None else compile_socket_options(override)), *more))
+    return tuple(found) if any(found) else ()
 
 
 def _address(view: View) -> AddressConfig:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
-from pyproxy.config.cluster import LbPolicy
+from pyproxy.config.cluster import HashingConfig, LbPolicy, SlowStartConfig
 from pyproxy.config.enums import compile_enum
 from pyproxy.config.view import View
 
@@ -19,20 +20,96 @@ def compile_load_balancer(view: View) -> Chosen:
     """From a `Cluster`. The extension, where there is one, replaces `lb_policy` (as in Envoy)."""
     policies = view.child("load_balancing_policy")
     if policies is not None:
-        view.ignore("lb_policy", "least_request_lb_config", "round_robin_lb_config")
+        view.ignore("lb_policy", *_CONFIGS)
         return _from_extensions(policies)
     if view.enum("lb_policy") == "LOAD_BALANCING_POLICY_CONFIG":
         view.fail("load_balancing_policy", "is required by lb_policy: LOAD_BALANCING_POLICY_CONFIG")
     policy = compile_enum(view, "lb_policy", LbPolicy)
-    if policy is LbPolicy.LEAST_REQUEST:
-        config = view.child("least_request_lb_config")
-        return {"lb_policy": policy} if config is None else _least_request(config)
-    view.ignore("least_request_lb_config")  # Envoy does not ask for the configuration of a policy it does not use
-    if policy is LbPolicy.ROUND_ROBIN:
-        view.child("round_robin_lb_config")  # its slow start is listed as not honoured
-    else:
-        view.ignore("round_robin_lb_config")
-    return {"lb_policy": policy}
+    chosen: Chosen = {"lb_policy": policy}
+    common = view.child("common_lb_config")
+    if common is not None and common.child("locality_weighted_lb_config") is not None:
+        chosen["locality_weighted"] = True
+    match policy:
+        case LbPolicy.LEAST_REQUEST:
+            config = view.child("least_request_lb_config")
+            chosen |= {} if config is None else _least_request(config)
+        case LbPolicy.ROUND_ROBIN:
+            config = view.child("round_robin_lb_config")
+            chosen |= {} if config is None else _round_robin(config)
+        case LbPolicy.RING_HASH:
+            chosen["hashing"] = _ring(view.child("ring_hash_lb_config"), common)
+        case LbPolicy.MAGLEV:
+            chosen["hashing"] = _table(view.child("maglev_lb_config"), common)
+        case _:
+            pass
+    view.ignore(*_CONFIGS)  # Envoy does not ask for the configuration of a policy it does not use
+    return chosen
+
+
+_DEFAULTS: Final = HashingConfig()
+_CONFIGS: Final = ("least_request_lb_config", "round_robin_lb_config", "ring_hash_lb_config", "maglev_lb_config")
+
+
+def _ring(view: View | None, common: View | None) -> HashingConfig:
+    """A `RingHashLbConfig`, or a `RingHash` of the extension, which says everything itself."""
+    least, most, murmur = _DEFAULTS.least_ring, _DEFAULTS.most_ring, False
+    if view is not None:
+        least = _or(view.wrapped("minimum_ring_size"), least)
+        most = _or(view.wrapped("maximum_ring_size"), most)
+        murmur = view.enum("hash_function") == "MURMUR_HASH_2"
+        if least > most:
+            view.fail("minimum_ring_size", f"is {least}, and the maximum is {most}", expected=f"at most {most}")
+    by_hostname, factor = _consistent(common)
+    return HashingConfig(least, most, murmur, by_hostname=by_hostname, balance_factor=factor)
+
+
+def _table(view: View | None, common: View | None) -> HashingConfig:
+    """A `MaglevLbConfig`, or a `Maglev` of the extension."""
+    size = _or(None if view is None else view.wrapped("table_size"), _DEFAULTS.table_size)
+    if view is not None and not _is_prime(size):
+        view.fail("table_size", f"{size} is not a prime number", expected="a prime number, such as 65537")
+    by_hostname, factor = _consistent(common)
+    return HashingConfig(table_size=size, by_hostname=by_hostname, balance_factor=factor)
+
+
+def _consistent(view: View | None) -> tuple[bool, int]:
+    """What the hash balancers have in common: hosts by their names, and a bound for the load of one."""
+    config = None if view is None else view.child("consistent_hashing_lb_config")
+    if config is None:
+        return False, 0
+    return bool(config.scalar("use_hostname_for_hashing")), config.wrapped("hash_balance_factor") or 0
+
+
+def _is_prime(number: int) -> bool:
+    return number > 1 and all(number % divisor for divisor in range(2, int(number**0.5) + 1))
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value
+
+
+def _slow_start(view: View | None) -> SlowStartConfig | None:
+    if view is None:
+        return None
+    window = view.seconds("slow_start_window")
+    if not window:
+        return None
+    aggression, least = view.child("aggression"), view.child("min_weight_percent")
+    if aggression is not None:
+        aggression.ignore("runtime_key")
+    return SlowStartConfig(
+        window,
+        1.0 if aggression is None else float(aggression.scalar("default_value")),
+        10.0 if least is None else float(least.scalar("value")),
+    )
+
+
+def _locality(view: View) -> Chosen:
+    """The `locality_lb_config` of an extension."""
+    config = view.child("locality_lb_config")
+    if config is None or config.child("locality_weighted_lb_config") is None:
+        return {}
+    return {"locality_weighted": True}
 
 
 def _from_extensions(view: View) -> Chosen:
@@ -54,7 +131,7 @@ def _from_extensions(view: View) -> Chosen:
 def _least_request(view: View) -> Chosen:
     choices = view.wrapped("choice_count")
     bias = view.child("active_request_bias")
-    chosen: Chosen = {"lb_policy": LbPolicy.LEAST_REQUEST}
+    chosen: Chosen = {"lb_policy": LbPolicy.LEAST_REQUEST, "slow_start": _slow_start(view.child("slow_start_config"))}
     if choices is not None:
         chosen["least_request_choices"] = max(2, choices)
     if bias is not None:
@@ -64,21 +141,47 @@ def _least_request(view: View) -> Chosen:
     return chosen
 
 
+def _least_request_policy(view: View) -> Chosen:
+    full = bool(view.wrapped("enable_full_scan")) or view.enum("selection_method") == "FULL_SCAN"
+    return {**_least_request(view), **_locality(view), "full_scan": full}
+
+
 def _cluster_provided(_: View) -> Chosen:
     return {"lb_policy": LbPolicy.CLUSTER_PROVIDED}
 
 
-def _round_robin(_: View) -> Chosen:
-    return {"lb_policy": LbPolicy.ROUND_ROBIN}
+def _round_robin(view: View) -> Chosen:
+    return {"lb_policy": LbPolicy.ROUND_ROBIN, "slow_start": _slow_start(view.child("slow_start_config"))}
 
 
-def _random(_: View) -> Chosen:
-    return {"lb_policy": LbPolicy.RANDOM}
+def _round_robin_policy(view: View) -> Chosen:
+    return {**_round_robin(view), **_locality(view)}
+
+
+def _random(view: View) -> Chosen:
+    return {"lb_policy": LbPolicy.RANDOM, **_locality(view)}
+
+
+def _ring_hash_policy(view: View) -> Chosen:
+    old = {"by_hostname": bool(view.scalar("use_hostname_for_hashing"))}
+    factor = view.wrapped("hash_balance_factor")
+    hashing = _ring(view, view)
+    if view.message.consistent_hashing_lb_config.ByteSize() == 0:  # type: ignore[attr-defined]
+        hashing = replace(hashing, **old, balance_factor=factor or 0)
+    weighted = view.child("locality_weighted_lb_config") is not None
+    return {"lb_policy": LbPolicy.RING_HASH, "hashing": hashing, "locality_weighted": weighted}
+
+
+def _maglev_policy(view: View) -> Chosen:
+    weighted = view.child("locality_weighted_lb_config") is not None
+    return {"lb_policy": LbPolicy.MAGLEV, "hashing": _table(view, view), "locality_weighted": weighted}
 
 
 _POLICIES: Final[dict[str, Callable[[View], Chosen]]] = {
     f"{_PACKAGE}.cluster_provided.v3.ClusterProvided": _cluster_provided,
-    f"{_PACKAGE}.round_robin.v3.RoundRobin": _round_robin,
-    f"{_PACKAGE}.least_request.v3.LeastRequest": _least_request,
+    f"{_PACKAGE}.round_robin.v3.RoundRobin": _round_robin_policy,
+    f"{_PACKAGE}.least_request.v3.LeastRequest": _least_request_policy,
     f"{_PACKAGE}.random.v3.Random": _random,
+    f"{_PACKAGE}.ring_hash.v3.RingHash": _ring_hash_policy,
+    f"{_PACKAGE}.maglev.v3.Maglev": _maglev_policy,
 }

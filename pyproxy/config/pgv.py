@@ -20,6 +20,8 @@ from pyproxy.config.pgv_rules import Test, any_duration, compile_rules, duration
 
 Check = Callable[[Any, Path, "Run"], None]
 _ANY, _DURATION = "google.protobuf.Any", "google.protobuf.Duration"
+_NOT_NEEDED = frozenset(("envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.trust_domains",))
+"""Rules that are older than what may stand in place of the field, and that Envoy does not enforce."""
 _OPAQUE = ("google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue")
 
 
@@ -95,7 +97,7 @@ def plan_of(descriptor: Descriptor) -> Plan | None:
         check = _field_check(one, rules)
         if check is not None:
             plan.checks[one.number] = check
-        expected = _needed(one, rules) if rules is not None else None
+        expected = _needed(one, rules) if rules is not None and one.full_name not in _NOT_NEEDED else None
         if expected is not None:
             plan.needed[one.number] = (one.name, "is empty" if one.is_repeated else "is missing", expected)
     for group in descriptor.oneofs:

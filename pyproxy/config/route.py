@@ -13,6 +13,8 @@ from typing import Any
 
 from pyproxy.config.headers import NO_CHANGES, HeaderChanges
 from pyproxy.config.matchers import Fraction, HeaderMatch, QueryMatch
+from pyproxy.config.retry import RetryPolicyConfig
+from pyproxy.config.tracing import NO_ROUTE_TRACING, RouteTracing
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -67,6 +69,30 @@ class HostRewrite:
     append_x_forwarded_host: bool = False
 
 
+class HashKind(Enum):
+    HEADER = "header"
+    COOKIE = "cookie"
+    SOURCE_IP = "connection_properties"
+    QUERY = "query_parameter"
+
+
+@dataclass(frozen=True, slots=True)
+class HashPolicyConfig:
+    """By what requests are spread over hosts that are chosen by a hash (envoy.config.route.v3.RouteAction.HashPolicy).
+
+    A COOKIE with a `ttl` (seconds; 0 for as long as the browser runs) is made where a request has none. A `terminal`
+    policy that has found something is the last that is asked.
+    """
+
+    kind: HashKind
+    name: str = ""
+    terminal: bool = False
+    rewrite: RegexRewrite | None = None
+    ttl: int | None = None
+    path: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class FilterOverride:
     """What a route table, virtual host, route or weighted cluster says about one HTTP filter.
@@ -96,7 +122,7 @@ class ForwardAction:
 
     `timeout` is the route timeout in seconds (15 where unset, 0 for none). `idle_timeout` None means the
     connection manager's stream idle timeout. `max_stream_duration` None means the connection manager's,
-    `per_try_timeout` None the virtual host's.
+    `retry` None the virtual host's.
     """
 
     cluster: str = ""
@@ -110,8 +136,9 @@ class ForwardAction:
     timeout: float = 15.0
     idle_timeout: float | None = None
     max_stream_duration: float | None = None
-    per_try_timeout: float | None = None
+    retry: RetryPolicyConfig | None = None
     priority_high: bool = False
+    hash_policies: tuple[HashPolicyConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +174,20 @@ Action = ForwardAction | RedirectAction | DirectResponseAction | NonForwardingAc
 
 @dataclass(frozen=True, slots=True)
 class RouteConfig:
-    """One route. `filter_configs` maps the names of filters to what the route says about them."""
+    """One route. `filter_configs` maps the names of filters to what the route says about them.
+
+    `body_buffer_limit` bounds what is kept of a body to send it again; None means the virtual host's, and if that
+    says nothing the listener's `per_connection_buffer_limit_bytes`.
+    """
 
     match: RouteMatch
     action: Action
     name: str = ""
     headers: HeaderChanges = NO_CHANGES
+    body_buffer_limit: int | None = None
     filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    tracing: RouteTracing = NO_ROUTE_TRACING
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +200,18 @@ class VirtualClusterConfig:
 
 @dataclass(frozen=True, slots=True)
 class VirtualHostConfig:
-    """Routes for a set of domains."""
+    """Routes for a set of domains.
+
+    `tell_timeout_retries` tells the upstream in x-envoy-is-timeout-retry whether the try before timed out.
+    """
 
     name: str
     domains: tuple[str, ...]
     routes: tuple[RouteConfig, ...] = ()
     headers: HeaderChanges = NO_CHANGES
-    per_try_timeout: float = 0.0
+    retry: RetryPolicyConfig | None = None
+    body_buffer_limit: int | None = None
+    tell_timeout_retries: bool = False
     require_tls: str = "NONE"
     virtual_clusters: tuple[VirtualClusterConfig, ...] = ()
     include_attempt_count_in_request: bool = False

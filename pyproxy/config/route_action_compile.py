@@ -13,10 +13,12 @@ from pyproxy.config.header_compile import compile_header_changes
 from pyproxy.config.matcher_compile import compile_regex_text
 from pyproxy.config.parts import not_yet, part
 from pyproxy.config.regex import BadRegex, check_substitution
-from pyproxy.config.retry_compile import compile_per_try_timeout
+from pyproxy.config.retry_compile import compile_retry
 from pyproxy.config.route import (
     DirectResponseAction,
     ForwardAction,
+    HashKind,
+    HashPolicyConfig,
     HostRewrite,
     PathKind,
     PathRewrite,
@@ -60,9 +62,9 @@ _PATH_REWRITES: Final = ("prefix_rewrite", "regex_rewrite", "path_rewrite_policy
 
 def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, validate: bool) -> ForwardAction:
     """A `RouteAction`. With `validate` the clusters that it names must exist."""
-    # What only consistent hashing, subsets, early data and filters for rate limits and CORS ask for: none of them is
+    # What only subsets, early data and filters for rate limits and CORS ask for: none of them is
     # honoured here, and what would switch them on is refused or listed by itself.
-    view.ignore("hash_policy", "metadata_match", "early_data_policy", "rate_limits", "include_vh_rate_limits", "cors")
+    view.ignore("metadata_match", "early_data_policy", "rate_limits", "include_vh_rate_limits", "cors")
     report = view.report
     if validate:
         context.check_mirrors(view)
@@ -97,10 +99,9 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
         timeout=timeout,
         idle_timeout=view.seconds("idle_timeout"),
         max_stream_duration=_max_stream_duration(view) if "max_stream_duration" in present else None,
-        per_try_timeout=part(report, None, lambda: compile_per_try_timeout(view))
-        if "retry_policy" in present
-        else None,
+        retry=part(report, None, lambda: compile_retry(view)) if "retry_policy" in present else None,
         priority_high=view.enum("priority") == "HIGH",
+        hash_policies=_hash_policies(view) if "hash_policy" in present else (),
     )
 
 
@@ -126,6 +127,41 @@ def compile_direct_response(view: View, most_body: int) -> DirectResponseAction:
     return DirectResponseAction(
         status=view.scalar("status"), body=b"" if body is None else read_data_source(body, most_body)
     )
+
+
+def _hash_policies(view: View) -> tuple[HashPolicyConfig, ...]:
+    found = view.each("hash_policy", _hash_policy)
+    return tuple(policy for policy in found if policy is not None)
+
+
+def _hash_policy(view: View) -> HashPolicyConfig | None:
+    """None for one that is not honoured; it is listed."""
+    kind = view.oneof("policy_specifier")
+    terminal = bool(view.scalar("terminal"))
+    match kind:
+        case "header":
+            header = view.need(kind)
+            regex = header.child("regex_rewrite")
+            rewrite = None if regex is None else _regex_rewrite(regex)
+            return HashPolicyConfig(HashKind.HEADER, header.text("header_name").lower(), terminal, rewrite)
+        case "cookie":
+            cookie = view.need(kind)
+            ttl = cookie.seconds("ttl")
+            return HashPolicyConfig(
+                HashKind.COOKIE,
+                cookie.text("name"),
+                terminal,
+                ttl=None if ttl is None else int(ttl),
+                path=cookie.text("path"),
+                attributes=cookie.each("attributes", lambda one: (one.text("name"), one.text("value"))),
+            )
+        case "connection_properties":
+            by_source = bool(view.need(kind).scalar("source_ip"))
+            return HashPolicyConfig(HashKind.SOURCE_IP, terminal=terminal) if by_source else None
+        case "query_parameter":
+            return HashPolicyConfig(HashKind.QUERY, view.need(kind).text("name"), terminal)
+        case _:
+            return None
 
 
 # Clusters

@@ -13,7 +13,7 @@ from pyproxy.config.header_compile import compile_header_changes
 from pyproxy.config.matcher_compile import compile_header_match
 from pyproxy.config.metadata import compile_metadata
 from pyproxy.config.parts import part
-from pyproxy.config.retry_compile import compile_per_try_timeout
+from pyproxy.config.retry_compile import compile_buffer_limit, compile_retry
 from pyproxy.config.route import (
     Action,
     DirectResponseAction,
@@ -27,6 +27,7 @@ from pyproxy.config.route import (
 )
 from pyproxy.config.route_action_compile import compile_direct_response, compile_forward, compile_redirect
 from pyproxy.config.route_match_compile import compile_route_match
+from pyproxy.config.tracing_compile import compile_route_tracing
 from pyproxy.config.view import View
 
 _MOST_DIRECT_BODY: Final = 4096
@@ -83,7 +84,9 @@ class _TableCompiler:
             domains=tuple(view.scalars("domains")),
             routes=view.each("routes", self.route),
             headers=compile_header_changes(view),
-            per_try_timeout=part(view.report, None, lambda: compile_per_try_timeout(view)) or 0.0,
+            retry=part(view.report, None, lambda: compile_retry(view)),
+            body_buffer_limit=compile_buffer_limit(view),
+            tell_timeout_retries=bool(view.scalar("include_is_timeout_retry_header")),
             require_tls=view.enum("require_tls"),
             virtual_clusters=view.each("virtual_clusters", _compile_virtual_cluster),
             include_attempt_count_in_request=bool(view.scalar("include_request_attempt_count")),
@@ -100,8 +103,10 @@ class _TableCompiler:
             action=part(report, _NO_ACTION, lambda: self._action(view, match)),
             name=view.text("name"),
             headers=compile_header_changes(view),
+            body_buffer_limit=compile_buffer_limit(view),
             filter_configs=compile_overrides(view, self.context),
             metadata=compile_metadata(view),
+            tracing=compile_route_tracing(view),
         )
 
     def _action(self, view: View, match: RouteMatch) -> Action:

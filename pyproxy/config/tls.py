@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pyproxy.config.matchers import StringMatch
+from pyproxy.config.proxy_header import ProxyHeaderConfig
 
 INLINE: Final = "<inline>"
 
@@ -22,6 +23,8 @@ class TlsCertificate:
     private_key: bytes = field(repr=False)
     path: str = INLINE
     """Where the chain stands."""
+    ocsp: bytes = field(default=b"", repr=False)
+    """An OCSP response in DER, for clients that ask for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,14 @@ class SanMatch:
 
     kind: str
     match: StringMatch
+
+
+@dataclass(frozen=True, slots=True)
+class TrustDomain:
+    """A SPIFFE trust domain, and the authorities that speak for it, in PEM."""
+
+    name: str
+    bundle: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,13 @@ class PeerValidation:
     sans: tuple[SanMatch, ...] = ()
     spki_pins: frozenset[bytes] = frozenset()
     certificate_pins: frozenset[bytes] = frozenset()
+    trust_domains: tuple[TrustDomain, ...] = ()
+    """Where there are any, they go in place of `trusted_ca` (Envoy: envoy.tls.cert_validator.spiffe)."""
+    allow_expired: bool = False
+
+    @property
+    def pinned(self) -> bool:
+        return bool(self.spki_pins or self.certificate_pins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +73,9 @@ class TlsConfig:
     min_version: int = 0
     max_version: int = 0
     ciphers: str = ""
-    curve: str = ""
+    groups: str = ""
+    """For the key exchange, by OpenSSL's names, best first."""
+    signature_algorithms: str = ""
     alpn: tuple[str, ...] = ()
 
 
@@ -69,21 +89,38 @@ class TlsSource:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """How TLS sessions can be resumed: by tickets, and by what is kept here (TLS 1.2 only). 0 seconds: OpenSSL's."""
+
+    tickets: bool = True
+    kept: bool = True
+    seconds: int = 0
+    ticket_key: bytes = field(default=b"", repr=False)
+    """Empty: one of our own, that all workers know."""
+
+
+@dataclass(frozen=True, slots=True)
 class DownstreamTlsConfig:
-    """A `DownstreamTlsContext`."""
+    """A `DownstreamTlsContext`. `ocsp_policy` is LENIENT_STAPLING, STRICT_STAPLING or MUST_STAPLE."""
 
     common: TlsConfig
     require_client_certificate: bool = False
+    sessions: SessionConfig = SessionConfig()
+    ocsp_policy: str = "LENIENT_STAPLING"
+    prefer_client_ciphers: bool = False
     source: TlsSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTlsConfig:
-    """An `UpstreamTlsContext`. `auto_host_sni` sends the host's name where it has one."""
+    """An `UpstreamTlsContext`. `auto_host_sni` sends the host's name where it has one, `auto_sni_san` wants the name
+    that was sent in the certificate. `max_sessions` are kept to be resumed, for each name."""
 
     common: TlsConfig
     sni: str = ""
     auto_host_sni: bool = False
+    auto_sni_san: bool = False
+    max_sessions: int = 1
     source: TlsSource | None = None
 
 
@@ -93,3 +130,5 @@ class TransportSocketMatch:
 
     criteria: Mapping[str, Any] = field(hash=False)
     tls: UpstreamTlsConfig | None
+    proxy_header: ProxyHeaderConfig | None = None
+    """Sent first, and before TLS."""

@@ -21,9 +21,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from pyproxy import openssl
 from pyproxy.config.data_source import read_data_source
 from pyproxy.config.matcher_compile import compile_string_match
+from pyproxy.config.ocsp import check_staples
 from pyproxy.config.sds_file import read_secret
+from pyproxy.config.spiffe_compile import SPIFFE, compile_trust_domains
 from pyproxy.config.tls import (
     INLINE,
     DownstreamTlsConfig,
@@ -32,8 +35,10 @@ from pyproxy.config.tls import (
     TlsCertificate,
     TlsConfig,
     TlsSource,
+    TrustDomain,
     UpstreamTlsConfig,
 )
+from pyproxy.config.tls_session_compile import NEEDS_OPENSSL, compile_sessions
 from pyproxy.config.view import View
 
 DOWNSTREAM_TLS: Final = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
@@ -43,7 +48,19 @@ _VERSIONS: Final = {
     "TLSv1_2": int(ssl.TLSVersion.TLSv1_2),
     "TLSv1_3": int(ssl.TLSVersion.TLSv1_3),
 }
-_CURVES: Final = {"P-256": "prime256v1", "P-384": "secp384r1", "P-521": "secp521r1"}
+_GROUPS: Final = {"X25519": "X25519", "P-256": "P-256", "P-384": "P-384", "P-521": "P-521"}
+_SIGNATURES: Final = {
+    "ecdsa_secp256r1_sha256": "ECDSA+SHA256",
+    "ecdsa_secp384r1_sha384": "ECDSA+SHA384",
+    "ecdsa_secp521r1_sha512": "ECDSA+SHA512",
+    "rsa_pss_rsae_sha256": "rsa_pss_rsae_sha256",
+    "rsa_pss_rsae_sha384": "rsa_pss_rsae_sha384",
+    "rsa_pss_rsae_sha512": "rsa_pss_rsae_sha512",
+    "rsa_pkcs1_sha256": "RSA+SHA256",
+    "rsa_pkcs1_sha384": "RSA+SHA384",
+    "rsa_pkcs1_sha512": "RSA+SHA512",
+    "ed25519": "ed25519",
+}
 _SAN_KINDS: Final = ("DNS", "URI", "EMAIL", "IP_ADDRESS")
 _SHA256: Final = 32
 
@@ -65,12 +82,26 @@ def compile_downstream_tls(view: View) -> DownstreamTlsConfig:
         view.fail("common_tls_context", "has no certificate, and a server needs one", expected="tls_certificates")
     required = bool(view.wrapped("require_client_certificate"))
     checks = common.validation
-    if not checks.trusted_ca and (required or checks.spki_pins or checks.certificate_pins):
-        # OpenSSL as Python offers it asks for a certificate only if it is to check who issued it.
-        view.fail("common_tls_context", "client certificates without a trusted_ca are not supported yet")
-    if checks.accept_untrusted:
-        view.fail("common_tls_context", "trust_chain_verification: ACCEPT_UNTRUSTED is not supported for clients yet")
-    return DownstreamTlsConfig(common, required, _source(view, files))
+    if required and not (checks.trusted_ca or checks.trust_domains or checks.pinned):
+        # Envoy would let in whoever made a certificate for himself.
+        expected = "a trusted_ca, or verify_certificate_spki or verify_certificate_hash"
+        view.fail("common_tls_context", "says nothing of the client certificates that are required", expected=expected)
+    if (checks.accept_untrusted or (checks.pinned and not checks.trusted_ca)) and not openssl.usable():
+        # Python's ssl module asks for a certificate only if it is to check who issued it.
+        view.fail("common_tls_context", "client certificates from anybody " + NEEDS_OPENSSL)
+    policy = view.enum("ocsp_staple_policy")
+    check_staples(view, common.certificates, policy)
+    if any(one.ocsp for one in common.certificates) and not openssl.usable():
+        view.fail("common_tls_context", "OCSP responses " + NEEDS_OPENSSL)
+    view.ignore("full_scan_certs_on_sni_mismatch")  # there is one certificate for each kind of key
+    return DownstreamTlsConfig(
+        common,
+        required,
+        sessions=compile_sessions(view),
+        ocsp_policy=policy,
+        prefer_client_ciphers=bool(view.scalar("prefer_client_ciphers")),
+        source=_source(view, files),
+    )
 
 
 def compile_upstream_tls(view: View) -> UpstreamTlsConfig:
@@ -78,7 +109,19 @@ def compile_upstream_tls(view: View) -> UpstreamTlsConfig:
     context = view.child("common_tls_context")
     files: list[str] = []
     common = TlsConfig() if context is None else _common(context, files)
-    return UpstreamTlsConfig(common, view.text("sni"), bool(view.scalar("auto_host_sni")), _source(view, files))
+    checks = common.validation
+    auto_san = bool(view.scalar("auto_sni_san_validation"))
+    if auto_san and not (checks.trusted_ca or checks.trust_domains):
+        view.fail("auto_sni_san_validation", "needs a validation_context with a trusted_ca")
+    most = view.wrapped("max_session_keys")
+    return UpstreamTlsConfig(
+        common,
+        view.text("sni"),
+        auto_host_sni=bool(view.scalar("auto_host_sni")),
+        auto_sni_san=auto_san,
+        max_sessions=1 if most is None else most,
+        source=_source(view, files),
+    )
 
 
 def _source(view: View, files: list[str]) -> TlsSource | None:
@@ -106,14 +149,15 @@ def _common(view: View, files: list[str]) -> TlsConfig:
         view.fail("tls_certificates", "several certificates with keys of one kind are not supported yet")
     validation = _validation_view(view, files)
     params = view.child("tls_params")
-    lowest, highest, ciphers, curve = (0, 0, "", "") if params is None else _parameters(params)
+    lowest, highest, ciphers, groups, algorithms = (0, 0, "", "", "") if params is None else _parameters(params)
     return TlsConfig(
         certificates=certificates,
         validation=PeerValidation() if validation is None else _validation(validation, files),
         min_version=lowest,
         max_version=highest,
         ciphers=ciphers,
-        curve=curve,
+        groups=groups,
+        signature_algorithms=algorithms,
         alpn=tuple(str(name) for name in view.scalars("alpn_protocols")),
     )
 
@@ -138,7 +182,8 @@ def _validation_view(view: View, files: list[str]) -> View | None:
             return None
 
 
-def _parameters(view: View) -> tuple[int, int, str, str]:
+def _parameters(view: View) -> tuple[int, int, str, str, str]:
+    """(lowest version, highest, ciphers, groups, signature algorithms)."""
     found: list[int] = []
     for name in ("tls_minimum_protocol_version", "tls_maximum_protocol_version"):
         version = view.enum(name)
@@ -156,14 +201,22 @@ def _parameters(view: View) -> tuple[int, int, str, str]:
             scratch.set_ciphers(ciphers)
         except ssl.SSLError:
             view.fail("cipher_suites", f"OpenSSL knows none of {ciphers}")
-    curves: tuple[str, ...] = view.scalars("ecdh_curves") if len(view.message.ecdh_curves) == 1 else ()  # type: ignore[attr-defined]
-    curve = _CURVES.get(curves[0], curves[0]) if curves else ""
-    if curve:
+    groups = ":".join(_GROUPS.get(one, one) for one in view.scalars("ecdh_curves"))
+    algorithms = ":".join(_SIGNATURES.get(one, one) for one in view.scalars("signature_algorithms"))
+    if (groups or algorithms) and not openssl.usable():
+        view.fail("", "ecdh_curves and signature_algorithms " + NEEDS_OPENSSL)
+    if groups:
         try:
-            scratch.set_ecdh_curve(curve)
-        except (ValueError, ssl.SSLError):
-            view.fail("ecdh_curves", f"the curve {curves[0]} is not supported", expected=", ".join(_CURVES))
-    return found[0], found[1], ciphers, curve
+            openssl.set_groups(scratch, groups)
+        except ValueError:
+            view.fail("ecdh_curves", f"OpenSSL does not know all of {groups}", expected=", ".join(_GROUPS))
+    if algorithms:
+        try:
+            openssl.set_signature_algorithms(scratch, algorithms)
+        except ValueError:
+            known = ", ".join(_SIGNATURES)
+            view.fail("signature_algorithms", f"OpenSSL does not know all of {algorithms}", expected=known)
+    return found[0], found[1], ciphers, groups, algorithms
 
 
 def _certificate(view: View, files: list[str]) -> TlsCertificate:
@@ -187,8 +240,12 @@ def _certificate(view: View, files: list[str]) -> TlsCertificate:
     if key.public_key().public_bytes(*form) != certificates[0].public_key().public_bytes(*form):
         view.fail("private_key", "is not the key of the certificate")
     pem = b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
+    staple = view.child("ocsp_staple")
     return TlsCertificate(
-        pem, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), _path(view, "certificate_chain")
+        chain=pem,
+        private_key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        path=_path(view, "certificate_chain"),
+        ocsp=b"" if staple is None else _read(staple, files),
     )
 
 
@@ -211,9 +268,11 @@ def _key_kind(certificate: TlsCertificate) -> str:
 
 def _validation(view: View, files: list[str]) -> PeerValidation:
     """A `CertificateValidationContext`."""
-    for name in ("custom_validator_config", "ca_certificate_provider_instance", "require_signed_certificate_timestamp"):
+    for name in ("ca_certificate_provider_instance", "require_signed_certificate_timestamp"):
         if view.has(name):
             view.fail(name, "is not supported yet")
+    if view.has("custom_validator_config"):
+        return _custom_validation(view, files)
     ca, crl = view.child("trusted_ca"), view.child("crl")
     trusted = "" if ca is None else _ascii(view, "trusted_ca", ca, files)
     if ca is not None:
@@ -233,9 +292,50 @@ def _validation(view: View, files: list[str]) -> PeerValidation:
         view.fail("", "names and revocation of peers can be checked only with a trusted_ca (Envoy)")
     spki = frozenset(_spki(view, pin) for pin in view.scalars("verify_certificate_spki"))
     hashes = frozenset(_hash(view, pin) for pin in view.scalars("verify_certificate_hash"))
-    accept = view.enum("trust_chain_verification") == "ACCEPT_UNTRUSTED"
-    leaf_only = bool(view.scalar("only_verify_leaf_cert_crl"))
-    return PeerValidation(trusted, _path(view, "trusted_ca"), revoked, leaf_only, accept, sans or old, spki, hashes)
+    expired = bool(view.scalar("allow_expired_certificate"))
+    if expired and revoked:
+        view.fail("allow_expired_certificate", "cannot be set beside a crl, as that could then be an old one")
+    return PeerValidation(
+        trusted_ca=trusted,
+        trusted_ca_path=_path(view, "trusted_ca"),
+        crl=revoked,
+        only_leaf_crl=bool(view.scalar("only_verify_leaf_cert_crl")),
+        accept_untrusted=view.enum("trust_chain_verification") == "ACCEPT_UNTRUSTED",
+        sans=sans or old,
+        spki_pins=spki,
+        certificate_pins=hashes,
+        allow_expired=expired,
+    )
+
+
+def _custom_validation(view: View, files: list[str]) -> PeerValidation:
+    """By `custom_validator_config`: the one of SPIFFE, which looks at URI names only."""
+    extension = view.need("custom_validator_config")
+    extension.ignore("name")  # the type chooses
+    typed = extension.any("typed_config")
+    if typed is None or typed.type_name != SPIFFE:
+        found = "none" if typed is None else typed.type_name
+        extension.fail("typed_config", f"the validator {found} is not supported", expected=SPIFFE)
+    if not openssl.usable():
+        extension.fail("", "the SPIFFE validator " + NEEDS_OPENSSL)
+    for name in ("crl", "verify_certificate_spki", "verify_certificate_hash"):
+        if any(field.name == name for field, _ in view.message.ListFields()):
+            view.fail(name, "is not looked at by the SPIFFE validator (nor in Envoy)", expected="none beside it")
+    if view.enum("trust_chain_verification") != "VERIFY_TRUST_CHAIN":
+        view.fail("trust_chain_verification", "is not looked at by the SPIFFE validator", expected="VERIFY_TRUST_CHAIN")
+    view.ignore("trusted_ca")  # the bundles go in its place (Envoy)
+    domains: tuple[TrustDomain, ...] = compile_trust_domains(typed, lambda source: _read(source, files))
+    sans = view.each("match_typed_subject_alt_names", _san)
+    if any(one.kind != "URI" for one in sans):
+        view.fail(
+            "match_typed_subject_alt_names", "other names are not looked at by the SPIFFE validator", expected="URI"
+        )
+    old = view.each("match_subject_alt_names", lambda one: SanMatch("URI", compile_string_match(one)))
+    return PeerValidation(
+        sans=sans or old,
+        trust_domains=domains,
+        allow_expired=bool(view.scalar("allow_expired_certificate")),
+    )
 
 
 def _ascii(view: View, name: str, source: View, files: list[str]) -> str:

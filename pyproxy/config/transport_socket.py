@@ -1,29 +1,57 @@
 """Compiles transport sockets, on either side. Envoy: envoy.config.core.v3.TransportSocket.
 
-Plain text and TLS. Any other is a fault: without it, what was meant to be encrypted would not be.
+Plain text, TLS, and upstream a PROXY header before either. Any other is a fault: without it, what was meant to be
+encrypted would not be.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from pyproxy.config.proxy_header import ProxyHeaderConfig, compile_proxy_header
 from pyproxy.config.tls import DownstreamTlsConfig, TransportSocketMatch, UpstreamTlsConfig
 from pyproxy.config.tls_compile import DOWNSTREAM_TLS, UPSTREAM_TLS, compile_downstream_tls, compile_upstream_tls
 from pyproxy.config.view import View
 
-RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+_SOCKETS: Final = "envoy.extensions.transport_sockets."
+RAW_BUFFER: Final = f"{_SOCKETS}raw_buffer.v3.RawBuffer"
+_PROXY_HEADER: Final = f"{_SOCKETS}proxy_protocol.v3.ProxyProtocolUpstreamTransport"
+_START_DOWN: Final = f"{_SOCKETS}starttls.v3.StartTlsConfig"
+_START_UP: Final = f"{_SOCKETS}starttls.v3.UpstreamStartTlsConfig"
+
+UpstreamSocket = tuple[UpstreamTlsConfig | None, ProxyHeaderConfig | None]
+PLAIN: Final[UpstreamSocket] = (None, None)
 
 
 def compile_downstream_socket(view: View) -> DownstreamTlsConfig | None:
     """None stands for plain text."""
-    typed = _typed(view, DOWNSTREAM_TLS)
-    return None if typed is None else compile_downstream_tls(typed)
+    typed = _typed(view, DOWNSTREAM_TLS, _START_DOWN)
+    if typed is None:
+        return None
+    if typed.type_name == _START_DOWN:
+        compile_downstream_tls(_start(typed))
+        return None
+    return compile_downstream_tls(typed)
 
 
-def compile_upstream_socket(view: View) -> UpstreamTlsConfig | None:
-    """None stands for plain text."""
-    typed = _typed(view, UPSTREAM_TLS)
-    return None if typed is None else compile_upstream_tls(typed)
+def compile_upstream_socket(view: View) -> UpstreamSocket:
+    """(TLS, or None for plain text; the PROXY header before it, or None)."""
+    typed = _typed(view, UPSTREAM_TLS, _PROXY_HEADER, _START_UP)
+    if typed is None:
+        return PLAIN
+    if typed.type_name == _START_UP:
+        compile_upstream_tls(_start(typed))
+        return PLAIN
+    if typed.type_name == UPSTREAM_TLS:
+        return compile_upstream_tls(typed), None
+    header = compile_proxy_header(typed.need("config"))
+    typed.ignore("tlv_as_pool_key", "allow_unspecified_address")  # all that is told tells connections apart
+    inner, another = compile_upstream_socket(typed)
+    if another is not None:
+        typed.fail(
+            "transport_socket", "is one that sends a PROXY header too", expected=f"{RAW_BUFFER} or {UPSTREAM_TLS}"
+        )
+    return inner, header
 
 
 def compile_socket_matches(view: View) -> tuple[TransportSocketMatch, ...]:
@@ -33,10 +61,16 @@ def compile_socket_matches(view: View) -> tuple[TransportSocketMatch, ...]:
 
 def _socket_match(view: View) -> TransportSocketMatch:
     view.ignore("name")  # for statistics
-    return TransportSocketMatch(view.struct("match") or {}, compile_upstream_socket(view))
+    return TransportSocketMatch(view.struct("match") or {}, *compile_upstream_socket(view))
 
 
-def _typed(view: View, tls: str) -> View | None:
+def _start(view: View) -> View:
+    """Of a socket that begins in plain text, the TLS that a filter can ask for. None of ours does."""
+    view.ignore("cleartext_socket_config")
+    return view.need("tls_socket_config")
+
+
+def _typed(view: View, *known: str) -> View | None:
     found = view.child("transport_socket")
     if found is None:
         return None
@@ -47,7 +81,7 @@ def _typed(view: View, tls: str) -> View | None:
     assert typed is not None
     if typed.type_name == RAW_BUFFER:
         return None
-    if typed.type_name != tls:
+    if typed.type_name not in known:
         reason = f"the transport socket {name!r} of type {typed.type_name} is not supported yet"
-        found.fail("typed_config", reason, expected=f"{RAW_BUFFER} or {tls}")
+        found.fail("typed_config", reason, expected=f"{RAW_BUFFER} or {known[0]}")
     return typed

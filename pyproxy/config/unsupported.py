@@ -34,6 +34,7 @@ _HARMLESS: frozenset[str] = frozenset(
             """,
         "config.bootstrap.v3.Admin": "profile_path ignore_global_conn_limit",
         "config.bootstrap.v3.ClusterManager": "enable_deferred_cluster_creation load_stats_config outlier_detection",
+        "config.metrics.v3.StatsSink": "name typed_config",
         "config.bootstrap.v3.Runtime": "symlink_root subdirectory",
         "config.listener.v3.Listener": """
             bypass_overload_manager connection_balance_config enable_mptcp enable_reuse_port ignore_global_conn_limit

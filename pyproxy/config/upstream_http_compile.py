@@ -12,6 +12,7 @@ from pyproxy.config.cluster import UpstreamHttpOptions
 from pyproxy.config.view import View
 
 OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_TCP: Final = "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions"
 _CODEC: Final = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
 
 DEFAULTS: Final = UpstreamHttpOptions()
@@ -24,6 +25,9 @@ def compile_upstream_http(view: View) -> UpstreamHttpOptions:
     for name, packed in view.entries("typed_extension_protocol_options").items():
         typed = packed.unwrap()
         packed.honour_all()
+        if typed.type_name == _TCP:  # about connections that wait for a session, and none does
+            typed.honour_all()
+            continue
         if name != OPTIONS or typed.type_name != OPTIONS:
             packed.fail("", f"protocol options of type {typed.type_name} are not supported", expected=OPTIONS)
         options = _from_extension(typed, encrypted=encrypted)
@@ -59,7 +63,7 @@ def check_upstream_filters(view: View, field: str) -> None:
 
 def _from_extension(view: View, *, encrypted: bool) -> UpstreamHttpOptions:
     check_upstream_filters(view, "http_filters")
-    _check_names(view, encrypted=encrypted)
+    named = _names(view, DEFAULTS, encrypted=encrypted)
     kind = view.oneof("upstream_protocol_options")
     if kind != "explicit_http_config":
         what = f"{kind} is not supported yet: it needs HTTP/2" if kind else "chooses no protocol"
@@ -69,14 +73,13 @@ def _from_extension(view: View, *, encrypted: bool) -> UpstreamHttpOptions:
     if protocol != "http_protocol_options":
         what = f"{protocol} is not supported yet for upstreams" if protocol else "chooses no protocol"
         chosen.fail(protocol or "", what, expected="http_protocol_options")
-    options = _http1(chosen.need(protocol), DEFAULTS)
+    options = _http1(chosen.need(protocol), named)
     common = view.child("common_http_protocol_options")
     return options if common is None else _common(common, options)
 
 
 def _from_old_fields(view: View, *, encrypted: bool) -> UpstreamHttpOptions:
-    options = DEFAULTS
-    _check_names(view, encrypted=encrypted)
+    options = _names(view, DEFAULTS, encrypted=encrypted)
     if view.has("http2_protocol_options"):
         view.fail(
             "http2_protocol_options", "HTTP/2 is not supported yet for upstreams", expected="http_protocol_options"
@@ -91,17 +94,20 @@ def _from_old_fields(view: View, *, encrypted: bool) -> UpstreamHttpOptions:
     return options if most is None else replace(options, max_requests_per_connection=most)
 
 
-def _check_names(view: View, *, encrypted: bool) -> None:
-    """Names for TLS that depend on the request: without them a host could be another than the one that was meant."""
+def _names(view: View, options: UpstreamHttpOptions, *, encrypted: bool) -> UpstreamHttpOptions:
+    """Names for TLS that depend on the request; in plain text there is nobody to tell them."""
     if not encrypted:
         view.ignore("upstream_http_protocol_options")
-        return
+        return options
     names = view.child("upstream_http_protocol_options")
     if names is None:
-        return
-    for field in ("auto_sni", "auto_san_validation"):
-        if names.scalar(field):
-            names.fail(field, "is not supported yet", expected="sni and match_typed_subject_alt_names")
+        return options
+    return replace(
+        options,
+        auto_sni=bool(names.scalar("auto_sni")),
+        auto_san_validation=bool(names.scalar("auto_san_validation")),
+        sni_header=names.text("override_auto_sni_header").lower().encode(),
+    )
 
 
 def _http1(view: View, options: UpstreamHttpOptions) -> UpstreamHttpOptions:

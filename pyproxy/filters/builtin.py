@@ -24,6 +24,12 @@ EXTENSIONS: Final = Extensions(
             module="pyproxy.filters.listener.original_dst",
         ),
         Extension(
+            name="envoy.filters.listener.original_src",
+            type_name="envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
+            category=Category.LISTENER_FILTER,
+            module="pyproxy.filters.listener.original_src",
+        ),
+        Extension(
             name="envoy.filters.listener.proxy_protocol",
             type_name="envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
             category=Category.LISTENER_FILTER,
@@ -62,6 +68,12 @@ EXTENSIONS: Final = Extensions(
             module="pyproxy.filters.network.local_ratelimit",
         ),
         Extension(
+            name="envoy.filters.network.set_filter_state",
+            type_name="envoy.extensions.filters.network.set_filter_state.v3.Config",
+            category=Category.NETWORK_FILTER,
+            module="pyproxy.filters.network.set_filter_state",
+        ),
+        Extension(
             name="envoy.filters.network.sni_cluster",
             type_name="envoy.extensions.filters.network.sni_cluster.v3.SniCluster",
             category=Category.NETWORK_FILTER,
@@ -86,6 +98,30 @@ EXTENSIONS: Final = Extensions(
             category=Category.NETWORK_FILTER,
             module="pyproxy.filters.network.tcp_proxy.compile",
             terminal=True,
+        ),
+        Extension(
+            name="envoy.filters.http.original_src",
+            type_name="envoy.extensions.filters.http.original_src.v3.OriginalSrc",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.original_src",
+        ),
+        Extension(
+            name="istio.metadata_exchange",
+            type_name="io.istio.http.peer_metadata.Config",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.peer_metadata",
+        ),
+        Extension(
+            name="istio.stats",
+            type_name="stats.PluginConfig",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.istio_stats",
+        ),
+        Extension(
+            name="istio.stats",
+            type_name="stats.PluginConfig",
+            category=Category.NETWORK_FILTER,
+            module="pyproxy.filters.http.istio_stats",
         ),
         Extension(
             name="envoy.filters.http.router",

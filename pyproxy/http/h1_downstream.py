@@ -142,6 +142,7 @@ class H1Downstream(Connection):
 
     def on_eof(self) -> bool:
         # As in Envoy, whoever says that nothing more will come has gone, and waits for no answer.
+        self.info.left = True
         if self.handler is not None:
             self.abort()
         elif self._options.delayed_close is not None:
@@ -162,7 +163,10 @@ class H1Downstream(Connection):
         self._closing = True
         self._queue.clear()
         handler, self.handler = self.handler, None
+        if error is not None:
+            self.info.left = True
         if handler is not None:
+            self.info.cut_requests = 1
             handler.on_downstream_reset(downstream_errors.gone())
         self._drop_bodies(downstream_errors.gone())
         self._acceptor.on_closed(self)
@@ -185,11 +189,13 @@ class H1Downstream(Connection):
             if self.handler is None and not self._closing:
                 self._refuse(CodecError(408, "request_header_timeout", "the request head took too long"))
         elif deadlines is options.max_duration:
+            self.info.close_cause = "max_duration_reached"
             self.drain()
         elif deadlines is options.idle:
             if self.handler is not None:
                 deadlines.arm(self)
             elif self._idle_for(deadlines):
+                self.info.close_cause = "idle_timeout"
                 self._close_in_time()
         elif self.handler is None:
             deadlines.arm(self)
@@ -219,6 +225,7 @@ class H1Downstream(Connection):
             self._unsent = unsent
             deadlines.arm(self)
         else:
+            self.info.close_cause = "delayed_close_timeout"
             self.abort()
 
     def _idle_for(self, deadlines: Deadlines) -> bool:
@@ -253,6 +260,7 @@ class H1Downstream(Connection):
             self._body = body = Body(self, self.buffer_limit)
         if self._options.max_requests and self.requests >= self._options.max_requests:
             self._keep_alive = False
+            self.info.close_cause = "max_requests_reached"
         self.handler = handler = self._acceptor.on_request(self, head, body)
         # A response that is there before anybody could have read the body ends the connection (as in Envoy).
         self._body_unread = body is not None
@@ -442,10 +450,8 @@ class H1Downstream(Connection):
             self._serve_queue()
 
     def _finish_connection(self) -> None:
-        if self._request_ended and not self._queue and not self._closing:
-            self._close_in_time()
-            return
-        # Closing with unread bytes would send RST, which may overtake the response: take what comes for a while.
+        # Closing with unread bytes would send RST, which may overtake the response: take what comes for a while. Who
+        # has read the response closes too, and then it was not us.
         self._closing = True
         body, self._body = self._body, None
         if body is not None:

@@ -34,13 +34,32 @@ class ConnectionInfo:
     """The cluster for the TCP proxy, in place of the one that it is configured with (envoy.tcp_proxy.cluster)."""
     tls: Any
     listener_name: str = ""
+    outbound: bool = False
+    """The listener takes what leaves this service (Envoy: traffic_direction OUTBOUND)."""
     filter_chain_name: str = ""
     listener_metadata: Mapping[str, Any] | None
+    proxy_tlvs: tuple[tuple[int, bytes], ...] = ()
+    """Of its PROXY header, those that may be passed on."""
+    wants_more: bool = False
+    """What is sent upstream for it wants something of its connections, so they cannot be shared with others."""
+    upstream_server_name: str = ""
+    """For SNI (Envoy: envoy.network.upstream_server_name)."""
+    upstream_sans: tuple[str, ...] = ()
+    """For one of these the certificate of the upstream has to be (Envoy: envoy.network.upstream_subject_alt_names)."""
+    upstream_source: tuple[str, int] = ("", 0)
+    """(address, mark) that connections to upstreams come from; no address for our own (Envoy: original_src)."""
+    filter_state: dict[str, Any] | None
     termination_details: str = ""
     transport_failure_reason: str = ""
     close_type: str = "Normal"
     """Envoy's detected close type: `Normal`, `RemoteReset`, `LocalReset`."""
     local_close_reason: str = ""
+    left: bool = False
+    """The downstream was the one that ended the connection."""
+    close_cause: str = ""
+    """Which of Envoy's counters tells why we ended it: `idle_timeout`, `max_duration_reached`, ..."""
+    cut_requests: int = 0
+    """Requests that were in progress when it ended."""
     filter_chain_metadata: Mapping[str, Any] | None
     dynamic_metadata: dict[str, Any] | None
     """What listener filters have learned, by namespace; not passed on to the streams of HTTP (Envoy)."""
@@ -49,6 +68,7 @@ class ConnectionInfo:
         self.tls = None
         self.told = None
         self.original_destination = None
+        self.filter_state = None
         self.dynamic_metadata = None
         self.listener_metadata = None
         self.filter_chain_metadata = None
@@ -62,6 +82,11 @@ class ConnectionInfo:
             self.local, self.peer = self.told
         self.remote = self.peer
 
+    def come_from(self, host: str, mark: int) -> None:
+        """Let connections to upstreams come from an address, from any port of it; mark 0 for none."""
+        self.upstream_source = (host, mark)
+        self.wants_more = True
+
     def seen_as(self, remote: tuple[str, int]) -> ConnectionInfo:
         """The same connection, with the peer that x-forwarded-for names."""
         other = ConnectionInfo()
@@ -70,12 +95,20 @@ class ConnectionInfo:
         other.peer = self.peer
         other.original_destination = self.original_destination
         other.local = self.local
+        other.proxy_tlvs = self.proxy_tlvs
+        other.filter_state = self.filter_state
+        if self.wants_more:
+            other.wants_more = True
+            other.upstream_server_name = self.upstream_server_name
+            other.upstream_sans = self.upstream_sans
+            other.upstream_source = self.upstream_source
         other.direct_local = self.direct_local
         other.requested_server_name = self.requested_server_name
         other.tls = self.tls
         other.listener_name = self.listener_name
         other.filter_chain_name = self.filter_chain_name
         other.listener_metadata = self.listener_metadata
+        other.outbound = self.outbound
         other.termination_details = self.termination_details
         other.transport_failure_reason = self.transport_failure_reason
         other.close_type = self.close_type
@@ -158,6 +191,12 @@ class StreamInfo:
     attempts: int = 0
     hosts_attempted: tuple[str, ...] = ()
     """Addresses of the hosts to which a connection was had, in order."""
+    hash: int = -1
+    """What hosts are chosen by (64 bits); -1 where nothing says so."""
+    set_cookies: tuple[bytes, ...] = ()
+    """To be given to the downstream with the response."""
+    host_draw: int = 0
+    """How many hosts of the balancer were turned down for this try already (Envoy: host selection retry)."""
     host_names_attempted: tuple[str, ...] = ()
     connection_ids_attempted: tuple[int, ...] = ()
     connection: ConnectionInfo
@@ -188,6 +227,14 @@ class StreamInfo:
     random_value: int = -1
     """64 random bits for the choices of routing, drawn at the first of them; -1 until then. Routing a request again
     chooses the same."""
+    span: Any
+    """The live span of a request that belongs to a trace (telemetry.tracer), None otherwise."""
+    upstream_named: bool = False
+    """What stands in the next two is final."""
+    upstream_server_name: str = ""
+    """For SNI; empty for what the cluster says (Envoy: envoy.network.upstream_server_name)."""
+    upstream_sans: tuple[str, ...] = ()
+    """For one of these the certificate of the upstream has to be (Envoy: envoy.network.upstream_subject_alt_names)."""
     trace_id: str = ""
     span_id: str = ""
 
@@ -196,6 +243,7 @@ class StreamInfo:
         self.start_wall = start_wall
         self.connection = connection
         self.upstream = NO_UPSTREAM
+        self.span = None
         self.response_trailers = None
         self.dynamic_metadata = None
         self.filter_state = None

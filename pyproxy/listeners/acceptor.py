@@ -13,7 +13,7 @@ from pyproxy import clock
 
 log = logging.getLogger("pyproxy.listeners")
 
-_AT_ONCE: Final = 64
+AT_ONCE: Final = 64
 """Connections that are taken in one turn of the loop: others want their turn too."""
 _PAUSE_SECONDS: Final = 0.1
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -22,12 +22,17 @@ _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Acceptor:
     """Calls `on_socket` for each connection until it is closed. Without room for more, it waits instead of spinning."""
 
-    __slots__ = ("_bound", "_loop", "_on_socket", "_pause")
+    __slots__ = ("_at_once", "_bound", "_loop", "_on_socket", "_pause")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, bound: socket.socket, on_socket: Callable[[socket.socket], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        bound: socket.socket,
+        on_socket: Callable[[socket.socket], None],
+        at_once: int = AT_ONCE,
     ) -> None:
         self._loop = loop
+        self._at_once = at_once
         self._bound = bound
         self._on_socket = on_socket
         self._pause: asyncio.TimerHandle | None = None
@@ -49,7 +54,7 @@ class Acceptor:
 
     def _on_readable(self) -> None:
         clock.tick()
-        for _ in range(_AT_ONCE):
+        for _ in range(self._at_once):
             try:
                 taken, _ = self._bound.accept()
             except (BlockingIOError, ConnectionAbortedError):

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from pyproxy import openssl
 from pyproxy.config.listener import FilterChainConfig, ListenerConfig
 from pyproxy.config.tls import DownstreamTlsConfig, TlsSource
 from pyproxy.config.tls_reload import reload_tls
 from pyproxy.filters.common.network_filter import STAYS, NetworkFilter
 from pyproxy.network.incoming import Incoming
+from pyproxy.network.transport_sockets.ocsp import Stapler
 from pyproxy.network.transport_sockets.tls import server_context
 from pyproxy.network.transport_sockets.tls_arrival import TlsArrivals
 from pyproxy.runtime import Runtime
@@ -36,6 +38,9 @@ class FilterChain:
         self._filters: list[NetworkFilter] = [one.config.build(runtime) for one in others]
         self.terminal: Any = last.config.build(runtime)
         self.terminal.count_for(stats)
+        for one in self._filters:
+            if hasattr(one, "observe_sessions") and hasattr(self.terminal, "observers"):
+                self.terminal.observers.append(one.observe_sessions())
         self.tls: dict[str, Any] = {}
         """What the loop is told of TLS when it opens a connection; nothing for plain text."""
         self._arrivals: TlsArrivals | None = None
@@ -53,7 +58,10 @@ class FilterChain:
 
     def _use(self, tls: DownstreamTlsConfig) -> None:
         spoken = tuple(one for one in tls.common.alpn if one not in self.terminal.UNSPOKEN)
-        made = {"ssl": server_context(tls, spoken), "ssl_handshake_timeout": self.config.handshake_seconds}
+        context = server_context(tls, spoken)
+        if openssl.usable():
+            openssl.staple_with(context, Stapler(tls, self._stats.ssl))
+        made = {"ssl": context, "ssl_handshake_timeout": self.config.handshake_seconds}
         self._arrivals, self.tls = TlsArrivals(tls), made
 
     def _reload(self, source: TlsSource) -> None:
@@ -75,27 +83,35 @@ class FilterChain:
         info = connection.info
         info.listener_name = listener.name
         info.listener_metadata = listener.metadata
+        info.outbound = listener.traffic_direction == "OUTBOUND"
         info.filter_chain_name = self.config.name
         info.filter_chain_metadata = self.config.metadata
         if incoming is not None:
-            info.requested_server_name = _for_logs(incoming.server_name)
+            info.requested_server_name = for_logs(incoming.server_name)
             info.dynamic_metadata = incoming.metadata or None
+            info.proxy_tlvs = incoming.tlvs
+            if incoming.upstream_source is not None:
+                info.come_from(*incoming.upstream_source)
             if incoming.restored:
                 info.original_destination = incoming.destination
             if incoming.restored or incoming.source != incoming.direct_source:
                 info.told = (incoming.destination, incoming.source)
-        if self._arrivals is not None or self._filters:
-            connection.admit = partial(self._admit, connection)
+            incoming.connection = connection
+        left = incoming.left if incoming is not None and incoming.leaving else None
+        if self._arrivals is not None or self._filters or left is not None:
+            connection.admit = partial(self._admit, connection, left)
         return connection
 
-    def _admit(self, connection: Any, tls: Any) -> bool:
-        """Whether the peer is wanted, and every network filter before the last lets the connection in."""
+    def _admit(self, connection: Any, left: Callable[[], None] | None, tls: Any) -> bool:
+        """Whether the peer is wanted, and every network filter before the last lets the connection in. `left` is called
+        when the connection is gone, in any case."""
         info = connection.info
+        inside: list[Callable[[], None]] = [] if left is None else [left]
         if self._arrivals is not None and not self._arrivals.check(info, tls, self._stats.ssl):
+            _call_all(inside)
             return False
         if self._filters:
             info.take_addresses(connection.local(), connection.peer())
-        inside: list[Callable[[], None]] = []
         for one in self._filters:
             leave = one.admit(info)
             if leave is None:
@@ -116,7 +132,7 @@ def _call_all(callbacks: list[Callable[[], None]]) -> None:
         callback()
 
 
-def _for_logs(name: str) -> str:
+def for_logs(name: str) -> str:
     """As Envoy writes a name that is none. A listener without an inspector knows no name at all, as there."""
     tame = _ODD.sub("_", name)
     return tame if tame == name else f"invalid:{tame}"

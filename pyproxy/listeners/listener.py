@@ -11,11 +11,15 @@ from typing import Any, Final, Protocol
 
 from pyproxy.config.filter_chain_match import ANYTHING
 from pyproxy.config.listener import ListenerConfig
-from pyproxy.listeners.acceptor import Acceptor
+from pyproxy.config.socket_option import LISTENING
+from pyproxy.listeners.acceptor import AT_ONCE, Acceptor
 from pyproxy.listeners.chain_matcher import ConnectionFacts, FilterChainMatcher
 from pyproxy.listeners.filter_chain import FilterChain
+from pyproxy.listeners.guard import Guard
 from pyproxy.listeners.inspection import Inspection
+from pyproxy.listeners.named_chain_matcher import NamedChainMatcher
 from pyproxy.network.incoming import Address, Incoming
+from pyproxy.network.socket_options import set_options
 from pyproxy.network.transport_sockets.tls_transport import accept_tls
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import spawn
@@ -50,12 +54,17 @@ class Listener:
         default = config.default_filter_chain
         self._default = None if default is None else FilterChain(default, config, runtime, self.stats)
         self._chains = chains if self._default is None else [*chains, self._default]
-        self._matcher = FilterChainMatcher(((chain.config.match, chain) for chain in chains), self._default)
+        self._matcher: Any
+        if config.chain_matcher is not None:
+            self._matcher = NamedChainMatcher(config.chain_matcher, {c.config.name: c for c in chains}, self._default)
+        else:
+            self._matcher = FilterChainMatcher(((chain.config.match, chain) for chain in chains), self._default)
         self._only = self._chains[0] if _takes_everything(config) else None
         """The chain of every connection."""
         self._inspection = Inspection(config, self.stats, runtime)
+        self._guard = Guard(config, runtime, self.stats)
         # Of TLS the contexts are replaced, which `create_server` does not allow.
-        self._looks = self._only is None or encrypted or bool(config.listener_filters)
+        self._looks = self._only is None or encrypted or bool(config.listener_filters) or self._guard.needed
         self._hand_over = hand_over if config.use_original_dst else None
 
     @property
@@ -64,16 +73,17 @@ class Listener:
 
     async def listen(self, sockets: list[socket.socket]) -> None:
         loop, backlog = self._runtime.loop, self.config.backlog or _BACKLOG
-        for bound in sockets:
+        for at, bound in enumerate(sockets):
             server: Any
             if self._only is None or self._looks:
-                server = Acceptor(loop, bound, self._take)
+                server = Acceptor(loop, bound, self._take, self.config.accepts_at_once or AT_ONCE)
                 server.listen(backlog)
             elif bound.family == socket.AF_UNIX:
                 server = await loop.create_unix_server(self._accept, sock=bound, backlog=backlog)
             else:
                 server = await loop.create_server(self._accept, sock=bound, backlog=backlog)
             self._servers.append((bound, server))
+            set_options(bound, self.config.options_at(at), LISTENING)
 
     def _accept(self) -> Any:
         assert self._only is not None
@@ -87,12 +97,16 @@ class Listener:
         except OSError:  # it has gone already
             taken.close()
             return
+        if not self._guard.let_in(incoming):
+            incoming.close()
+            return
         self._arriving += 1
         spawn(self._arrive(incoming), "accept").add_done_callback(self._arrived)
 
     async def _arrive(self, incoming: Incoming) -> None:
         """Look at it, then let the listener that it was meant for open it."""
         if not await self._inspection.look(incoming):
+            self._guard.log_end(incoming)
             incoming.close()
             return
         listener = self._hand_over(incoming.destination) if self._hand_over and incoming.restored else None
@@ -100,8 +114,10 @@ class Listener:
 
     async def open(self, incoming: Incoming) -> None:
         """Give it to the filter chain that takes it."""
+        self._guard.log_end(incoming)
         chain = self._only or self._matcher.find(_facts(incoming))
         if chain is None:
+            incoming.unmatched = True
             self.stats.no_filter_chain_match.value += 1
             incoming.close()
             return
@@ -114,6 +130,7 @@ class Listener:
                 await self._runtime.loop.connect_accepted_socket(factory, incoming.sock)
         except OSError as error:  # a handshake that failed, or a peer that has gone
             self.stats.ssl.count_failure(error)
+            incoming.left()
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._arriving -= 1
@@ -149,6 +166,8 @@ class Listener:
 
 def _takes_everything(config: ListenerConfig) -> bool:
     chains = config.filter_chains
+    if config.chain_matcher is not None:
+        return False
     return not chains or (len(chains) == 1 and chains[0].match == ANYTHING)
 
 

@@ -12,7 +12,10 @@ import select
 import socket
 import sys
 import termios
+from collections.abc import Callable
 from typing import Any, Final
+
+from pyproxy import clock
 
 Address = tuple[str, int]
 
@@ -28,16 +31,22 @@ class Incoming:
 
     __slots__ = (
         "_loop",
+        "accepted",
         "application_protocols",
+        "connection",
         "destination",
         "direct_destination",
         "direct_source",
+        "leaving",
         "metadata",
         "restored",
         "server_name",
         "sock",
         "source",
+        "tlvs",
         "transport_protocol",
+        "unmatched",
+        "upstream_source",
     )
 
     def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
@@ -51,6 +60,17 @@ class Incoming:
         self.transport_protocol = ""
         self.application_protocols: tuple[str, ...] = ()
         self.metadata: dict[str, Any] = {}
+        self.tlvs: tuple[tuple[int, bytes], ...] = ()
+        """Of its PROXY header, to be passed on."""
+        self.accepted = clock.now
+        self.connection: Any = None
+        """The protocol that was made for it."""
+        self.upstream_source: tuple[str, int] | None = None
+        """(address, mark) that connections to upstreams come from."""
+        self.unmatched = False
+        """No filter chain takes it."""
+        self.leaving: list[Callable[[], None]] = []
+        """Called once, when the connection is gone or has been refused."""
 
     async def peek(self, least: int, most: int) -> bytes:
         """The first bytes of the connection: at least `least`, at most `most`, which stay where they are.
@@ -107,7 +127,15 @@ class Incoming:
         return int.from_bytes(fcntl.ioctl(self.sock, termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def close(self) -> None:
+        """It is not wanted."""
         self.sock.close()
+        self.left()
+
+    def left(self) -> None:
+        """It is gone."""
+        leaving, self.leaving = self.leaving, []
+        for callback in leaving:
+            callback()
 
     def __repr__(self) -> str:
         return f"<Incoming {self.source} -> {self.destination}>"

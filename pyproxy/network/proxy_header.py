@@ -1,12 +1,14 @@
 """The PROXY protocol's header: who is behind a load balancer (HAProxy: proxy-protocol.txt, versions 1 and 2).
 
-No sockets: bytes in, `ProxyHeader` out.
+No sockets: bytes in, `ProxyHeader` out, and the other way.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,6 +23,7 @@ _LOCAL, _PROXY = 0, 1
 _UNSPEC, _INET, _INET6, _UNIX = 0, 1, 2, 3
 _STREAM: Final = 1
 _UNIX_BYTES: Final = 216
+_MOST_CONTENT: Final = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,34 @@ def _read_v2(data: bytes) -> ProxyHeader | int:
     hosts = [socket.inet_ntop(kind, content[at : at + width]) for at in (0, width)]
     ports = [int.from_bytes(content[at : at + 2], "big") for at in (2 * width, 2 * width + 2)]
     return ProxyHeader(2, size, (hosts[0], ports[0]), (hosts[1], ports[1]), _tlvs(content[addresses:]))
+
+
+def write_proxy_header(
+    version: int, source: Address, destination: Address, tlvs: Iterable[tuple[int, bytes]] = ()
+) -> bytes:
+    """What `read_proxy_header` reads. Addresses that are no IP, or of two families, are not told."""
+    try:
+        hosts = [ipaddress.ip_address(host.partition("%")[0]) for host, _ in (source, destination)]
+    except ValueError:
+        return local_header(version)
+    if hosts[0].version != hosts[1].version:
+        return local_header(version)
+    ports = (source[1], destination[1])
+    if version == 1:
+        return f"PROXY TCP{hosts[0].version} {hosts[0]} {hosts[1]} {ports[0]} {ports[1]}\r\n".encode()
+    family = _INET if hosts[0].version == 4 else _INET6
+    content = hosts[0].packed + hosts[1].packed + struct.pack("!HH", *ports)
+    for kind, value in tlvs:
+        if len(content) + 3 + len(value) <= _MOST_CONTENT:
+            content += struct.pack("!BH", kind, len(value)) + value
+    return SIGNATURE + struct.pack("!BBH", 0x20 | _PROXY, family << 4 | _STREAM, len(content)) + content
+
+
+def local_header(version: int) -> bytes:
+    """Of a connection that nobody else is behind."""
+    if version == 1:
+        return b"PROXY UNKNOWN\r\n"
+    return SIGNATURE + struct.pack("!BBH", 0x20 | _LOCAL, _UNSPEC, 0)
 
 
 def _tlvs(data: bytes) -> tuple[tuple[int, bytes], ...]:

@@ -16,14 +16,20 @@ INTERVAL: Final = 0.5
 """Seconds between looks. A look is one stat per file; there are a few dozen of them."""
 
 _Fingerprint = tuple[tuple[int, int, int] | None, ...]
+Tell = Callable[[tuple[str, ...], str], None]
+
+
+def _nobody(files: tuple[str, ...], fault: str) -> None:
+    """Where nobody wants to hear of it."""
 
 
 class _Watched:
     """Some files that belong together, and what to do when they have changed."""
 
-    __slots__ = ("_complained", "_files", "_reload", "_seen")
+    __slots__ = ("_complained", "_files", "_reload", "_seen", "_tell")
 
-    def __init__(self, files: tuple[str, ...], reload: Callable[[], None]) -> None:
+    def __init__(self, files: tuple[str, ...], reload: Callable[[], None], tell: Tell) -> None:
+        self._tell = tell
         self._files = files
         self._reload = reload
         self._seen = self._look()
@@ -40,10 +46,12 @@ class _Watched:
             if before != self._complained:
                 log.warning("%s changed and cannot be used, so the old ones stay: %s", ", ".join(self._files), error)
                 self._complained = before
+                self._tell(self._files, str(error))
             return
         if self._look() == before:  # else they changed meanwhile
             self._seen = before
             log.info("%s changed and is in use", ", ".join(self._files))
+            self._tell(self._files, "")
 
     def _look(self) -> _Fingerprint:
         return tuple(_fingerprint(file) for file in self._files)
@@ -52,8 +60,10 @@ class _Watched:
 class SecretWatch:
     """All the watched files of a worker. Costs nothing where there are none."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Tell = _nobody) -> None:
+        """`tell(files, fault)` is called when files have changed; the fault is empty where they are in use."""
         self._loop = loop
+        self._tell = tell
         self._watched: dict[int, _Watched] = {}
         self._last = 0
         self._stop: Callable[[], None] | None = None
@@ -65,7 +75,7 @@ class SecretWatch:
         """
         self._last += 1
         number = self._last
-        self._watched[number] = _Watched(files, reload)
+        self._watched[number] = _Watched(files, reload, self._tell)
         if self._stop is None:
             self._stop = call_every(self._loop, INTERVAL, self._tick)
 

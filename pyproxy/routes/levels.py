@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from pyproxy.config.headers import HeaderChanges
+from pyproxy.config.retry import RetryPolicyConfig
 from pyproxy.config.route import FilterOverride, RouteTableConfig, VirtualClusterConfig, VirtualHostConfig
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.http.message import Request
@@ -19,6 +20,7 @@ from pyproxy.routes.header_changes import (
     for_requests,
     for_responses,
 )
+from pyproxy.routes.retry import RetryPolicy, build_retry
 
 
 class TableContext:
@@ -54,11 +56,20 @@ class TableContext:
 class Levels:
     """One virtual host, and its table above it."""
 
-    __slots__ = ("_request_change", "_response_change", "filter_configs", "table", "virtual_cluster", "virtual_host")
+    __slots__ = (
+        "_request_change",
+        "_response_change",
+        "_retries",
+        "filter_configs",
+        "table",
+        "virtual_cluster",
+        "virtual_host",
+    )
 
     def __init__(self, virtual_host: VirtualHostConfig, table: TableContext) -> None:
         self.virtual_host = virtual_host
         self.table = table
+        self._retries: dict[RetryPolicyConfig, RetryPolicy] = {}
         self.filter_configs: Mapping[str, FilterOverride] = {
             **table.config.filter_configs,
             **virtual_host.filter_configs,
@@ -66,6 +77,13 @@ class Levels:
         self.virtual_cluster = _virtual_cluster(virtual_host.virtual_clusters)
         self._request_change = build_request_change(virtual_host.headers)
         self._response_change = build_response_change(virtual_host.headers)
+
+    def retry(self, config: RetryPolicyConfig) -> RetryPolicy:
+        """The live policy; routes that say the same share it."""
+        found = self._retries.get(config)
+        if found is None:
+            found = self._retries[config] = build_retry(config)
+        return found
 
     def request_change(self, route: HeaderChanges, cluster: HeaderChanges | None = None) -> RequestChange | None:
         """What all levels do to a request. A weighted cluster always comes first."""

@@ -19,9 +19,11 @@ from pyproxy.config.route import (
 )
 from pyproxy.http.message import Request, Response
 from pyproxy.routes.forwarding import build_resolve, build_rewrite_host
+from pyproxy.routes.hash_policy import build_hash
 from pyproxy.routes.header_changes import ResponseChange
 from pyproxy.routes.levels import Levels
 from pyproxy.routes.redirect import build_direct_response, build_redirect
+from pyproxy.routes.retry import NO_RETRIES, RetryPolicy
 from pyproxy.routes.target import NO_TARGET, Target
 
 _NO_FORWARD = ForwardAction(timeout=0.0)
@@ -37,21 +39,28 @@ class Route:
         "answer",
         "attempt_count_in_request",
         "attempt_count_in_response",
+        "body_buffer_limit",
         "config",
         "filter_configs",
+        "hash",
         "idle_timeout",
         "max_stream_duration",
         "metadata",
         "mutate_response",
         "name",
         "not_found_status",
+        "per_try_idle_timeout",
         "per_try_timeout",
         "priority_high",
         "resolve",
+        "retry",
+        "retry_base",
         "rewrite_host",
+        "tell_timeout_retries",
         "timeout",
         "timeout_ms",
         "timers",
+        "tracing",
         "virtual_cluster",
         "virtual_host",
         "virtual_host_metadata",
@@ -62,6 +71,7 @@ class Route:
         self.action: Action = config.action
         self.name = config.name
         self.metadata = config.metadata
+        self.tracing = config.tracing
         self.virtual_host = levels.virtual_host.name
         self.virtual_host_metadata = levels.virtual_host.metadata
         self.filter_configs: Mapping[str, FilterOverride] = (
@@ -89,6 +99,9 @@ class Route:
                 self.answer = build_redirect(config.match, redirect, change, tell=levels.table.tell_originals)
             case DirectResponseAction() as direct:
                 self.answer = build_direct_response(direct, levels.response_change(config.headers))
+        own = config.body_buffer_limit
+        self.body_buffer_limit: int | None = levels.virtual_host.body_buffer_limit if own is None else own
+        self.tell_timeout_retries = levels.virtual_host.tell_timeout_retries
         self._forward(forward, levels)
 
     def _forward(self, action: ForwardAction, levels: Levels) -> None:
@@ -96,12 +109,20 @@ class Route:
         self.timeout_ms = b"%d" % round(action.timeout * 1000)
         self.idle_timeout = action.idle_timeout
         self.max_stream_duration = action.max_stream_duration
-        per_try = action.per_try_timeout
-        self.per_try_timeout: float = levels.virtual_host.per_try_timeout if per_try is None else per_try
+        config = levels.virtual_host.retry if action.retry is None else action.retry
+        self.per_try_timeout: float = 0.0 if config is None else config.per_try_timeout
+        self.per_try_idle_timeout: float = 0.0 if config is None else config.per_try_idle_timeout
+        base = NO_RETRIES if config is None else levels.retry(config)
+        self.retry_base: RetryPolicy = base
+        """What a request that asks for retries begins with."""
+        self.retry: RetryPolicy | None = base if base.on else None
+        """When a request is tried again; None where nothing is said of it."""
         self.timers = action.idle_timeout is not None or action.max_stream_duration is not None
         """Some clock is set differently from the connection manager's."""
         self.not_found_status = action.cluster_not_found_status
         self.priority_high = action.priority_high
+        self.hash: Callable[[Request], int] | None = build_hash(action.hash_policies)
+        """What a request is spread by; None where nothing is said."""
         self.rewrite_host: Callable[[Request, Any], None] | None = build_rewrite_host(action, levels)
         """For `auto_host_rewrite`, once the upstream host is known."""
 

@@ -75,6 +75,11 @@ class Channel:
         self._serial = (self._serial + 1) & 0xFFFFFFFF
         self._send(Envelope(Kind.NOTE, self._asker, self._serial, body))
 
+    @property
+    def queued(self) -> int:
+        """Frames that the peer has not read yet."""
+        return len(self._queue)
+
     def peer_restarted(self) -> None:
         """Nobody will answer what is asked so far."""
         self._queue.clear()

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.listeners.manager import HANDSHAKE_GRACE, ListenerManager
+from pyproxy.network.connection_limit import ConnectionLimit
 from pyproxy.network.cork import Cork
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.runtime import Runtime
@@ -19,6 +21,8 @@ from pyproxy.server.blueprint import WorkerSeat
 from pyproxy.server.watchdog import Watchdog
 from pyproxy.server.worker import CannotStart
 from pyproxy.tasks import DeadlineTable
+from pyproxy.telemetry.events import EventKind, EventOutbox
+from pyproxy.telemetry.exports import Exports
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.server_stats import WatchdogStats
@@ -37,11 +41,13 @@ class DataPlane:
         self._stats = StatsStore(blueprint.stats_areas.workers[seat.index])
         deadlines = DeadlineTable(loop)
         values = RuntimeValues(bootstrap.runtime_layers)
-        self._secrets = SecretWatch(loop)
+        events = EventOutbox(worker=seat.index)
+        self._secrets = SecretWatch(loop, partial(_tell_secrets, events))
         self._clusters = ClusterManager(
             loop, self._stats, deadlines, values, workers=blueprint.workers, secrets=self._secrets
         )
-        self._access_logs = AccessLogs(loop, self._stats, blueprint.log_flush_seconds)
+        exports = Exports(events)
+        self._access_logs = AccessLogs(loop, self._stats, blueprint.log_flush_seconds, exports)
         self._runtime = Runtime(
             loop=loop,
             deadlines=deadlines,
@@ -52,7 +58,9 @@ class DataPlane:
             node=bootstrap.node,
             cork=Cork(loop),
             secrets=self._secrets,
+            connection_limit=_connection_limit(bootstrap.max_connections, values, blueprint.workers),
             workers=blueprint.workers,
+            exports=exports,
         )
         self._listeners = ListenerManager(self._runtime)
         self._waiting_for = "clusters"
@@ -86,6 +94,9 @@ class DataPlane:
         self._watchdog.tick(interval)
         self._stats.flush()
 
+    def outbox(self) -> Exports:
+        return self._runtime.exports
+
     def reopen_logs(self) -> None:
         self._access_logs.reopen()
 
@@ -114,9 +125,23 @@ class DataPlane:
         await self._access_logs.close()
 
 
+def _connection_limit(configured: int, values: RuntimeValues, workers: int) -> ConnectionLimit | None:
+    """This worker's share. The overload manager goes before the older way of saying it."""
+    most = configured or int(values.number("overload.global_downstream_max_connections", 0))
+    return ConnectionLimit(-(-most // workers)) if most > 0 else None
+
+
 def _watchdog(stats: StatsStore, index: int) -> Watchdog:
     own, total = WatchdogStats(stats, f"worker_{index}"), stats.scope("workers")
     return Watchdog(
         (own.watchdog_miss, total.counter("watchdog_miss")),
         (own.watchdog_mega_miss, total.counter("watchdog_mega_miss")),
     )
+
+
+def _tell_secrets(events: EventOutbox, files: tuple[str, ...], fault: str) -> None:
+    """Files of certificates and keys have changed."""
+    if fault:
+        events.emit(EventKind.CERTIFICATE_REFUSED, ", ".join(files), f"cannot be used, the old ones stay: {fault}")
+    else:
+        events.emit(EventKind.CERTIFICATE_ROTATED, ", ".join(files), "is in use")

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import signal
+from datetime import UTC, datetime
 
 import uvloop
 
@@ -17,14 +18,19 @@ from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.server.admin.access_log import AdminAccessLog
 from pyproxy.server.admin.server import AdminServer
 from pyproxy.server.blueprint import ManagerSeat
+from pyproxy.server.event_sources import ExpiryWatch, tell_start
+from pyproxy.server.exporting.hub import ExportHub
 from pyproxy.server.manager_stats import ManagerStats
 from pyproxy.server.process import EXIT_CANNOT_START, EXIT_OK
 from pyproxy.server.proxy import Proxy
+from pyproxy.server.stats_sinks.flush import StatsFlush
 from pyproxy.tasks import call_every
 
 log = logging.getLogger("pyproxy.server.manager")
 
 FLUSH_INTERVAL = 1.0
+EXPIRY_INTERVAL = 3600.0
+"""Seconds between looks at how long certificates are valid."""
 
 
 class Manager:
@@ -36,6 +42,9 @@ class Manager:
         self._stop = loop.create_future()
         self._proxy = Proxy(loop, seat)
         self._stats = ManagerStats(self._proxy)
+        self._exports = ExportHub(self._proxy, self._stats.store)
+        self._stats.exemplars = self._exports.exemplars
+        self._sinks = StatsFlush(seat.blueprint.bootstrap.stats.sinks, self._proxy, self._stats)
         self._admin = AdminServer(self._proxy, self._stats, self._admin_log())
 
     async def run(self) -> int:
@@ -43,6 +52,15 @@ class Manager:
         self._loop.add_signal_handler(signal.SIGQUIT, self._stop_now)
         self._loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
         stop_ticking = call_every(self._loop, FLUSH_INTERVAL, lambda: self._stats.tick(FLUSH_INTERVAL))
+        bootstrap = self._seat.blueprint.bootstrap
+        tell_start(bootstrap, self._proxy.events)
+        expiry = ExpiryWatch(bootstrap, self._proxy.events)
+
+        def look_at_certificates() -> None:
+            self._stats.tell_days_left(expiry.look(datetime.now(UTC)))
+
+        stop_looking = call_every(self._loop, EXPIRY_INTERVAL, look_at_certificates)
+        look_at_certificates()
         socket = self._seat.blueprint.admin_socket
         if socket is not None:
             await self._admin.start(socket)
@@ -52,7 +70,11 @@ class Manager:
         gc.freeze()
         await self._stop
         stop_ticking()
+        stop_looking()
+        self._proxy.events.close()
         await self._admin.close()
+        await self._exports.close()
+        await self._sinks.close()
         self._proxy.close()
         return EXIT_OK
 
@@ -66,6 +88,7 @@ class Manager:
     def _reopen_logs(self) -> None:
         self._seat.blueprint.app_log.reopen()
         self._admin.reopen_logs()
+        self._proxy.events.reopen()
 
     def _stop_now(self) -> None:
         if not self._stop.done():

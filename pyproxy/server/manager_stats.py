@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.server.proxy import Proxy
 from pyproxy.server.server_state import ServerState
 from pyproxy.server.watchdog import Watchdog
 from pyproxy.telemetry.cluster_stats import ClusterManagerStats
+from pyproxy.telemetry.exemplars import Exemplars
 from pyproxy.telemetry.listener_stats import ListenerManagerStats
 from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.server_stats import RuntimeStats, ServerStats, WatchdogStats
 from pyproxy.telemetry.shared_reader import StatsReader, StatsSnapshot
 from pyproxy.telemetry.stat_tags import TagExtractor
+from pyproxy.telemetry.stats_rules import StatsRules
 from pyproxy.telemetry.stats_view import StatsView
 
 _ACTIVE_CONNECTIONS = re.compile(r"listener\.[^.]+(?:\.[0-9]+)*_[0-9]+\.downstream_cx_active")
@@ -28,9 +31,14 @@ class ManagerStats:
         areas = proxy.blueprint.stats_areas
         self._proxy = proxy
         self.store = StatsStore(areas.manager)
-        self._view = StatsView(StatsReader((*areas.workers, areas.manager)))
+        config = proxy.blueprint.bootstrap.stats
+        rules = StatsRules(config.matcher, config.buckets)
+        self._view = StatsView(StatsReader((*areas.workers, areas.manager)), rules)
+        self.exemplars = Exemplars()
+        self.on_flush: Callable[[], None] | None = None
+        """Called at each end of an interval."""
         self._interval_left = proxy.blueprint.bootstrap.stats.flush_interval
-        self.tags = TagExtractor(proxy.blueprint.bootstrap.stats.tags)
+        self.tags = TagExtractor(config.tags, config.tag_rules, defaults=config.default_tags)
         self._server = ServerStats(self.store)
         self._runtime = RuntimeStats(self.store)
         self._listeners = ListenerManagerStats(self.store)
@@ -50,6 +58,8 @@ class ManagerStats:
         if self._interval_left <= 0:
             self._interval_left = self._proxy.blueprint.bootstrap.stats.flush_interval
             self._view.tick()
+            if self.on_flush is not None:
+                self.on_flush()
 
     def snapshot(self, *, unused: bool) -> StatsSnapshot:
         """All statistics now. `unused`: also those that could be but never were."""
@@ -60,6 +70,10 @@ class ManagerStats:
             value for name, value in snapshot.gauges.items() if _ACTIVE_CONNECTIONS.fullmatch(name)
         )
         return snapshot
+
+    def tell_days_left(self, days: int | None) -> None:
+        """How long the first certificate to end is valid."""
+        self._server.days_until_first_cert_expiring.value = NO_CERTIFICATE if days is None else days
 
     def reset_counters(self) -> None:
         """Show counters from zero again; what the workers hold is left alone."""

@@ -9,22 +9,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pyproxy import clock
+from pyproxy.config.bootstrap import NodeConfig
+from pyproxy.config.cluster import ClusterConfig
+from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.server.blueprint import ManagerSeat
 from pyproxy.server.channel import Channel, ChannelError
 from pyproxy.server.crew import CrewReport, Phase
+from pyproxy.server.event_hub import EventHub
+from pyproxy.server.event_sources import tell_crew
 from pyproxy.server.memory_use import MemoryUse, measure
 from pyproxy.server.server_state import ServerState, overall
 from pyproxy.server.worker_link import WorkerLink
 from pyproxy.tasks import spawn
+from pyproxy.telemetry.events import Event, EventKind
 
 log = logging.getLogger("pyproxy.server.proxy")
 
 HOT_RESTART_VERSION = "disabled"
 LINK_SECONDS = 2.0
+_MANY = 6
+"""Log levels that an event does not list one by one."""
 
 
 class Proxy:
@@ -35,6 +43,7 @@ class Proxy:
         self.crew = seat.crew
         self.health_failed = bool(seat.memory.get("health_failed", False))
         self.drained = set(seat.memory.get("drained", ()))
+        self.events = EventHub()
         self._link = Channel(loop, seat.blueprint.pairs.link[1], self._hear)
         self._workers = [
             WorkerLink(loop, index, pair[0], self._brief) for index, pair in enumerate(seat.blueprint.pairs.workers)
@@ -61,6 +70,24 @@ class Proxy:
         """What each process holds now."""
         workers = [(f"worker {worker.index}", worker.pid) for worker in self.crew.workers if worker.pid]
         return [measure(*who) for who in (("supervisor", os.getppid()), ("manager", os.getpid()), *workers)]
+
+    def cluster_config(self, name: str) -> ClusterConfig | None:
+        """The cluster of a name as it is configured now."""
+        return next((one for one in self.blueprint.bootstrap.clusters if one.name == name), None)
+
+    @property
+    def node(self) -> NodeConfig:
+        """Who this proxy is."""
+        return self.blueprint.bootstrap.node
+
+    def runtime_values(self) -> RuntimeValues:
+        return RuntimeValues(self.blueprint.bootstrap.runtime_layers)
+
+    def hear_exports(self, take: Callable[[dict[str, Any]], None]) -> None:
+        """Give `take` what workers have for collectors."""
+        for worker in self._workers:
+            worker.on_export = take
+            worker.on_events = self._take_events
 
     async def state(self) -> ServerState:
         """What `/ready` says. It asks the workers, so it is true of the loops that carry the traffic."""
@@ -93,6 +120,9 @@ class Proxy:
     async def set_log_levels(self, levels: Mapping[str, str]) -> None:
         """In all processes. Raises UnknownLogger, UnknownLevel."""
         self.blueprint.app_log.set_levels(levels)
+        few = len(levels) < _MANY
+        told = ", ".join(f"{name}={level}" for name, level in levels.items()) if few else f"{len(levels)} components"
+        self.events.emit(EventKind.ADMIN_ACTION, "log levels", told)
         for worker in self._workers:
             worker.tell({"op": "log_levels", "levels": dict(levels)})
         await self._ask_supervisor({"op": "log_levels", "levels": dict(levels)})
@@ -100,6 +130,8 @@ class Proxy:
     async def fail_health_checks(self, failed: bool) -> None:
         """Answer health checks as unhealthy and ask downstreams to leave, or stop doing so."""
         self.health_failed = failed
+        what = "health checks are failed" if failed else "health checks are answered again"
+        self.events.emit(EventKind.ADMIN_ACTION, "proxy", what)
         await self._ask_supervisor({"op": "remember", "memory": {"health_failed": failed}})
         for worker in self._workers:
             worker.tell({"op": "fail_health_checks", "failed": failed})
@@ -118,6 +150,8 @@ class Proxy:
 
     async def _stop_listeners(self, names: Collection[str]) -> None:
         self.drained |= set(names)
+        for name in sorted(names):
+            self.events.emit(EventKind.LISTENER_DRAINED, name, "accepts no more connections")
         await self._ask_supervisor({"op": "remember", "memory": {"drained": sorted(self.drained)}})
         await self._ask_supervisor({"op": "close_listeners", "names": sorted(names)})
         for worker in self._workers:
@@ -126,6 +160,10 @@ class Proxy:
     async def ask_to_leave(self, names: Collection[str]) -> None:
         """Ask the downstreams of these listeners to leave, and go on accepting. Done when every worker knows."""
         await self.ask_workers({"op": "ask_to_leave", "names": sorted(names)})
+
+    def _take_events(self, message: dict[str, Any]) -> None:
+        for one in message["events"]:
+            self.events.take(Event.of_message(one))
 
     def close(self) -> None:
         self._link.close()
@@ -136,7 +174,9 @@ class Proxy:
         self._follow(CrewReport.of_message(message))
 
     def _follow(self, crew: CrewReport) -> None:
-        self.crew = crew
+        before, self.crew = self.crew, crew
+        if crew is not before:
+            tell_crew(before, crew, self.events)
         for worker, report in zip(self._workers, crew.workers, strict=False):
             worker.update(report)
 

@@ -18,7 +18,9 @@ from pathlib import Path
 
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.listener import ListenerConfig
+from pyproxy.config.socket_option import BOUND, PREBIND, SocketOption
 from pyproxy.network.keepalive import keep_alive
+from pyproxy.network.socket_options import set_options
 from pyproxy.server.port_holder import holders_of
 from pyproxy.server.quiesce import quiesce
 
@@ -145,18 +147,22 @@ def _open_address(listener: ListenerConfig, address: AddressConfig, workers: int
     spread = listener.reuse_port and not address.pipe
     if spread and address.port:
         _warn_if_shared(listener, address)
-    prepare = functools.partial(_set_options, listener)
+    options = listener.options_at(listener.addresses.index(address))
     with contextlib.ExitStack() as undo:
+        prepare = functools.partial(_set_options, listener, options)
         sockets = [undo.enter_context(bind(address, reuse_port=spread, prepare=prepare))]
         for _ in range(workers - 1 if spread else 0):
             # Port 0: the others take the port that the system chose for the first.
             same = replace(address, port=sockets[0].getsockname()[1])
             sockets.append(undo.enter_context(bind(same, reuse_port=True, prepare=prepare)))
+        for sock in sockets:
+            set_options(sock, options, BOUND)
         undo.pop_all()
     return tuple(sockets)
 
 
-def _set_options(listener: ListenerConfig, sock: socket.socket) -> None:
+def _set_options(listener: ListenerConfig, options: Iterable[SocketOption], sock: socket.socket) -> None:
+    set_options(sock, options, PREBIND)
     if sock.family == socket.AF_UNIX:
         return
     if listener.freebind:

@@ -20,9 +20,11 @@ from pyproxy.network.transport_sockets.tls_transport import handle_exception
 from pyproxy.server.app_log import AppLog
 from pyproxy.server.blueprint import WorkerSeat
 from pyproxy.server.channel import Channel, ChannelError
+from pyproxy.server.export_notes import hand_over
 from pyproxy.server.process import EXIT_CANNOT_START, EXIT_OK
 from pyproxy.server.server_state import ServerState
 from pyproxy.tasks import call_every, spawn
+from pyproxy.telemetry.exports import Exports
 
 log = logging.getLogger("pyproxy.server.worker")
 
@@ -43,6 +45,7 @@ class Plane(Protocol):
     def status(self) -> dict[str, Any]: ...
     def clusters(self, start: int, count: int) -> list[dict[str, Any]]: ...
     def tick(self, interval: float) -> None: ...
+    def outbox(self) -> Exports: ...
     def reopen_logs(self) -> None: ...
     def fail_health_checks(self, failed: bool) -> None: ...
     def ask_to_leave(self, names: list[str]) -> None: ...
@@ -79,7 +82,7 @@ class Worker:
         except CannotStart as error:
             log.critical("%s", error)
             return EXIT_CANNOT_START
-        stop_ticking = call_every(self._loop, FLUSH_INTERVAL, lambda: self._plane.tick(FLUSH_INTERVAL))
+        stop_ticking = call_every(self._loop, FLUSH_INTERVAL, self._tick)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -90,9 +93,13 @@ class Worker:
         if self._drain_seconds is not None:
             await self._drain(self._drain_seconds)
         await self._plane.close()
-        self._plane.tick(FLUSH_INTERVAL)
+        self._tick()
         self._channel.close()
         return EXIT_OK
+
+    def _tick(self) -> None:
+        self._plane.tick(FLUSH_INTERVAL)
+        hand_over(self._plane.outbox(), self._channel)
 
     def __repr__(self) -> str:
         return f"<Worker {self._seat.index} {self._state.name}>"

@@ -32,6 +32,10 @@ class WorkerLink:
         self.pid = 0
         self.state: ServerState | None = None
         self._on_live = on_live
+        self.on_events: Callable[[dict[str, Any]], None] = _nobody
+        """Called with the events of a worker."""
+        self.on_export: Callable[[dict[str, Any]], None] = _nobody
+        """Called with what a worker has for a collector (server.export_notes)."""
         self._channel = Channel(loop, sock, self._hear)
 
     def __repr__(self) -> str:
@@ -78,7 +82,15 @@ class WorkerLink:
         self._channel.close()
 
     def _hear(self, message: dict[str, Any]) -> None:
-        if message.get("event") == "state":
+        if message.get("event") == "export":
+            self.on_export(message)
+        elif message.get("event") == "events":
+            self.on_events(message)
+        elif message.get("event") == "state":
             self.state = ServerState[message["state"]]
             if self.state is ServerState.LIVE:
                 self._on_live(self)
+
+
+def _nobody(message: dict[str, Any]) -> None:
+    """Until the manager has its exporters."""

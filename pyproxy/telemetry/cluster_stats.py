@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 
+from pyproxy.telemetry.health_check_stats import HealthCheckStats
 from pyproxy.telemetry.metrics import Counter, Gauge, Histogram, MirroredCounter, MirroredGauge, StatsStore
+from pyproxy.telemetry.outlier_stats import OutlierStats
 from pyproxy.telemetry.stat_blocks import ResponseCodes, StatsBlock, StatsPart
 from pyproxy.telemetry.tls_stats import TlsStats
 
@@ -145,8 +147,21 @@ class ClusterStats(StatsBlock):
         return OriginStats(self, "internal")
 
     @functools.cached_property
+    def retry_codes(self) -> ResponseCodes:
+        """`retry.`: the responses that were not passed on because the request was tried again."""
+        return ResponseCodes(self.scope, ("retry.",))
+
+    @functools.cached_property
     def ssl(self) -> TlsStats:
         return TlsStats(self)
+
+    @functools.cached_property
+    def health_check(self) -> HealthCheckStats:
+        return HealthCheckStats(self, "health_check.")
+
+    @functools.cached_property
+    def outlier_detection(self) -> OutlierStats:
+        return OutlierStats(self, "outlier_detection.")
 
     @functools.cached_property
     def circuit_breakers_default(self) -> BreakerStats:

@@ -72,6 +72,9 @@ def filter_state(operator: Operator, scope: Scope) -> Expression:
     def state(request: Request, response: Response | None) -> Any:
         found = request.info.filter_state
         value = None if found is None else found.get(key)
+        if value is None:
+            found = request.info.connection.filter_state
+            value = None if found is None else found.get(key)
         return None if value is None else str(value)
 
     return call(scope, state, Kind.TEXT, Unset.NONE).cut(operator.length)

@@ -17,6 +17,8 @@ from pyproxy.config.access_log import AccessLogConfig, SinkKind
 from pyproxy.config.format import JsonFormat
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.http.message import Request, Response
+from pyproxy.telemetry.collector_logs import Write, build_entry
+from pyproxy.telemetry.exports import ExportPipe, Exports
 from pyproxy.telemetry.formatter import build_formatter, build_json_formatter
 from pyproxy.telemetry.formatter_source import Formatter
 from pyproxy.telemetry.log_filters import LogPredicate, build_log_filter
@@ -178,6 +180,25 @@ class AccessLog:
         self._logs.release(self._file)
 
 
+class CollectorLog:
+    """One configured access log whose entries go to a collector."""
+
+    __slots__ = ("log",)
+
+    def __init__(self, pipe: ExportPipe, write: Write, wanted: LogPredicate | None) -> None:
+        def log_all(request: Request, response: Response | None) -> None:
+            pipe.append(write(request, response))
+
+        def log_some(request: Request, response: Response | None) -> None:
+            if wanted(request, response):  # type: ignore[misc]
+                pipe.append(write(request, response))
+
+        self.log = log_all if wanted is None else log_some
+
+    def close(self) -> None:
+        """Other logs may share the pipe."""
+
+
 class AccessLogs:
     """All the access logs of a worker."""
 
@@ -186,20 +207,24 @@ class AccessLogs:
         loop: asyncio.AbstractEventLoop,
         stats: StatsStore | None = None,
         flush_seconds: float = FLUSH_SECONDS,
+        exports: Exports | None = None,
     ) -> None:
         self._loop = loop
+        self._exports = Exports() if exports is None else exports
         self._stats = FilesystemStats(stats if stats is not None else StatsStore())
         self._interval = flush_seconds
         self._files: dict[str, LogFile] = {}
 
-    def open(self, config: AccessLogConfig, values: RuntimeValues) -> AccessLog:
+    def open(self, config: AccessLogConfig, values: RuntimeValues) -> AccessLog | CollectorLog:
         """The live log of a value. OSError where its file cannot be opened."""
+        wanted = build_log_filter(config.filter, values) if config.filter is not None else None
+        if config.target is not None and config.entry is not None:
+            return CollectorLog(self._exports.pipe(config.target), build_entry(config.target, config.entry), wanted)
         path = _STANDARD.get(config.sink, config.path)
         file = self._files.get(path)
         if file is None:
             file = self._files[path] = LogFile(path, self._loop, self._stats, self._interval)
         file.owners += 1
-        wanted = build_log_filter(config.filter, values) if config.filter is not None else None
         if isinstance(config.format, JsonFormat):
             return AccessLog(self, file, build_json_formatter(config.format), wanted)
         return AccessLog(self, file, build_formatter(config.format), wanted)

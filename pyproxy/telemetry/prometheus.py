@@ -6,10 +6,10 @@ every number: dashboards made for Envoy ask for the names that Envoy has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from pyproxy.telemetry.exemplars import Exemplar, Exemplars
 from pyproxy.telemetry.histogram import (
-    BUCKETS,
     QUANTILES,
     Bins,
     approximate_sum,
@@ -25,12 +25,19 @@ from pyproxy.telemetry.stats_text import NOTHING, select, select_histograms, sho
 Row = tuple[str, TaggedName]
 
 
-def render_prometheus(snapshot: StatsSnapshot, query: StatsQuery, tags: TagExtractor) -> str:
-    """Counters, gauges, texts if asked for, histograms: each kind with its metrics in order."""
+def render_prometheus(
+    snapshot: StatsSnapshot, query: StatsQuery, tags: TagExtractor, exemplars: Exemplars | None = None
+) -> str:
+    """Counters, gauges, texts if asked for, histograms: each kind with its metrics in order.
+
+    As OpenMetrics counters keep the names that they have, without `_total`, and so are of the type unknown there.
+    """
     lines: list[str] = []
+    counter = "unknown" if query.openmetrics else "counter"
+    noted = exemplars if query.openmetrics and exemplars is not None else NO_EXEMPLARS
     if query.includes(StatType.COUNTERS):
         rows = [(name, tags(name)) for name in select(snapshot.counters, snapshot, query)]
-        _families(lines, "counter", rows, lambda name, tagged: _number(tagged, snapshot.counters[name]))
+        _families(lines, counter, rows, lambda name, tagged: _number(tagged, snapshot.counters[name]))
     if query.includes(StatType.GAUGES):
         rows = [(name, tags(name)) for name in select(snapshot.gauges, snapshot, query)]
         _families(lines, "gauge", rows, lambda name, tagged: _number(tagged, snapshot.gauges[name]))
@@ -38,12 +45,19 @@ def render_prometheus(snapshot: StatsSnapshot, query: StatsQuery, tags: TagExtra
         rows = [(name, tags(name)) for name in filter(query.selects, snapshot.texts)]
         _families(lines, "gauge", rows, lambda name, tagged: _text(tagged, snapshot.texts[name]))
     histograms: dict[str, Bins] = dict(select_histograms(snapshot, query))
+
+    def render_histogram(name: str, tagged: TaggedName) -> str:
+        bounds = snapshot.bounds(name)
+        return _histogram(tagged, histograms[name], bounds, noted.of(name, bounds))
+
     rows = [(name, tags(name)) for name in histograms]
     if query.buckets is Buckets.SUMMARY:
         intervals = snapshot.intervals
         _families(lines, "summary", rows, lambda name, tagged: _summary(tagged, intervals.get(name, NOTHING)))
     else:
-        _families(lines, "histogram", rows, lambda name, tagged: _histogram(tagged, histograms[name]))
+        _families(lines, "histogram", rows, lambda name, tagged: render_histogram(name, tagged))
+    if query.openmetrics:
+        lines.append("# EOF\n")
     return "".join(lines)
 
 
@@ -66,14 +80,15 @@ def _text(tagged: TaggedName, value: str) -> str:
     return f'{tagged.metric}{{{_and(tagged.labels)}text_value="{escaped}"}} 1\n'
 
 
-def _histogram(tagged: TaggedName, bins: Bins) -> str:
+def _histogram(tagged: TaggedName, bins: Bins, bounds: Sequence[float], exemplars: Mapping[int, Exemplar]) -> str:
     metric, labels = tagged.metric, tagged.labels
     prefix = f'{metric}_bucket{{{_and(labels)}le="'
     count = total(bins)
     lines = [
-        f'{prefix}{bound:.32g}"}} {below}\n' for bound, below in zip(BUCKETS, cumulative_counts(bins), strict=True)
+        f'{prefix}{bound:.32g}"}} {below}{_exemplar(exemplars.get(at))}\n'
+        for at, (bound, below) in enumerate(zip(bounds, cumulative_counts(bins, bounds), strict=True))
     ]
-    lines.append(f'{prefix}+Inf"}} {count}\n')
+    lines.append(f'{prefix}+Inf"}} {count}{_exemplar(exemplars.get(len(bounds)))}\n')
     lines.append(f"{metric}_sum{{{labels}}} {approximate_sum(bins):.32g}\n")
     lines.append(f"{metric}_count{{{labels}}} {count}\n")
     return "".join(lines)
@@ -89,6 +104,17 @@ def _summary(tagged: TaggedName, bins: Bins) -> str:
     lines.append(f"{metric}_sum{{{labels}}} {approximate_sum(bins):.32g}\n")
     lines.append(f"{metric}_count{{{labels}}} {total(bins)}\n")
     return "".join(lines)
+
+
+def _exemplar(exemplar: Exemplar | None) -> str:
+    """What follows the value of a bucket (OpenMetrics: "Exemplars")."""
+    if exemplar is None:
+        return ""
+    labels = f'trace_id="{exemplar.trace_id}",span_id="{exemplar.span_id}"'
+    return f" # {{{labels}}} {exemplar.value:.6g} {exemplar.at:.3f}"
+
+
+NO_EXEMPLARS = Exemplars()
 
 
 def _and(labels: str) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import array
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pyproxy.telemetry.histogram import BUCKETS
 from pyproxy.telemetry.shared_layout import Kind, Record, unpack
 from pyproxy.telemetry.shared_stats import (
     ALIVE,
@@ -27,6 +28,10 @@ _TRIES = 50
 _PAUSE = 0.0001
 
 
+def _default_bounds(name: str) -> Sequence[float]:
+    return BUCKETS
+
+
 @dataclass(slots=True)
 class StatsSnapshot:
     """All statistics at one moment, by full name. `intervals`: histograms of the last interval only."""
@@ -38,6 +43,8 @@ class StatsSnapshot:
     intervals: dict[str, dict[int, int]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     """Counters that ever counted and gauges that were ever set."""
+    bounds: Callable[[str], Sequence[float]] = _default_bounds
+    """Upper bounds of the buckets of a histogram."""
 
 
 class Inherited(NamedTuple):

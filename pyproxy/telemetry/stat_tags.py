@@ -9,8 +9,10 @@ Envoy: source/common/config/well_known_names.cc (the notation of the table is it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+from pyproxy.config.stats import TagRule
 
 _ADDRESS = r"(?:\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[[a-fA-F_\d]+\])_\d+"
 _WORD = r"[^.]+"
@@ -56,12 +58,31 @@ _FIRST_WORD = re.compile(r"\^?(\w+)\\?\.")
 _MOST_REMEMBERED = 500_000
 
 
+SEPARATOR = "\x1f"
+"""Stands between the words of a name that carries its labels with it (`labelled`)."""
+
+
+def labelled(metric: str, labels: Mapping[str, str]) -> str:
+    """The name of a stat with labels of its own, which need not be found in it again by patterns."""
+    parts = [metric]
+    for label, value in labels.items():
+        parts += (label, value.replace(SEPARATOR, "_"))
+    return SEPARATOR.join(parts)
+
+
+def shown(name: str) -> str:
+    """A name as Envoy writes it in `/stats`."""
+    return name.replace(SEPARATOR, ".")
+
+
 class TaggedName(NamedTuple):
     """`metric` in Prometheus' alphabet, `labels` ready to be put in braces; `order` sorts metrics as Envoy does."""
 
     order: tuple[str, ...]
     metric: str
     labels: str
+    tags: tuple[tuple[str, str], ...] = ()
+    """(name, value), as they are; `".".join(order)` is the name without them."""
 
 
 class _Extractor(NamedTuple):
@@ -72,12 +93,19 @@ class _Extractor(NamedTuple):
 class TagExtractor:
     """Names to labels, remembered. `fixed`: (name, value) of tags that every stat has."""
 
-    def __init__(self, fixed: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, fixed: Iterable[tuple[str, str]] = (), rules: Iterable[TagRule] = (), *, defaults: bool = True
+    ) -> None:
+        """`rules` stand behind the default ones, which are there if `defaults`; one without a regex names a default."""
         self._everywhere: list[_Extractor] = []
         self._by_first_word: dict[str, list[_Extractor]] = {}
         self._fixed = tuple(fixed)
         self._known: dict[str, TaggedName] = {}
-        for tag, pattern in _DEFAULT:
+        own = tuple(rules)
+        wanted = {rule.name for rule in own if not rule.regex}
+        chosen = [one for one in _DEFAULT if defaults or one[0] in wanted]
+        self._own = [_Extractor(rule.name, re.compile(rule.regex, re.ASCII)) for rule in own if rule.regex]
+        for tag, pattern in chosen:
             extractor = _Extractor(tag, _compile(pattern))
             first = _FIRST_WORD.match(pattern)
             if first is None:
@@ -93,18 +121,29 @@ class TagExtractor:
             found = self._known[name] = self._tagged(name)
         return found
 
+    def _labelled(self, name: str) -> TaggedName:
+        """A name that says its labels itself. Its first word is a namespace, which Prometheus does not see."""
+        whole, *words = name.split(SEPARATOR)
+        values = dict(self._fixed) | dict(zip(words[::2], words[1::2], strict=False))
+        labels = ",".join(f'{_BAD_CHARACTER.sub("_", tag)}="{_escaped(value)}"' for tag, value in values.items())
+        metric = _BAD_CHARACTER.sub("_", whole.partition(".")[2] or whole)
+        return TaggedName(tuple(whole.split(".")), metric, labels, tuple(values.items()))
+
     def _tagged(self, name: str) -> TaggedName:
+        if SEPARATOR in name:
+            return self._labelled(name)
         values: dict[str, str] = {}
         cuts: list[tuple[int, int]] = []
         self._extract(self._everywhere, name, values, cuts)
         for tag, value in self._fixed:
             values.setdefault(tag, value)
         self._extract(self._by_first_word.get(name.partition(".")[0], ()), name, values, cuts)
-        bare = name
-        for start, end in sorted(cuts, reverse=True):
-            bare = bare[:start] + bare[end:]
+        self._extract(self._own, name, values, cuts)
+        bare = _without(name, cuts)
         labels = ",".join(f'{_BAD_CHARACTER.sub("_", tag)}="{_escaped(value)}"' for tag, value in values.items())
-        return TaggedName(tuple(bare.split(".")), "envoy_" + _BAD_CHARACTER.sub("_", bare), labels)
+        return TaggedName(
+            tuple(bare.split(".")), "envoy_" + _BAD_CHARACTER.sub("_", bare), labels, tuple(values.items())
+        )
 
     @staticmethod
     def _extract(
@@ -116,8 +155,17 @@ class TagExtractor:
             match = regex.search(name)
             if match is None or (tag == "envoy.listener_address" and match[2] == _NOT_A_LISTENER):
                 continue
-            values[tag] = match[2]
+            values[tag] = match[2] if regex.groups > 1 and match[2] is not None else match[1]
             cuts.append(match.span(1))
+
+
+def _without(name: str, cuts: list[tuple[int, int]]) -> str:
+    """What is left when these pieces are cut out; they may lie within each other."""
+    kept, at = "", 0
+    for start, end in sorted(cuts):
+        kept += name[at : max(at, start)]
+        at = max(at, end)
+    return kept + name[at:]
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

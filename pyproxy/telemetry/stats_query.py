@@ -49,6 +49,8 @@ class StatsQuery:
     buckets: Buckets = Buckets.DEFAULT
     text_readouts: bool = False
     """Prometheus only shows texts when asked to."""
+    openmetrics: bool = False
+    """Prometheus: as OpenMetrics, which has exemplars."""
     hidden_only: bool = False
     """There are no hidden stats, so this selects nothing."""
 
@@ -63,6 +65,7 @@ class StatsQuery:
             type=_type(parameters.get("type", "All")),
             buckets=_buckets(parameters.get("histogram_buckets", "")),
             text_readouts="text_readouts" in parameters,
+            openmetrics="openmetrics" in parameters,
             hidden_only=parameters.get("hidden") == "only",
         )
         _check_buckets(query)

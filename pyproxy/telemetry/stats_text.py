@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import assert_never
 
 from pyproxy.telemetry.histogram import (
-    BUCKETS,
     QUANTILES,
     Bins,
     cumulative_counts,
@@ -18,6 +17,7 @@ from pyproxy.telemetry.histogram import (
     width,
 )
 from pyproxy.telemetry.shared_reader import StatsSnapshot
+from pyproxy.telemetry.stat_tags import shown
 from pyproxy.telemetry.stats_query import Buckets, StatsQuery, StatType
 
 NOTHING: Bins = {}
@@ -25,21 +25,21 @@ NOTHING: Bins = {}
 
 def render_text(snapshot: StatsSnapshot, query: StatsQuery) -> str:
     """One line a stat."""
-    lines = [f'{name}: "{text}"\n' for name, text in _texts(snapshot, query)]
-    lines += [f"{name}: {value}\n" for name, value in _numbers(snapshot, query)]
+    lines = [f'{shown(name)}: "{text}"\n' for name, text in _texts(snapshot, query)]
+    lines += [f"{shown(name)}: {value}\n" for name, value in _numbers(snapshot, query)]
     lines += [_histogram_text(name, bins, snapshot, query) for name, bins in select_histograms(snapshot, query)]
     return "".join(lines)
 
 
 def render_json(snapshot: StatsSnapshot, query: StatsQuery) -> str:
     """`{"stats": [...]}`; all histograms are one element, the last."""
-    parts = [f'{{"name":{_quoted(name)},"value":{_quoted(text)}}}' for name, text in _texts(snapshot, query)]
-    parts += [f'{{"name":{_quoted(name)},"value":{value}}}' for name, value in _numbers(snapshot, query)]
+    parts = [f'{{"name":{_quoted(shown(name))},"value":{_quoted(text)}}}' for name, text in _texts(snapshot, query)]
+    parts += [f'{{"name":{_quoted(shown(name))},"value":{value}}}' for name, value in _numbers(snapshot, query)]
     histograms = [
         (name, bins, snapshot.intervals.get(name, NOTHING)) for name, bins in select_histograms(snapshot, query)
     ]
     if histograms:
-        parts.append(f'{{"histograms":{_histograms_json(histograms, query.buckets)}}}')
+        parts.append(f'{{"histograms":{_histograms_json(histograms, query.buckets, snapshot)}}}')
     return f'{{"stats":[{",".join(parts)}]}}'
 
 
@@ -76,13 +76,16 @@ def _numbers(snapshot: StatsSnapshot, query: StatsQuery) -> list[tuple[str, int]
 
 def _histogram_text(name: str, bins: Bins, snapshot: StatsSnapshot, query: StatsQuery) -> str:
     if not bins:
-        return f"{name}: No recorded values\n"
-    interval = snapshot.intervals.get(name, NOTHING)
+        return f"{shown(name)}: No recorded values\n"
+    interval, bounds = snapshot.intervals.get(name, NOTHING), snapshot.bounds(name)
+    name = shown(name)
     match query.buckets:
         case Buckets.CUMULATIVE:
-            return f"{name}: {_bucket_line(cumulative_counts(interval), cumulative_counts(bins))}\n"
+            counts = cumulative_counts(interval, bounds), cumulative_counts(bins, bounds)
+            return f"{name}: {_bucket_line(bounds, *counts)}\n"
         case Buckets.DISJOINT:
-            return f"{name}: {_bucket_line(disjoint_counts(interval), disjoint_counts(bins))}\n"
+            counts = disjoint_counts(interval, bounds), disjoint_counts(bins, bounds)
+            return f"{name}: {_bucket_line(bounds, *counts)}\n"
         case Buckets.DETAILED:
             return (
                 f"{name}:\n  totals={_detail_line(bins)}\n  intervals={_detail_line(interval)}\n"
@@ -99,33 +102,35 @@ def _quantile_line(interval: Bins, bins: Bins) -> str:
     return " ".join(f"P{100 * wanted:g}({shortest(recent)},{shortest(ever)})" for wanted, recent, ever in triples)
 
 
-def _bucket_line(interval: Sequence[int], ever: Sequence[int]) -> str:
-    return " ".join(f"B{bound:g}({a},{b})" for bound, a, b in zip(BUCKETS, interval, ever, strict=True))
+def _bucket_line(bounds: Sequence[float], interval: Sequence[int], ever: Sequence[int]) -> str:
+    return " ".join(f"B{bound:g}({a},{b})" for bound, a, b in zip(bounds, interval, ever, strict=True))
 
 
 def _detail_line(bins: Bins) -> str:
     return ", ".join(f"{lower_bound(number):g},{width(number):g}:{bins[number]}" for number in sorted(bins))
 
 
-def _histograms_json(histograms: Sequence[tuple[str, Bins, Bins]], buckets: Buckets) -> str:
+def _histograms_json(histograms: Sequence[tuple[str, Bins, Bins]], buckets: Buckets, snapshot: StatsSnapshot) -> str:
     wanted = ",".join(f"{100 * one:g}" for one in QUANTILES)
     match buckets:
         case Buckets.CUMULATIVE | Buckets.DISJOINT:
             counts = cumulative_counts if buckets is Buckets.CUMULATIVE else disjoint_counts
             return _array(
-                f'{{"name":{_quoted(name)},"buckets":{_bucket_json(counts(interval), counts(bins))}}}'
+                f'{{"name":{_quoted(shown(name))},"buckets":'
+                f"{_bucket_json(bounds, counts(interval, bounds), counts(bins, bounds))}}}"
                 for name, bins, interval in histograms
+                for bounds in (snapshot.bounds(name),)
             )
         case Buckets.DETAILED:
             details = _array(
-                f'{{"name":{_quoted(name)},"totals":{_detail_json(bins)},"intervals":{_detail_json(interval)},'
+                f'{{"name":{_quoted(shown(name))},"totals":{_detail_json(bins)},"intervals":{_detail_json(interval)},'
                 f'"percentiles":{_quantile_json(bins, interval)}}}'
                 for name, bins, interval in histograms
             )
             return f'{{"supported_percentiles":[{wanted}],"details":{details}}}'
         case Buckets.DEFAULT | Buckets.SUMMARY | Buckets.NATIVE:
             computed = _array(
-                f'{{"name":{_quoted(name)},"values":{_quantile_json(bins, interval)}}}'
+                f'{{"name":{_quoted(shown(name))},"values":{_quantile_json(bins, interval)}}}'
                 for name, bins, interval in histograms
             )
             return f'{{"supported_quantiles":[{wanted}],"computed_quantiles":{computed}}}'
@@ -138,10 +143,10 @@ def _quantile_json(bins: Bins, interval: Bins) -> str:
     return _array(f'{{"cumulative":{_json_number(ever)},"interval":{_json_number(recent)}}}' for ever, recent in pairs)
 
 
-def _bucket_json(interval: Sequence[int], ever: Sequence[int]) -> str:
+def _bucket_json(bounds: Sequence[float], interval: Sequence[int], ever: Sequence[int]) -> str:
     return _array(
         f'{{"upper_bound":{_json_number(bound)},"interval":{recent},"cumulative":{total}}}'
-        for bound, recent, total in zip(BUCKETS, interval, ever, strict=True)
+        for bound, recent, total in zip(bounds, interval, ever, strict=True)
     )
 
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from pyproxy.telemetry.histogram import difference
 from pyproxy.telemetry.shared_reader import StatsReader, StatsSnapshot
+from pyproxy.telemetry.stats_rules import StatsRules
 
 
 class StatsView:
     """What `/stats` shows. `tick` ends an interval (`stats_flush_interval`, 5 s)."""
 
-    def __init__(self, reader: StatsReader) -> None:
+    def __init__(self, reader: StatsReader, rules: StatsRules | None = None) -> None:
         self._reader = reader
+        self._rules = StatsRules() if rules is None else rules
         self._baseline: dict[str, int] = {}
         self._last: dict[str, dict[int, int]] = {}
         self._intervals: dict[str, dict[int, int]] = {}
@@ -36,7 +38,17 @@ class StatsView:
                 continue
             snapshot.counters[name] = value - reset_at
         snapshot.intervals = self._intervals
+        snapshot.bounds = self._rules.bounds
+        if self._rules.filters:
+            self._leave_out(snapshot)
         return snapshot
+
+    def _leave_out(self, snapshot: StatsSnapshot) -> None:
+        shows = self._rules.shows
+        for group in (snapshot.counters, snapshot.gauges, snapshot.texts, snapshot.histograms):
+            hidden = [name for name in group if not shows(name)]
+            for name in hidden:
+                del group[name]
 
     def reset_counters(self) -> None:
         """Counters show 0 now. Gauges and histograms stay (Envoy: /reset_counters)."""

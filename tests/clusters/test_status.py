@@ -51,6 +51,8 @@ async def test_what_admin_needs_is_there(make_manager: MakeManager) -> None:
         "weight": 3,
         "healthy": True,
         "health_flags": "healthy",
+        "success_rate": -1.0,
+        "local_origin_success_rate": -1.0,
         "priority": 0,
         "region": "eu",
         "zone": "1",

@@ -191,16 +191,17 @@ def test_hosts_carry_what_is_said_of_them_and_of_their_locality() -> None:
         ],
     }
     value, faults, listed = compiled(load_assignment=load)
+    at: dict[str, Any] = {"region": "r", "zone": "z", "sub_zone": "s", "locality_weight": 3}
+    assert (value.overprovisioning, value.weighted_priority_health) == (200, False)
     assert value.endpoints == (
-        EndpointConfig(AddressConfig("10.0.0.1", 80), weight=5, healthy=False, region="r", zone="z", sub_zone="s"),
-        EndpointConfig(AddressConfig(pipe="/x"), hostname="h", region="r", zone="z", sub_zone="s"),
+        EndpointConfig(AddressConfig("10.0.0.1", 80), weight=5, healthy=False, draining=True, **at),
+        EndpointConfig(AddressConfig(pipe="/x"), hostname="h", degraded=True, **at),
         EndpointConfig(AddressConfig("::1", 81), metadata={"n": {"k": "v"}}),
     )
     assert (faults, listed) == ([], [])
 
 
-def test_only_the_first_priority_with_hosts_is_used() -> None:
-    """There is no failover yet, and hosts kept in reserve must not get a share of the traffic."""
+def test_hosts_have_priorities() -> None:
     load = {
         "cluster_name": "a",
         "endpoints": [
@@ -210,24 +211,26 @@ def test_only_the_first_priority_with_hosts_is_used() -> None:
         ],
     }
     value, faults, listed = compiled(load_assignment=load)
-    assert [(str(one.address), one.priority) for one in value.endpoints] == [("10.0.0.1:1", 1)]
-    assert (faults, listed) == ([], ["priority"])
+    assert [(str(one.address), one.priority) for one in value.endpoints] == [("10.0.0.1:1", 1), ("10.0.0.2:1", 2)]
+    assert (faults, listed) == ([], [])
 
 
 @pytest.mark.parametrize(
     ("fields", "listed"),
     [
-        ({"outlier_detection": {}}, ["outlier_detection"]),
+        ({"outlier_detection": {}}, []),
         ({"per_connection_buffer_limit_bytes": 1}, []),
         ({"upstream_connection_options": {"tcp_keepalive": {}}}, []),
         ({"type": "STRICT_DNS", "respect_dns_ttl": True}, ["respect_dns_ttl"]),
         ({"lb_subset_config": {}}, ["lb_subset_config"]),
         ({"close_connections_on_host_health_failure": True}, []),
-        ({"round_robin_lb_config": {"slow_start_config": {}}}, ["slow_start_config"]),
+        ({"round_robin_lb_config": {"slow_start_config": {}}}, []),
         ({"circuit_breakers": {"per_host_thresholds": [{"max_connections": 1}]}}, ["per_host_thresholds"]),
-        ({"circuit_breakers": {"thresholds": [{"retry_budget": {}}]}}, ["retry_budget"]),
+        ({"circuit_breakers": {"thresholds": [{"retry_budget": {}}]}}, []),
         (
-            balanced({"@type": f"{BALANCERS}.maglev.v3.Maglev"}, {"@type": f"{BALANCERS}.round_robin.v3.RoundRobin"}),
+            balanced(
+                {"@type": f"{BALANCERS}.pick_first.v3.PickFirst"}, {"@type": f"{BALANCERS}.round_robin.v3.RoundRobin"}
+            ),
             ["typed_extension_config"],
         ),
     ],
@@ -241,8 +244,8 @@ def test_what_is_not_honoured_is_left_unread(fields: dict[str, Any], listed: lis
     [
         ({"type": "EDS"}, ["type: clusters of type EDS are not supported yet"]),
         (
-            {"lb_policy": "MAGLEV", "type": "EDS"},
-            ["lb_policy: MAGLEV is not", "type: clusters of type EDS"],
+            {"lb_policy": "LOAD_BALANCING_POLICY_CONFIG", "type": "EDS"},
+            ["load_balancing_policy: is required", "type: clusters of type EDS"],
         ),
         (
             {"type": "ORIGINAL_DST", "load_assignment": None},
@@ -272,7 +275,15 @@ def test_what_is_not_honoured_is_left_unread(fields: dict[str, Any], listed: lis
             },
             ["transport_socket.typed_config: the transport socket 'tls' of type envoy.extensions"],
         ),
-        (balanced({"@type": f"{BALANCERS}.maglev.v3.Maglev"}), ["load_balancing_policy.policies: holds no"]),
+        (balanced({"@type": f"{BALANCERS}.pick_first.v3.PickFirst"}), ["load_balancing_policy.policies: holds no"]),
+        (
+            {"lb_policy": "RING_HASH", "ring_hash_lb_config": {"minimum_ring_size": 9, "maximum_ring_size": 8}},
+            ["ring_hash_lb_config.minimum_ring_size: is 9"],
+        ),
+        (
+            {"lb_policy": "MAGLEV", "maglev_lb_config": {"table_size": 9}},
+            ["maglev_lb_config.table_size: 9 is not a prime number"],
+        ),
         (
             {"type": None, "cluster_type": {"name": "envoy.cluster.strict_dn"}},
             ["cluster_type.name: unknown cluster type"],

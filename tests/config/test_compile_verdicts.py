@@ -274,6 +274,7 @@ BAD: dict[str, list[Case]] = {
         ),
         matching(runtime_fraction={"runtime_key": "a"}),
         forward(retry_policy={"retry_back_off": {"base_interval": "1s", "max_interval": "0.1s"}}),
+        forward(retry_policy={"retry_host_predicate": [{"name": "x"}]}),
         forward(upgrade_configs=[{"upgrade_type": "websocket"}, {"upgrade_type": "WebSocket"}]),
         forward(request_mirror_policies=[{"cluster": "c"}]),
         *(adding(key) for key in (":path", ":foo", "Host", "")),
@@ -373,14 +374,13 @@ STRICTER: dict[str, list[Case]] = {
     ],
     "manager": [{"http_filters": []}, {"codec_type": "HTTP2"}],  # the first answers nothing in Envoy
     "listener": [{"filter_chains": [{}]}],
-    "cluster": [{"lb_policy": "RING_HASH"}, options(explicit_http_config={"http2_protocol_options": {}})],
+    "cluster": [options(explicit_http_config={"http2_protocol_options": {}})],
 }
 
 LOOSER: dict[str, list[Case]] = {
     # Envoy bounds the size of the program, at 100 instructions unless the runtime says otherwise.
     "regex": ["a{200}"],
     # Not honoured, and listed as such, so not looked into.
-    "route": [forward(retry_policy={"retry_host_predicate": [{"name": "x"}]})],
     "cluster": [{"filters": [{"name": "x"}]}],
 }
 

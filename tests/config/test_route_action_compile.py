@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from pyproxy.config.invalid import InvalidConfig
+from pyproxy.config.retry import RetryPolicyConfig
 from pyproxy.config.route import (
     DirectResponseAction,
     ForwardAction,
+    HashKind,
+    HashPolicyConfig,
     HostRewrite,
     PathKind,
     PathRewrite,
@@ -24,7 +27,6 @@ from tests.config.compiling import CONTEXT, problems, unread, view
 
 ROUTE = "envoy.config.route.v3.RouteAction"
 NOT_YET = {
-    "retry_on",
     "upgrade_configs",
     "max_grpc_timeout",
     "grpc_timeout_offset",
@@ -70,8 +72,11 @@ def forward(text: str, match: RouteMatch = PREFIX) -> tuple[ForwardAction, list[
             """,
             ForwardAction("a", timeout=0.0, max_stream_duration=2.0),
         ),
-        ("{cluster: a, retry_policy: {}}", ForwardAction("a", per_try_timeout=0.0)),
-        ("{cluster: a, retry_policy: {per_try_timeout: 0.5s}}", ForwardAction("a", per_try_timeout=0.5)),
+        ("{cluster: a, retry_policy: {}}", ForwardAction("a", retry=RetryPolicyConfig())),
+        (
+            "{cluster: a, retry_policy: {per_try_timeout: 0.5s}}",
+            ForwardAction("a", retry=RetryPolicyConfig(per_try_timeout=0.5)),
+        ),
         (
             """
             weighted_clusters:
@@ -85,8 +90,18 @@ def forward(text: str, match: RouteMatch = PREFIX) -> tuple[ForwardAction, list[
                 weighted_random_header=b"x-r",
             ),
         ),
-        # Nothing asks for these where there is no consistent hashing, and no filter for them.
-        ("{cluster: a, hash_policy: [{header: {header_name: x}}], cors: {}}", ForwardAction("a")),
+        # No filter asks for it.
+        ("{cluster: a, cors: {}}", ForwardAction("a")),
+        (
+            "{cluster: a, hash_policy: [{header: {header_name: X}, terminal: true}, {cookie: {name: c, ttl: 9s}}]}",
+            ForwardAction(
+                "a",
+                hash_policies=(
+                    HashPolicyConfig(HashKind.HEADER, "x", terminal=True),
+                    HashPolicyConfig(HashKind.COOKIE, "c", ttl=9),
+                ),
+            ),
+        ),
     ],
 )
 def test_an_action_becomes_a_value(text: str, value: ForwardAction) -> None:

@@ -8,6 +8,7 @@ from pyproxy.config.format import parse_format
 from pyproxy.config.headers import AppendAction, HeaderAdd, HeaderChanges
 from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.matchers import HeaderMatch, StringKind, StringMatch
+from pyproxy.config.retry import RetryPolicyConfig
 from pyproxy.config.route import (
     DirectResponseAction,
     FilterOverride,
@@ -21,6 +22,7 @@ from pyproxy.config.route import (
     VirtualHostConfig,
 )
 from pyproxy.config.route_compile import compile_route_table
+from pyproxy.config.tracing import RouteTracing
 from pyproxy.config.view import View
 from tests.config.compiling import CONTEXT, as_yaml, problems, unread, view
 
@@ -83,7 +85,7 @@ def faults(text: str, *, validate: bool = True) -> list[str]:
 def test_everything_a_table_says_is_in_its_value() -> None:
     values, seen = table(WHOLE)
     assert problems(seen) == []
-    assert sorted(unread(seen)) == ["decorator", "retry_on", "stat_prefix"]
+    assert sorted(unread(seen)) == ["stat_prefix"]
     assert values == RouteTableConfig(
         name="r",
         virtual_hosts=(
@@ -97,6 +99,7 @@ def test_everything_a_table_says_is_in_its_value() -> None:
                         name="first",
                         filter_configs={"some.filter": FilterOverride(disabled=True)},
                         metadata={"ns": {"x": "z"}},
+                        tracing=RouteTracing(operation="op", propagate=False),
                     ),
                     RouteConfig(RouteMatch(PathKind.PREFIX, "/b"), DirectResponseAction(201, b"hi")),
                     RouteConfig(RouteMatch(PathKind.PREFIX, "/c"), NonForwardingAction()),
@@ -104,7 +107,7 @@ def test_everything_a_table_says_is_in_its_value() -> None:
                 headers=HeaderChanges(
                     request_add=(HeaderAdd(b"x-who", parse_format("%REQ(x)%"), AppendAction.ADD_IF_ABSENT, True),)
                 ),
-                per_try_timeout=3.0,
+                retry=RetryPolicyConfig(retry_on=frozenset({"5xx"}), per_try_timeout=3.0),
                 require_tls="EXTERNAL_ONLY",
                 virtual_clusters=(
                     VirtualClusterConfig("vc", (HeaderMatch(b":path", StringMatch(StringKind.PREFIX, "/a")),)),

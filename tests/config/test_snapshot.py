@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pyproxy.config.address import AddressConfig
-from pyproxy.config.bootstrap import NodeConfig, StatsConfig
+from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.invalid import render_path
+from pyproxy.config.stats import StatsConfig
 from tests.config.compiling import ROUTER, URL, bootstrap, cluster, compiled, listener, manager
 
 FORWARD = {"match": {"prefix": "/"}, "route": {"cluster": "a"}}
@@ -50,7 +51,7 @@ def test_a_bootstrap_becomes_values() -> None:
     values, faults, report = compiled(config)
     assert faults == []
     assert values is not None
-    assert [render_path(one.path) for one in report.unhonoured] == ["stats_flush_interval", "admin.access_log_path"]
+    assert [render_path(one.path) for one in report.unhonoured] == ["admin.access_log_path"]
     assert values.node == NodeConfig("n", "c", "r", "z", "", {"k": ["v"]})
     assert values.admin is not None
     assert values.admin.address == AddressConfig("127.0.0.1", 9901)
@@ -77,7 +78,7 @@ def test_every_fault_is_found_in_one_run() -> None:
             listener("two", manager([{"match": {"safe_regex": {"regex": "("}}, "route": {"cluster": "faulty"}}])),
             listener("two", manager(codec_type="HTTP2")),
         ],
-        [cluster(), cluster(), cluster("faulty", lb_policy="MAGLEV")],
+        [cluster(), cluster(), cluster("faulty", lb_policy="CLUSTER_PROVIDED")],
         admin={"address": {"socket_address": {"address": "127.0.0.1", "port_value": 1, "protocol": "UDP"}}},
         layered_runtime={"layers": [{"name": "a", "admin_layer": {}}, {"name": "a", "static_layer": {}}]},
     )
@@ -122,7 +123,7 @@ def test_listeners_without_names_get_names_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"stats_sinks": [{"name": "x"}]}, [("stats_sinks", False)]),
+        ({"stats_sinks": [{"name": "x"}]}, [("stats_sinks[0].name", False)]),
         ({"use_tcp_for_dns_lookups": True}, [("use_tcp_for_dns_lookups", True)]),
         ({"header_prefix": "x-other"}, [("header_prefix", True)]),
         ({"enable_dispatcher_stats": True, "node_context_params": ["x"]}, []),
@@ -130,10 +131,6 @@ def test_listeners_without_names_get_names_of_their_own() -> None:
         (
             {"cluster_manager": {"upstream_bind_config": {}}},
             [("cluster_manager.upstream_bind_config", True)],
-        ),
-        (
-            {"stats_config": {"use_all_default_tags": False, "stats_tags": [{"tag_name": "t", "regex": "x"}]}},
-            [("stats_config.use_all_default_tags", False), ("stats_config.stats_tags[0].tag_name", False)],
         ),
     ],
 )

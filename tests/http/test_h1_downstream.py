@@ -47,6 +47,12 @@ class Peer:
         return self.acceptor.handlers[-1]
 
     @property
+    def told_the_end(self) -> bool:
+        """Nothing more will be sent: the peer may close."""
+        self.loop.run_soon()
+        return self.transport.ended
+
+    @property
     def closed(self) -> bool:
         self.loop.run_soon()
         self.transport.settle()
@@ -167,7 +173,7 @@ def test_http10_is_kept_only_if_it_asks(loop: ManualLoop) -> None:
     peer.send(b"GET /1 HTTP/1.0\r\nhost: a\r\n\r\n")
     ok(peer.handler)
     assert b"connection: close\r\n" in peer.read()
-    assert peer.closed
+    assert peer.told_the_end
 
 
 def test_http10_gets_an_end_instead_of_chunks(loop: ManualLoop) -> None:
@@ -181,7 +187,7 @@ def test_http10_gets_an_end_instead_of_chunks(loop: ManualLoop) -> None:
     assert b"transfer-encoding" not in head
     assert b"connection: close" in head
     assert rest == b"abc"
-    assert peer.closed
+    assert peer.told_the_end
 
 
 def test_a_broken_http10_response_is_reset_so_that_it_does_not_look_complete(loop: ManualLoop) -> None:
@@ -213,7 +219,10 @@ def test_draining_closes_at_once_what_is_idle_and_the_rest_after_its_response(lo
     assert not busy.closed
     ok(busy.handler)
     assert b"connection: close\r\n" in busy.read()
+    assert busy.told_the_end
+    busy.transport.deliver_eof()
     assert busy.closed
+    assert busy.connection.info.left
 
 
 def test_a_downstream_that_closes_gets_no_answer(peer: Peer) -> None:

@@ -15,6 +15,7 @@ from pyproxy.network.proxy_header import (
     NoProxyHeader,
     ProxyHeader,
     read_proxy_header,
+    write_proxy_header,
 )
 
 
@@ -92,3 +93,32 @@ def test_no_bytes_do_harm(data: bytes, start: bytes) -> None:
     except (BadProxyHeader, NoProxyHeader):
         return
     assert isinstance(found, ProxyHeader) or found > len(whole)
+
+
+six = st.ip_addresses(v=6).filter(lambda one: int(one) >> 48)  # others are written in more ways than one
+addresses = st.one_of(st.tuples(st.ip_addresses(v=4), st.ip_addresses(v=4)), st.tuples(six, six))
+tlvs = st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=20)))
+
+
+@given(addresses, st.integers(0, 65535), st.integers(0, 65535), tlvs)
+def test_what_is_written_can_be_read(
+    hosts: tuple[object, object], source: int, destination: int, tlvs: list[tuple[int, bytes]]
+) -> None:
+    ends = ((str(hosts[0]), source), (str(hosts[1]), destination))
+    for version, kept in ((1, ()), (2, tuple(tlvs))):
+        written = write_proxy_header(version, *ends, tlvs)
+        assert read_proxy_header(written) == ProxyHeader(version, len(written), *ends, kept)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("source", [("/a/path", 0), ("", 0), ("::1", 5)])
+def test_what_cannot_be_told_is_not(version: int, source: tuple[str, int]) -> None:
+    written = write_proxy_header(version, source, ("127.0.0.1", 80))
+    assert read_proxy_header(written) == ProxyHeader(version, len(written))
+
+
+def test_a_header_has_an_end() -> None:
+    many = [(1, bytes(60_000)), (2, bytes(60_000)), (3, b"x")]
+    header = read_proxy_header(write_proxy_header(2, ("1.1.1.1", 1), ("2.2.2.2", 2), many))
+    assert isinstance(header, ProxyHeader)
+    assert [kind for kind, _ in header.tlvs] == [1, 3]

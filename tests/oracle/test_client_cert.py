@@ -16,12 +16,13 @@ from cryptography import x509
 
 from tests.server.bootstraps import bootstrap, endpoint, listener, manager, static_cluster
 from tests.support.certificates import Authority
+from tests.support.identity import Identity
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.process import ProxyProcess, envoy_command, pyproxy_command
 from tests.support.tcp_peer import Peer
 
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
-ALL = {"subject": True, "cert": True, "dns": True, "uri": True}
+ALL = {"subject": True, "cert": True, "dns": True, "uri": True, "chain": True}
 MODES = ("SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY")
 CONFIGS: dict[str, dict[str, Any]] = {
     **{mode.lower(): {"forward_client_cert_details": mode} for mode in MODES},
@@ -112,16 +113,19 @@ def pair(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iter
 @pytest.mark.oracle
 @pytest.mark.xdist_group("client-cert")
 @pytest.mark.parametrize("forged", [False, True], ids=["", "forged"])
-@pytest.mark.parametrize("who", ["nobody", "known", *ODD_SUBJECTS])
+@pytest.mark.parametrize("who", ["nobody", "known", "by an intermediate", *ODD_SUBJECTS])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_upstream_is_told_the_same(
-    pair: tuple[Proxy, Proxy], authority: Authority, name: str, who: str, forged: bool
+    pair: tuple[Proxy, Proxy], authority: Authority, name: str, who: str, forged: bool, tmp_path: Path
 ) -> None:
     context = ssl.create_default_context(cafile=str(authority.ca))
     context.check_hostname = False
     if who == "known":
         names = (x509.UniformResourceIdentifier("spiffe://test/client"), x509.DNSName("client.test"))
         context.load_cert_chain(*authority.issue("client", *names))
+    elif who == "by an intermediate":
+        between = Identity(authority.key, authority.certificate).issue("between", ca=True)
+        context.load_cert_chain(*between.issue("client").save(tmp_path, "client"))
     elif who in ODD_SUBJECTS:
         context.load_cert_chain(*authority.issue("odd", subject=ODD_SUBJECTS[who]))
     headers = {"x-forwarded-client-cert": "By=me;Hash=abc"} if forged else {}

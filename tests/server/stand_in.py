@@ -23,6 +23,7 @@ from pyproxy.server.flags import Options
 from pyproxy.server.launch import prepare, start_log
 from pyproxy.server.supervisor import Supervisor, start_manager
 from pyproxy.server.worker import CannotStart, MakePlane, run_worker
+from pyproxy.telemetry.exports import Exports
 
 PR_SET_CHILD_SUBREAPER = 36
 LOOPBACK = "127.0.0.1"
@@ -57,6 +58,7 @@ class StandInPlane:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seat: WorkerSeat) -> None:
         self.loop = loop
+        self.exports = Exports()
         self.seat = seat
         self.open: set[Greeter] = set()
         self.servers: dict[str, asyncio.AbstractServer] = {}
@@ -74,6 +76,9 @@ class StandInPlane:
 
     def tick(self, interval: float) -> None:
         pass
+
+    def outbox(self) -> Exports:
+        return self.exports
 
     def reopen_logs(self) -> None:
         print("reopened", os.getpid(), flush=True)

@@ -25,11 +25,11 @@ class Authority:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = _name(f"CA {directory.name}")
-        builder = self._builder(self.name, self._key.public_key(), NOW + DAY)
+        builder = self._builder(self.name, self.key.public_key(), NOW + DAY)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        self.certificate = builder.sign(self._key, hashes.SHA256())
+        self.certificate = builder.sign(self.key, hashes.SHA256())
         self.ca = directory / "ca.pem"
         self.ca.write_bytes(self.certificate.public_bytes(Encoding.PEM))
 
@@ -45,7 +45,7 @@ class Authority:
         builder = self._builder(_name(subject or name), key.public_key(), NOW - DAY if expired else NOW + DAY)
         if sans:
             builder = builder.add_extension(x509.SubjectAlternativeName(sans), critical=False)
-        certificate = builder.sign(self._key, hashes.SHA256())
+        certificate = builder.sign(self.key, hashes.SHA256())
         chain, private = self._directory / f"{name}.pem", self._directory / f"{name}.key"
         chain.write_bytes(certificate.public_bytes(Encoding.PEM))
         private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -58,5 +58,5 @@ class Authority:
             serial = x509.load_pem_x509_certificate(Path(chain).read_bytes()).serial_number
             builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder(serial, NOW - DAY).build())
         path = self._directory / "crl.pem"
-        path.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
+        path.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM))
         return str(path)

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 NOW: Final = datetime.datetime.now(datetime.UTC)
@@ -41,10 +42,13 @@ class Identity:
         usages: tuple[ObjectIdentifier, ...] = (),
         ca: bool = False,
         rsa_bits: int = 0,
+        extensions: tuple[x509.ExtensionType, ...] = (),
     ) -> Identity:
         """A chain ends below the root, which nobody sends."""
         key: Any = rsa.generate_private_key(65537, rsa_bits) if rsa_bits else ec.generate_private_key(ec.SECP256R1())
         builder = _build(name, key, self.certificate.subject, sans, days, usages, ca)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
         above = () if self.certificate.issuer == self.certificate.subject else self.chain
         return Identity(key, builder.sign(self.key, hashes.SHA256()), above)
 
@@ -59,6 +63,14 @@ class Identity:
             gone = x509.RevokedCertificateBuilder(other.certificate.serial_number, NOW - DAY).build()
             builder = builder.add_revoked_certificate(gone)
         return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+    def vouch(self, other: Identity, days: tuple[datetime.datetime, datetime.datetime] = PRESENT) -> bytes:
+        """An OCSP response that says that a certificate is good, in DER."""
+        builder = ocsp.OCSPResponseBuilder().add_response(
+            other.certificate, self.certificate, hashes.SHA256(), ocsp.OCSPCertStatus.GOOD, *days, None, None
+        )
+        builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, self.certificate)
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
     @property
     def pem(self) -> str:

@@ -36,6 +36,22 @@ class LeastRequest:
         return best
 
 
+class FullScan:
+    """The best of all hosts; of those that are equal, any (Envoy: FULL_SCAN). Costs a look at each."""
+
+    __slots__ = ("_hosts", "_random")
+
+    def __init__(self, hosts: tuple[Host, ...], rng: random.Random) -> None:
+        self._hosts = hosts
+        self._random = rng.random
+
+    def choose(self, _request: Request) -> Host:
+        hosts = self._hosts
+        least = min([host.rq_active for host in hosts])
+        best = [host for host in hosts if host.rq_active == least]
+        return best[int(self._random() * len(best))]
+
+
 class WeightedLeastRequest:
     """Hosts of unequal weight: turns as in round robin, but a host waits longer the busier it is.
 

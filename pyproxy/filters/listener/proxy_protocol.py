@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyproxy.config.extensions import CompileContext
+from pyproxy.config.proxy_header import NOTHING_PASSED, PassedTlvs, compile_passed_tlvs
 from pyproxy.config.view import View
 from pyproxy.network.incoming import Incoming, IncomingClosed
 from pyproxy.network.proxy_header import BadProxyHeader, NoProxyHeader, ProxyHeader, read_proxy_header
@@ -36,6 +37,7 @@ class ProxyProtocolConfig:
     optional: bool = False
     disallowed: frozenset[int] = frozenset()
     stat_prefix: str = ""
+    passed: PassedTlvs = NOTHING_PASSED
 
     def build(self, runtime: Runtime) -> ProxyProtocol:
         return ProxyProtocol(self, runtime)
@@ -51,6 +53,7 @@ def compile(view: View, context: CompileContext) -> ProxyProtocolConfig:  # noqa
         optional=bool(view.scalar("allow_requests_without_proxy_protocol")),
         disallowed=frozenset(_VERSIONS[name] for name in versions),
         stat_prefix=view.text("stat_prefix"),
+        passed=compile_passed_tlvs(view),
     )
 
 
@@ -97,6 +100,7 @@ class ProxyProtocol:
             incoming.source = header.source
             incoming.restored = header.destination != incoming.direct_destination
             incoming.destination = header.destination
+        incoming.tlvs = self._config.passed.of(header.tlvs)
         for rule in self._config.rules:
             for kind, value in header.tlvs:
                 if kind == rule.tlv_type:

@@ -10,14 +10,19 @@ import hashlib
 import os
 import re
 import ssl
+from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from pyproxy import openssl
 from pyproxy.config.matchers import StringKind, StringMatch
 from pyproxy.config.regex import compile_regex
 from pyproxy.config.tls import DownstreamTlsConfig, PeerValidation, TlsConfig, UpstreamTlsConfig
+from pyproxy.network.transport_sockets.sessions import let_resume
+from pyproxy.network.transport_sockets.spiffe import SpiffeValidator
 
 _CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:"
@@ -26,6 +31,13 @@ _CIPHERS: Final = (
 _NEVER: Final = ":!aNULL:!eNULL:!PSK:@SECLEVEL=2"
 """Behind every list of ciphers, where it counts: none without a certificate or in the clear (BoringSSL has none of
 them), and no RSA below 2048 bits nor SHA-1 in the chain of a peer, however OpenSSL was built."""
+
+_GROUPS: Final = "X25519:P-256"
+_TLS13_CIPHERS: Final = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+"""Envoy's: of OpenSSL's own, P-384 and more are slow, and AES-256 goes first."""
+
+_NO_CHECK_TIME: Final = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for."""
 
 _PRIORITIZE_CHACHA: Final = 1 << 21
 """SSL_OP_PRIORITIZE_CHACHA, which the ssl module has no name for: a client that puts ChaCha20 first, as those without
@@ -46,62 +58,84 @@ class WrongName(PeerRefused):
     san = True
 
 
-def server_context(config: DownstreamTlsConfig, alpn: tuple[str, ...]) -> ssl.SSLContext:
+def server_context(config: DownstreamTlsConfig, alpn: tuple[str, ...]) -> openssl.Context:
     """`alpn` are those of the configured protocols that are spoken behind it."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, config.common, alpn)
-    if config.require_client_certificate:
+    if config.prefer_client_ciphers:
+        context.options &= ~(ssl.OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA)
+    checks = config.common.validation
+    named = (checks.sans or checks.pinned) and not checks.accept_untrusted
+    if config.require_client_certificate or checks.trust_domains or named:  # as in Envoy
         context.verify_mode = ssl.CERT_REQUIRED
-    elif config.common.validation.trusted_ca:
+    elif checks.trusted_ca or checks.accept_untrusted:
         context.verify_mode = ssl.CERT_OPTIONAL
+    let_resume(context, config)
     return context
 
 
-def client_context(config: UpstreamTlsConfig, alpn: tuple[str, ...]) -> ssl.SSLContext:
+def client_context(config: UpstreamTlsConfig, alpn: tuple[str, ...]) -> openssl.Context:
     """`alpn` are those of the configured protocols that we speak to the upstream."""
     context = _context(ssl.PROTOCOL_TLS_CLIENT, config.common, alpn)
     checks = config.common.validation
-    context.check_hostname = False
-    trusted = checks.trusted_ca and not checks.accept_untrusted
+    trusted = checks.trust_domains or (checks.trusted_ca and not checks.accept_untrusted)
     context.verify_mode = ssl.CERT_REQUIRED if trusted else ssl.CERT_NONE
     return context
 
 
-def _context(protocol: int, config: TlsConfig, alpn: tuple[str, ...]) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
+def _context(protocol: int, config: TlsConfig, alpn: tuple[str, ...]) -> openssl.Context:
+    context = openssl.Context(protocol)
+    context.check_hostname = False
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.options |= _PRIORITIZE_CHACHA
     context.minimum_version = ssl.TLSVersion(config.min_version or ssl.TLSVersion.TLSv1_2)
     context.maximum_version = ssl.TLSVersion(config.max_version or ssl.TLSVersion.TLSv1_3)
     context.set_ciphers((config.ciphers or _CIPHERS) + _NEVER)
-    if config.curve:
-        context.set_ecdh_curve(config.curve)
+    if openssl.usable():
+        openssl.set_groups(context, config.groups or _GROUPS)
+        openssl.set_tls13_ciphers(context, _TLS13_CIPHERS)
+        if config.signature_algorithms:
+            openssl.set_signature_algorithms(context, config.signature_algorithms)
     if alpn:
         context.set_alpn_protocols(list(alpn))
     for certificate in config.certificates:
         _load_pair(context, certificate.chain + certificate.private_key)
-    checks = config.validation
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate may be trusted by itself (Envoy)
-    if checks.trusted_ca:
-        context.load_verify_locations(cadata=checks.trusted_ca)
-    if checks.crl:
-        _load_from_memory(context, checks.crl.encode())
-        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF if checks.only_leaf_crl else ssl.VERIFY_CRL_CHECK_CHAIN
+    _trust(context, config.validation, serves=protocol == ssl.PROTOCOL_TLS_SERVER)
     return context
+
+
+def _trust(context: openssl.Context, checks: PeerValidation, *, serves: bool) -> None:
+    """Whom, as far as the handshake is concerned."""
+    if checks.trust_domains:
+        openssl.verify_with(context, SpiffeValidator(checks))
+        if serves:
+            with memory_file("".join(one.bundle for one in checks.trust_domains).encode()) as path:
+                openssl.name_authorities(context, path)
+        return
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate may be trusted by itself (Envoy)
+    if checks.allow_expired:
+        context.verify_flags |= _NO_CHECK_TIME
+    if checks.trusted_ca:
+        with memory_file(checks.trusted_ca.encode()) as path:
+            context.load_verify_locations(path)
+            if serves and openssl.usable():
+                openssl.name_authorities(context, path)
+    if checks.crl:
+        with memory_file(checks.crl.encode()) as path:
+            context.load_verify_locations(path)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF if checks.only_leaf_crl else ssl.VERIFY_CRL_CHECK_CHAIN
+    if serves and (checks.accept_untrusted or (checks.pinned and not checks.trusted_ca)):
+        openssl.verify_with(context, lambda presented: True)  # pins are looked at when TLS stands
 
 
 def _load_pair(context: ssl.SSLContext, pem: bytes) -> None:
     """OpenSSL reads a key from a file only, so give it one that no disk ever sees."""
-    with _memory_file(pem) as path:
+    with memory_file(pem) as path:
         context.load_cert_chain(path)
 
 
-def _load_from_memory(context: ssl.SSLContext, pem: bytes) -> None:
-    with _memory_file(pem) as path:
-        context.load_verify_locations(path)
-
-
 @contextlib.contextmanager
-def _memory_file(data: bytes) -> Any:
+def memory_file(data: bytes) -> Any:
+    """The path of one that no disk ever sees."""
     number = os.memfd_create("tls", os.MFD_CLOEXEC)
     try:
         os.write(number, data)
@@ -110,21 +144,42 @@ def _memory_file(data: bytes) -> Any:
         os.close(number)
 
 
-def verify_peer(tls: Any, checks: PeerValidation) -> None:
-    """Raises PeerRefused. A peer that need not have a certificate and has none is fine."""
-    if not (checks.sans or checks.spki_pins or checks.certificate_pins):
+def verify_peer(tls: Any, checks: PeerValidation, names: Collection[str] = ()) -> None:
+    """Raises PeerRefused. A peer that need not have a certificate and has none is fine. Where there are `names`, the
+    certificate has to be for one of them too."""
+    resumed = tls.session_reused and not checks.allow_expired and not checks.accept_untrusted
+    if not (checks.sans or checks.pinned or names or resumed):
         return
     der = tls.getpeercert(True)
     if der is None:
+        if names:
+            raise WrongName("verify cert failed: no certificate")
         return
     try:
         certificate = x509.load_der_x509_certificate(der)
+        if resumed and (checks.trusted_ca or checks.trust_domains) and _expired(certificate):
+            raise PeerRefused("verify cert failed: certificate has expired")
         if not _pinned(certificate, der, checks):
             raise PeerRefused("verify cert failed: hash or SPKI")
+        if names and not _is_for(certificate, names):
+            raise WrongName("verify cert failed: verify SAN list")
         if checks.sans and not _named(certificate, checks):
             raise WrongName("verify cert failed: SAN matcher")
     except ValueError as error:
         raise PeerRefused("verify cert failed: cannot be read") from error
+
+
+def _expired(certificate: x509.Certificate) -> bool:
+    """Since the handshake that a session began with."""
+    return certificate.not_valid_after_utc < datetime.now(UTC)
+
+
+def _is_for(certificate: x509.Certificate, names: Collection[str]) -> bool:
+    return any(
+        name == wanted or (kind == "DNS" and _fits(StringMatch(StringKind.EXACT, wanted), name, dns=True))
+        for kind, name in alternative_names(certificate)
+        for wanted in names
+    )
 
 
 def refuse_odd_names(tls: Any) -> None:
@@ -142,7 +197,7 @@ def refuse_odd_names(tls: Any) -> None:
 
 def _pinned(certificate: x509.Certificate, der: bytes, checks: PeerValidation) -> bool:
     """Where there are pins of both kinds, one of either is enough (Envoy)."""
-    if not (checks.spki_pins or checks.certificate_pins):
+    if not checks.pinned:
         return True
     if hashlib.sha256(der).digest() in checks.certificate_pins:
         return True

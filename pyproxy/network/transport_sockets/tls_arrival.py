@@ -13,6 +13,8 @@ from cryptography import x509
 from pyproxy.config.tls import DownstreamTlsConfig
 from pyproxy.network.transport_sockets.tls import PeerRefused, alternative_names, refuse_odd_names, verify_peer
 
+_DER: Final = 2
+"""_ssl.ENCODING_DER"""
 _NOT_ASCII: Final = re.compile(r"[^\x20-\x7e]")
 
 
@@ -27,6 +29,7 @@ class TlsFacts:
         self.xfcc: bytes | None = None
         """The element of x-forwarded-client-cert, once it was made."""
         self._der: bytes | None = tls.getpeercert(True)
+        self._tls = tls
 
     @property
     def peer_presented(self) -> bool:
@@ -44,6 +47,11 @@ class TlsFacts:
     @property
     def peer_pem(self) -> str:
         return "" if self._der is None else ssl.DER_cert_to_PEM_cert(self._der)
+
+    @property
+    def peer_chain_pem(self) -> str:
+        """The certificate and those that came with it; of a session that was resumed, only the first."""
+        return "".join(map(ssl.DER_cert_to_PEM_cert, _chain(self._tls))) or self.peer_pem
 
     @functools.cached_property
     def peer_subject(self) -> str:
@@ -80,6 +88,14 @@ class TlsArrivals:
         stats.count_handshake(tls)
         info.tls = TlsFacts(tls, self._local_uri_sans)
         return True
+
+
+def _chain(tls: Any) -> list[bytes]:
+    """What the peer has sent, in DER."""
+    if hasattr(tls, "get_unverified_chain"):  # CPython 3.13
+        return list(tls.get_unverified_chain())
+    found = tls._sslobj.get_unverified_chain() or ()  # noqa: SLF001 - nobody else tells
+    return [one.public_bytes(_DER) for one in found]
 
 
 def _escape(odd: re.Match[str]) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from pyproxy import openssl
 from pyproxy.config.tls import TlsSource, UpstreamTlsConfig
 from pyproxy.config.tls_reload import reload_tls
 from pyproxy.network.secret_watch import SecretWatch
+from pyproxy.network.transport_sockets.sessions import Sessions
 from pyproxy.network.transport_sockets.tls import PeerRefused, client_context, verify_peer
 
 _HANDSHAKE_SECONDS: Final = 60.0
@@ -21,7 +25,6 @@ class TlsDialer:
 
     def __init__(self, config: UpstreamTlsConfig, secrets: SecretWatch) -> None:
         self._use(config)
-        self._names: dict[str, str] = {}
         self._forget: Callable[[], None] | None = None
         source = config.source
         if source is not None:
@@ -33,7 +36,11 @@ class TlsDialer:
             self._forget()
 
     def _use(self, config: UpstreamTlsConfig) -> None:
+        """Sessions that were begun under another configuration are not resumed under this one."""
         self._context = client_context(config, tuple(one for one in config.common.alpn if one != "h2"))
+        self._sessions = sessions = Sessions(config.max_sessions)
+        if config.max_sessions and openssl.usable():
+            openssl.resume_with(self._context, sessions.take, sessions.keep)
         self._config = config
 
     def _reload(self, source: TlsSource) -> None:
@@ -42,47 +49,64 @@ class TlsDialer:
         assert isinstance(made, UpstreamTlsConfig)
         self._use(made)
 
-    def options(self, hostname: str) -> dict[str, Any]:
-        """For `create_connection`. An empty name sends no SNI, which is also what a name gets that is none."""
-        name = hostname if self._config.auto_host_sni and hostname else self._config.sni
+    def options(self, hostname: str, server_name: str = "") -> dict[str, Any]:
+        """For `create_connection`. An empty name sends no SNI, which is also what a name gets that is none.
+        `server_name` is what a request says (Envoy: auto_sni), and goes first."""
         return {
             "ssl": self._context,
-            "server_hostname": self._usable(name),
+            "server_hostname": _usable(self._name(hostname, server_name)),
             "ssl_handshake_timeout": _HANDSHAKE_SECONDS,
         }
 
-    def check_of_one(self) -> TlsCheck:
-        """The check of one connection."""
-        return TlsCheck(self._config)
+    def check_of_one(self, hostname: str, server_name: str = "", *, names: tuple[str, ...] = ()) -> TlsCheck:
+        """The check of one connection, whose certificate has to be for one of `names`, where there are any."""
+        name = self._name(hostname, server_name)
+        if not names and self._config.auto_sni_san and name:
+            return TlsCheck(self._auto(self._config), self._sessions, (name,))
+        return TlsCheck(self._config, self._sessions, names)
 
-    def _usable(self, name: str) -> str:
-        known = self._names.get(name)
-        if known is None:
-            known = self._names[name] = name if _is_name(self._context, name) else ""
-        return known
+    def _auto(self, config: UpstreamTlsConfig) -> UpstreamTlsConfig:
+        """The name that was asked for goes in place of those in the configuration (Envoy)."""
+        checks = replace(config.common.validation, sans=())
+        return replace(config, common=replace(config.common, validation=checks))
+
+    def _name(self, hostname: str, server_name: str) -> str:
+        if server_name:
+            return server_name
+        return hostname if self._config.auto_host_sni and hostname else self._config.sni
 
 
 class TlsCheck:
     """Whether the upstream of one connection is one that is wanted, and if not, why."""
 
-    def __init__(self, config: UpstreamTlsConfig) -> None:
+    def __init__(self, config: UpstreamTlsConfig, sessions: Sessions, names: tuple[str, ...]) -> None:
         self._validation = config.common.validation
+        self._sessions = sessions
+        self._names = names
         self.refusal = ""
         self.san = False
         """It was because of its names."""
 
     def __call__(self, tls: Any) -> bool:
         try:
-            verify_peer(tls, self._validation)
+            verify_peer(tls, self._validation, self._names)
         except PeerRefused as error:
             self.refusal, self.san = str(error), error.san
+            self._sessions.clear()
             return False
         return True
 
 
-def _is_name(context: ssl.SSLContext, name: str) -> bool:
+@functools.lru_cache(1024)
+def _usable(name: str) -> str:
     try:
-        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
+        _plain_context().wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
     except (ValueError, UnicodeError, TypeError):
-        return False
-    return True
+        return ""
+    return name
+
+
+@functools.cache
+def _plain_context() -> ssl.SSLContext:
+    """One to try names with."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

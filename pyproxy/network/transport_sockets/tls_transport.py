@@ -39,17 +39,12 @@ async def accept_tls(
 
 
 async def connect_tls(
-    loop: asyncio.AbstractEventLoop, factory: Callable[[], Any], host: str, port: int, options: dict[str, Any]
+    loop: asyncio.AbstractEventLoop, factory: Callable[[], Any], options: dict[str, Any], *, pipe: bool
 ) -> None:
-    """Open a connection and shake hands. Raises OSError (ssl.SSLError among them)."""
-    await aiofastnet.create_connection(loop, factory, host, port, **_sized(options))
-
-
-async def connect_tls_to_pipe(
-    loop: asyncio.AbstractEventLoop, factory: Callable[[], Any], path: str, options: dict[str, Any]
-) -> None:
-    """The same over a Unix socket."""
-    await aiofastnet.create_unix_connection(loop, factory, path, **_sized(options))
+    """Open a connection, or take the one that `options` bring, and shake hands; `pipe`: over a Unix socket. Raises
+    OSError (ssl.SSLError among them)."""
+    create: Any = aiofastnet.create_unix_connection if pipe else aiofastnet.create_connection
+    await create(loop, factory, **_sized(options))
 
 
 def _sized(options: dict[str, Any]) -> dict[str, Any]:

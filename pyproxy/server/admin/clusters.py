@@ -57,8 +57,8 @@ def _host_facts(host: Data) -> Data:
         "sub_zone": host["sub_zone"],
         "canary": _word(host.get("canary", False)),
         "priority": host["priority"],
-        "success_rate": -1,
-        "local_origin_success_rate": -1,
+        "success_rate": _rate(host.get("success_rate", -1)),
+        "local_origin_success_rate": _rate(host.get("local_origin_success_rate", -1)),
     }
 
 
@@ -86,7 +86,7 @@ def _host_status(host: Data) -> Data:
         for name, value in _by_name(host, "gauges")
     ]
     status["stats"] = [*counters, *gauges]
-    status["health_status"] = {"eds_health_status": "HEALTHY" if host["healthy"] else "UNHEALTHY"}
+    status["health_status"] = _health_status(host["health_flags"])
     status["weight"] = host["weight"]
     if host["hostname"]:
         status["hostname"] = host["hostname"]
@@ -94,6 +94,25 @@ def _host_status(host: Data) -> Data:
         status["priority"] = host["priority"]
     status["locality"] = _locality(host)
     return status
+
+
+_FLAGS = {
+    "failed_active_hc": "failed_active_health_check",
+    "failed_outlier_check": "failed_outlier_check",
+    "degraded_active_hc": "failed_active_degraded_check",
+    "pending_active_hc": "pending_active_hc",
+    "excluded_via_immediate_hc_fail": "excluded_via_immediate_hc_fail",
+    "active_hc_timeout": "active_hc_timeout",
+}
+_OF_EDS = {"failed_eds_health": "UNHEALTHY", "degraded_eds_health": "DEGRADED", "eds_status_draining": "DRAINING"}
+
+
+def _health_status(flags: str) -> Data:
+    """envoy.admin.v3.HostHealthStatus"""
+    words = flags.strip("/").split("/")
+    told: Data = {field: True for word, field in _FLAGS.items() if word in words}
+    said = [status for word, status in _OF_EDS.items() if word in words]
+    return {**told, "eds_health_status": said[-1] if said else "HEALTHY"}
 
 
 def endpoint_config(cluster: Data) -> Data:
@@ -137,6 +156,10 @@ def _by_name(host: Data, kind: str) -> list[tuple[str, int]]:
 
 def _set(limits: Data, priority: str = "") -> Data:
     return {**({"priority": priority} if priority else {}), **{name: limits[name] for name in _LIMITS}}
+
+
+def _rate(percent: float) -> str:
+    return f"{percent:g}"
 
 
 def _word(value: bool) -> str:

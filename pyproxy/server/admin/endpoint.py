@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ class Question:
     proxy: Proxy
     stats: ManagerStats
     query: Mapping[str, str] = field(default_factory=dict)
+    accept: str = ""
+    """The media types that the asker wants."""
 
     def flag(self, name: str) -> bool:
         """Whether a parameter is there at all, as in `/stats?usedonly`."""
@@ -40,6 +42,8 @@ class Reply:
     body: str
     content_type: str = TEXT
     status: int = 200
+    stream: AsyncIterator[str] | None = None
+    """In place of a body: what goes out piece by piece, as long as somebody listens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
@@ -65,6 +66,8 @@ class AdminServer:
         started = clock.monotonic()
         reply = await self._reply(request)
         self._access_log.log(request, reply, started)
+        if reply.stream is not None:
+            return await _send_stream(request, reply, reply.stream)
         response = web.Response(
             body=reply.body.encode("utf-8", "backslashreplace"),
             status=reply.status,
@@ -86,7 +89,19 @@ class AdminServer:
         if request.method == "POST" and request.content_type == _FORM:
             query.update({name: value for name, value in (await request.post()).items() if isinstance(value, str)})
         try:
-            return await endpoint.handle(Question(self._proxy, self._stats, query))
+            return await endpoint.handle(Question(self._proxy, self._stats, query, request.headers.get("Accept", "")))
         except Exception as error:
             log.exception("admin path %s failed", request.path)
             return Reply(f"{request.path} failed: {error!r}\n", status=500)
+
+
+async def _send_stream(request: web.BaseRequest, reply: Reply, pieces: AsyncIterator[str]) -> web.StreamResponse:
+    """Until the pieces end or nobody listens any more."""
+    response = web.StreamResponse(headers={"Content-Type": reply.content_type, **_HEADERS})
+    await response.prepare(request)
+    try:
+        async for piece in pieces:
+            await response.write(piece.encode("utf-8", "backslashreplace"))
+    except ConnectionError:
+        log.debug("a listener of %s has gone", request.path)
+    return response

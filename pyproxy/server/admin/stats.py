@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from pyproxy.server.admin.endpoint import JSON, TEXT, Endpoint, Parameter, Question, Reply, bad_request
+from pyproxy.server.manager_stats import ManagerStats
 from pyproxy.telemetry.prometheus import render_prometheus
 from pyproxy.telemetry.shared_reader import StatsSnapshot
-from pyproxy.telemetry.stat_tags import TagExtractor
 from pyproxy.telemetry.stats_query import BadStatsQuery, Buckets, StatsFormat, StatsQuery, StatType
 from pyproxy.telemetry.stats_text import render_json, render_text
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 async def show_stats(question: Question) -> Reply:
@@ -27,17 +29,18 @@ async def _show(question: Question, *, prometheus: bool) -> Reply:
     except BadStatsQuery as error:
         return bad_request(str(error))
     snapshot = question.stats.snapshot(unused=not query.used_only)
-    return await asyncio.to_thread(_render, snapshot, query, question.stats.tags)
+    return await asyncio.to_thread(_render, snapshot, query, question.stats)
 
 
-def _render(snapshot: StatsSnapshot, query: StatsQuery, tags: TagExtractor) -> Reply:
+def _render(snapshot: StatsSnapshot, query: StatsQuery, stats: ManagerStats) -> Reply:
     match query.format:
         case StatsFormat.TEXT:
             return Reply(render_text(snapshot, query))
         case StatsFormat.JSON:
             return Reply(render_json(snapshot, query), JSON)
         case StatsFormat.PROMETHEUS:
-            return Reply(render_prometheus(snapshot, query, tags), TEXT)
+            kind = OPENMETRICS if query.openmetrics else TEXT
+            return Reply(render_prometheus(snapshot, query, stats.tags, stats.exemplars), kind)
 
 
 _COMMON = (
@@ -65,6 +68,7 @@ ENDPOINTS = (
         show_prometheus,
         (
             *_COMMON,
+            Parameter("openmetrics", "As OpenMetrics, with exemplars; counters keep their names"),
             Parameter("text_readouts", "Render text_readouts as gauges with value 1"),
             Parameter("histogram_buckets", "Histogram bucket display mode", ("cumulative", "summary")),
         ),

@@ -13,9 +13,10 @@ from pyproxy.clusters.host import Host
 from pyproxy.clusters.host_set import HostSet
 from pyproxy.clusters.load_balancers.load_balancer import LoadBalancer, build_load_balancer
 from pyproxy.clusters.membership import diff, members_of
-from pyproxy.config.cluster import ClusterConfig, LbPolicy
+from pyproxy.config.cluster import ClusterConfig, HashingConfig, LbPolicy
 from tests.clusters.hosts import REQUEST, endpoint, hosts
 
+SMALL = HashingConfig(most_ring=20_000, table_size=2003)
 POLICIES = [policy for policy in LbPolicy if policy is not LbPolicy.CLUSTER_PROVIDED]
 
 
@@ -23,7 +24,7 @@ POLICIES = [policy for policy in LbPolicy if policy is not LbPolicy.CLUSTER_PROV
 @given(weights=st.lists(st.integers(1, 50), min_size=1, max_size=20), seed=st.integers(0, 1000))
 def test_every_host_is_chosen_sooner_or_later(policy: LbPolicy, weights: list[int], seed: int) -> None:
     members = hosts(weights)
-    balancer = build_load_balancer(ClusterConfig("c", lb_policy=policy), members, random.Random(seed))
+    balancer = build_load_balancer(ClusterConfig("c", lb_policy=policy, hashing=SMALL), members, random.Random(seed))
     chosen = {balancer.choose(REQUEST).key for _ in range(max(200, 40 * sum(weights)))}
     assert chosen == {host.key for host in members}
 
@@ -33,7 +34,9 @@ def test_workers_do_not_all_begin_with_the_same_host(policy: LbPolicy) -> None:
     for weights in ([1] * 10, list(range(1, 11))):
         members = hosts(weights)
         first = {
-            build_load_balancer(ClusterConfig("c", lb_policy=policy), members, random.Random(seed)).choose(REQUEST).key
+            build_load_balancer(ClusterConfig("c", lb_policy=policy, hashing=SMALL), members, random.Random(seed))
+            .choose(REQUEST)
+            .key
             for seed in range(50)
         }
         assert len(first) >= 5
@@ -43,7 +46,7 @@ def test_workers_do_not_all_begin_with_the_same_host(policy: LbPolicy) -> None:
 def test_huge_weights(policy: LbPolicy) -> None:
     """Envoy allows weights of 32 bits."""
     members = hosts([2**32 - 1, 1, 2**31])
-    balancer = build_load_balancer(ClusterConfig("c", lb_policy=policy), members, random.Random(1))
+    balancer = build_load_balancer(ClusterConfig("c", lb_policy=policy, hashing=SMALL), members, random.Random(1))
     chosen = [balancer.choose(REQUEST) for _ in range(3000)]
     assert chosen.count(members[1]) <= 1
     assert 1900 <= chosen.count(members[0]) <= 2100

@@ -17,6 +17,8 @@ from tests.support.certificates import Authority
 class Peer:
     """As much of an `ssl.SSLObject` as the check looks at."""
 
+    session_reused = False
+
     def __init__(self, chain: str) -> None:
         self.der = ssl.PEM_cert_to_DER_cert(Path(chain).read_text())
 

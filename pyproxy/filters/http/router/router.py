@@ -8,13 +8,27 @@ from __future__ import annotations
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.conn_pool import ConnectionPool, overflow
 from pyproxy.clusters.host import Host
+from pyproxy.clusters.transport_socket_options import options_of_request
 from pyproxy.clusters.try_timers import TryTimers
 from pyproxy.clusters.upstream import Try
-from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
+from pyproxy.errors import ProxyError, ResponseFlag, Source
+from pyproxy.filters.http.router.call import Call
 from pyproxy.filters.http.router.config import RouterConfig
+from pyproxy.filters.http.router.pause import Pause
+from pyproxy.filters.http.router.replay import Replay
+from pyproxy.filters.http.router.retry_headers import ABOUT_RETRIES, retry_asked
+from pyproxy.filters.http.router.retry_state import (
+    RetryState,
+    elsewhere,
+    may_repeat,
+    note_attempted,
+    of_last_try,
+    seen_status,
+)
 from pyproxy.filters.http.router.strict_headers import check_headers, integer
-from pyproxy.http.message import Headers, Request, Response
+from pyproxy.http.message import Headers, Pair, Request, Response
 from pyproxy.http.stream_info import UpstreamInfo
+from pyproxy.routes.retry import RetryPolicy
 from pyproxy.routes.route import Route
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
@@ -25,25 +39,11 @@ _PER_TRY = b"x-envoy-upstream-rq-per-try-timeout-ms"
 _HEDGE = b"x-envoy-hedge-on-per-try-timeout"
 _EXPECTED = b"x-envoy-expected-rq-timeout-ms"
 _ALTERNATIVE = b"x-envoy-upstream-rq-timeout-alt-response"
-_CONSUMED = frozenset(
-    (
-        _TIMEOUT,
-        _PER_TRY,
-        b"x-envoy-retry-on",
-        b"x-envoy-retry-grpc-on",
-        b"x-envoy-max-retries",
-        _HEDGE,
-        b"x-envoy-retriable-header-names",
-        b"x-envoy-retriable-status-codes",
-        b"x-envoy-upstream-alt-stat-name",
-        _ALTERNATIVE,
-        _EXPECTED,
-    )
-)
+_CONSUMED = frozenset((_TIMEOUT, _PER_TRY, b"x-envoy-upstream-alt-stat-name", _ALTERNATIVE, _EXPECTED, *ABOUT_RETRIES))
 _TIMEOUTS = frozenset((_TIMEOUT, _EXPECTED))
 _ATTEMPTS = b"x-envoy-attempt-count"
 _SERVICE_TIME = b"x-envoy-upstream-service-time"
-_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+_TIMEOUT_RETRY = b"x-envoy-is-timeout-retry"
 _MAX_TIMEOUT_MS = 24 * 3600 * 1000
 
 
@@ -74,8 +74,10 @@ class Router:
             raise ProxyError(ResponseFlag.NO_CLUSTER_FOUND, Source.LOCAL, route.not_found_status, "cluster_not_found")
         if self._strict:
             self._check(request, cluster)
+        policy: RetryPolicy | None = route.retry
+        if not request.headers.index.keys().isdisjoint(ABOUT_RETRIES):
+            policy = retry_asked(request.headers, route.retry_base)
         timeout = self._timeout(request, route)
-        tries = 1
         info = request.info
         per_try: Deadlines | None = None
         if route.per_try_timeout or info.per_try_ms > 0:
@@ -87,30 +89,109 @@ class Router:
             info.upstream = upstream = UpstreamInfo()
             cluster.tell(upstream)  # headers may name the cluster
             target.mutate_request(request)
-        attempt = self._try(request, route, cluster, timeout, per_try, tries)
-        while True:
-            try:
-                response: Response = await attempt
-                break
-            except ProxyError as error:
-                if not attempt.over:  # thrown in from outside: nobody wants the response
-                    attempt.abandon()
-                if not self._may_repeat(request, error, tries):
-                    if info.quiet_timeout and error.flag is ResponseFlag.UPSTREAM_REQUEST_TIMEOUT:
-                        raise ProxyError(error.flag, error.source, 204, error.details) from error
-                    raise
-            tries += 1
-            attempt = self._try(request, route, cluster, timeout, per_try, tries)
+        call = Call(request, route, cluster, timeout, per_try)
+        try:
+            if policy is not None and policy.concerns(request):
+                await self._insist(call, policy)
+            else:
+                await self._once(call)
+        except ProxyError as error:
+            if info.quiet_timeout and error.flag is ResponseFlag.UPSTREAM_REQUEST_TIMEOUT:
+                raise ProxyError(error.flag, error.source, 204, error.details) from error
+            if route.attempt_count_in_response:
+                raise _with_header(error, (_ATTEMPTS, b"%d" % info.attempts)) from error
+            raise
+        attempt = call.attempt
+        response = attempt.response
+        assert response is not None
         upstream = attempt.info
         if self._tell_time and upstream.request_sent_last:
             _set_service_time(response.headers, int((upstream.response_first - upstream.request_sent_last) * 1000))
+        for cookie in info.set_cookies:
+            response.headers.add(b"set-cookie", cookie)
         info.details = "via_upstream"
         info.status = response.status
         if target.mutate_response is not None:
             target.mutate_response(request, response)
         if route.attempt_count_in_response:
-            response.headers.set(_ATTEMPTS, b"%d" % tries)
+            response.headers.set(_ATTEMPTS, b"%d" % info.attempts)
         return response
+
+    async def _once(self, call: Call) -> None:
+        """One try, and a second one where the first did certainly nothing."""
+        attempt = self._try(call, None)
+        try:
+            response = await attempt
+        except ProxyError as error:
+            if not attempt.over:  # thrown in from outside: nobody wants the response
+                attempt.abandon()
+                raise
+            _report_error(attempt, error)
+            host = elsewhere(call.cluster, error, attempt.pool.host)
+            if host is None and not may_repeat(call.request, error):
+                raise
+        else:
+            _report(attempt, response)
+            return
+        note_attempted(call.request.info, attempt)
+        attempt = self._try(call, host)
+        try:
+            response = await attempt
+        except ProxyError as error:
+            if not attempt.over:
+                attempt.abandon()
+                raise
+            _report_error(attempt, error)
+            raise of_last_try(error) from error
+        _report(attempt, response)
+
+    async def _insist(self, call: Call, policy: RetryPolicy) -> None:
+        """As many tries as the policy allows."""
+        request, cluster = call.request, call.cluster
+        limits = cluster.limits[1 if call.route.priority_high else 0]
+        call.retry = retry = RetryState(policy, cluster, limits)
+        if request.body is not None:
+            call.replay = Replay(request.body, call.body_limit(), retry.give_up)
+        try:
+            while await self._again(call, retry):
+                pass
+        finally:
+            retry.finish()
+
+    async def _again(self, call: Call, retry: RetryState) -> bool:
+        """One try. Whether it has to be followed by another one, for which the time has come."""
+        if call.replay is not None:
+            call.request.body = call.replay.begin()
+        attempt = self._try(call, None)
+        try:
+            response = await attempt
+        except ProxyError as error:
+            if not attempt.over:  # thrown in from outside
+                attempt.abandon()
+                raise
+            _report_error(attempt, error)
+            if not retry.after_error(attempt, error):
+                attempt.count_late()
+                if call.tries > 1:
+                    raise of_last_try(error) from error
+                raise
+        else:
+            _report(attempt, response)
+            if not retry.after_response(attempt, response):
+                attempt.count_late()
+                return False
+        note_attempted(call.request.info, attempt)
+        if call.replay is not None:
+            call.replay.pause()
+        call.timed_out = retry.timed_out
+        pause = Pause(self._runtime.loop, call.pause(retry.seconds()))
+        try:
+            await pause
+        except ProxyError:
+            pause.cancel()
+            raise
+        call.check_time()
+        return True
 
     def _check(self, request: Request, cluster: Cluster) -> None:
         """Raises ProxyError where what the request says to the router is not valid."""
@@ -118,46 +199,41 @@ class Router:
         cluster.tell(upstream)
         check_headers(request, self._strict)
 
-    def _try(
-        self,
-        request: Request,
-        route: Route,
-        cluster: Cluster,
-        timeout: Deadlines | None,
-        per_try: Deadlines | None,
-        tries: int,
-    ) -> Try:
-        """Begin one try: a breaker slot, a host, a connection. Raises ProxyError where one of them is not to be had."""
+    def _try(self, call: Call, host: Host | None) -> Try:
+        """Begin one try: a breaker slot, a host, a connection. Raises ProxyError where there is no host."""
+        request, route, cluster, retry = call.request, call.route, call.cluster, call.retry
         limits = cluster.limits[1 if route.priority_high else 0]
-        host = cluster.choose(request)
+        call.tries += 1
+        if call.tries > 1:
+            self._tell_again(call)
+        if call.tries == 1 and cluster.hashes and route.hash is not None:
+            request.info.hash = route.hash(request)
         if host is None:
-            cluster.stats.upstream_cx_none_healthy.value += 1
-            request.info.upstream = upstream = UpstreamInfo()
-            cluster.tell(upstream)
-            error = ProxyError(
-                ResponseFlag.NO_HEALTHY_UPSTREAM, Source.LOCAL, 503, "no_healthy_upstream", body=b"no healthy upstream"
-            )
-            cluster.count_failure(None, error, internal=request.info.internal)
-            raise error
+            host = cluster.choose(request) if call.tries == 1 or retry is None else retry.choose(request)
+        if host is None:
+            raise self._no_host(request, cluster)
         pool = host.pool
-        if pool is None or route.priority_high:
+        if pool is None or route.priority_high or cluster.wants_more or request.info.connection.wants_more:
             pool = self._pool(cluster, host, high=route.priority_high)
+            if cluster.wants_more or request.info.connection.wants_more:
+                pool = pool.of(options_of_request(request, cluster.config.http, tells=cluster.tells))
         attempt = Try(request, pool)
-        if pool.longest_try is not None or per_try is not None:
-            attempt.timers = TryTimers(attempt, pool.longest_try, per_try)
+        if call.tries > 1:
+            call.add_up(attempt)
+        call.attempt = attempt
+        if retry is not None:
+            attempt.deferred = True
+        if pool.longest_try is not None or call.per_try is not None or route.per_try_idle_timeout:
+            idle = self._deadlines.of(route.per_try_idle_timeout / 4) if route.per_try_idle_timeout else None
+            attempt.timers = TryTimers(attempt, pool.longest_try, call.per_try, idle)
         info = request.info
-        info.attempts = tries
+        info.attempts = call.tries
         info.upstream = attempt.info
+        if info.span is not None:
+            info.span.begin_try(request, attempt)
         if route.rewrite_host is not None:
             route.rewrite_host(request, host)
-        if timeout is not None:
-            # The clock runs from the moment when the whole request is here (Envoy: route timeout).
-            body = request.body
-            if body is None or body.ended:
-                attempt.timeout = timeout
-                timeout.arm(attempt)
-            else:
-                attempt.timeout_after_request = timeout
+        call.arm(attempt)
         host.rq_active += 1
         limits.requests += 1
         if limits.requests > limits.max_requests:
@@ -170,6 +246,29 @@ class Router:
             attempt.info.host_address = attempt.info.host_name = ""  # it was not asked
             attempt.connection_failed(error)
         return attempt
+
+    def _no_host(self, request: Request, cluster: Cluster) -> ProxyError:
+        cluster.stats.upstream_cx_none_healthy.value += 1
+        request.info.upstream = upstream = UpstreamInfo()
+        cluster.tell(upstream)
+        error = ProxyError(
+            ResponseFlag.NO_HEALTHY_UPSTREAM, Source.LOCAL, 503, "no_healthy_upstream", body=b"no healthy upstream"
+        )
+        cluster.count_failure(None, error, internal=request.info.internal)
+        return error
+
+    def _tell_again(self, call: Call) -> None:
+        """What the headers of a further try say of it."""
+        headers = call.request.headers
+        if call.route.attempt_count_in_request:
+            headers.set(_ATTEMPTS, b"%d" % call.tries)
+        if call.route.tell_timeout_retries:
+            headers.set(_TIMEOUT_RETRY, b"true" if call.timed_out else b"false")
+        if self._tell_time and call.timeout is not None and _EXPECTED in headers.index:
+            left = call.left()
+            if call.per_try is not None:
+                left = min(left, call.per_try.seconds)
+            headers.set(_EXPECTED, b"%d" % max(1, round(left * 1000)))
 
     def _pool(self, cluster: Cluster, host: Host, *, high: bool) -> ConnectionPool:
         if host.pool is None:
@@ -239,15 +338,30 @@ class Router:
             request.headers.set(_EXPECTED, b"%d" % round(seconds * 1000))
         return self._deadlines.of(seconds)
 
-    def _may_repeat(self, request: Request, error: ProxyError, tries: int) -> bool:
-        """A request that was sent on a connection which the upstream was just closing may go again, once, if it is
-        idempotent and nothing of a body was given away (RFC 9110 9.2.2, RFC 9112 9.3.1)."""
-        return (
-            error.retriable is Retriable.IF_REUSED
-            and tries == 1
-            and request.body is None
-            and request.method in _IDEMPOTENT
-        )
+
+def _report(attempt: Try, response: Response) -> None:
+    """Tell outlier detection, where there is one, what the host answered."""
+    outlier = attempt.pool.host.outlier
+    if outlier is not None:
+        outlier.put_status(seen_status(attempt.request, response))
+
+
+def _report_error(attempt: Try, error: ProxyError) -> None:
+    outlier = attempt.pool.host.outlier
+    if outlier is not None:
+        outlier.put_error(error, connected=attempt.info.request_sent_first > 0)
+
+
+def _with_header(error: ProxyError, header: Pair) -> ProxyError:
+    return ProxyError(
+        error.flag,
+        error.source,
+        error.status,
+        error.details,
+        body=error.body,
+        retriable=error.retriable,
+        headers=(*error.headers, header),
+    )
 
 
 def _note_per_try(request: Request) -> None:

@@ -52,6 +52,8 @@ def _element(tls: Any, details: tuple[str, ...]) -> bytes:
         match detail:
             case "cert":
                 parts.append(f'Cert="{tls.peer_pem.translate(_PEM_ESCAPES)}"')
+            case "chain":
+                parts.append(f'Chain="{tls.peer_chain_pem.translate(_PEM_ESCAPES)}"')
             case "subject":
                 parts.append(f'Subject="{tls.peer_subject}"')  # quotes in it are escaped
             case "uri":

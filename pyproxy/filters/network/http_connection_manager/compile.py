@@ -14,6 +14,7 @@ from pyproxy.config.listener import FilterConfig
 from pyproxy.config.parts import not_yet, part
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.route_compile import compile_route_table
+from pyproxy.config.tracing_compile import compile_tracing
 from pyproxy.config.upgrade_check import check_upgrade_types, upgrade_enabled
 from pyproxy.config.upstream_http_compile import header_key_format
 from pyproxy.config.view import View
@@ -44,11 +45,12 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
     view.ignore("http3_protocol_options", "add_proxy_protocol_connection_state", "append_local_overload")
     http1 = view.child("http_protocol_options")
     common = view.child("common_http_protocol_options")
-    for check in (_check_request_ids, _check_codec_type, _check_upgrades, _check_flush_interval):
+    for check in (_check_codec_type, _check_upgrades, _check_flush_interval):
         with report.isolate():
             check(view)
     most_requests = None if common is None else common.wrapped("max_requests_per_connection")
     reply = view.child("local_reply_config")
+    tracing = view.child("tracing")
     return HttpConnectionManagerConfig(
         stat_prefix=view.text("stat_prefix"),
         route_table=part(report, None, lambda: _route_table(view, context)),
@@ -61,12 +63,13 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
         server_header=part(report, ServerHeader.OVERWRITE, lambda: _server_header(view)),
         paths=part(report, None, lambda: compile_paths(view)) or _DEFAULTS.paths,
         forwarding=part(report, None, lambda: compile_forwarding(view)) or _DEFAULTS.forwarding,
-        request_id=_request_ids(view),
+        request_id=part(report, _DEFAULTS.request_id, lambda: _request_ids(view)),
         timeouts=_timeouts(view, common),
         underscores=part(report, Underscores.ALLOW, lambda: _underscores(common)),
         max_requests_per_connection=most_requests or 0,
         proxy_100_continue=bool(view.scalar("proxy_100_continue")),
-        access_logs=compile_access_logs(view),
+        access_logs=compile_access_logs(view, context),
+        tracing=None if tracing is None else part(report, None, lambda: compile_tracing(tracing, context)),
         log_at_start=_logs_at_start(view),
         local_reply=_NO_LOCAL_REPLY if reply is None else compile_local_reply(reply),
         add_user_agent=bool(view.wrapped("add_user_agent")),
@@ -165,21 +168,17 @@ def _server_header(view: View) -> ServerHeader:
 # Requests
 
 
-def _check_request_ids(view: View) -> None:
-    extension = view.child("request_id_extension")
-    if extension is None:
-        return
-    typed = extension.any("typed_config")
-    if typed is None:
-        return
-    if typed.type_name != _UUID:
-        extension.fail("typed_config", f"request ids of type {typed.type_name} are not supported", expected=_UUID)
-    typed.ignore("pack_trace_reason", "use_request_id_for_trace_sampling")  # nothing is traced
-
-
 def _request_ids(view: View) -> RequestIdOptions:
+    extension = view.child("request_id_extension")
+    typed = None if extension is None else extension.any("typed_config")
+    if extension is not None and typed is not None and typed.type_name != _UUID:
+        extension.fail("typed_config", f"request ids of type {typed.type_name} are not supported", expected=_UUID)
+    pack = None if typed is None else typed.wrapped("pack_trace_reason")
+    decides = None if typed is None else typed.wrapped("use_request_id_for_trace_sampling")
     generate = view.wrapped("generate_request_id")
     return RequestIdOptions(
+        pack_trace_reason=pack is None or bool(pack),
+        decides_tracing=decides is None or bool(decides),
         generate=generate is None or bool(generate),
         preserve_external=bool(view.scalar("preserve_external_request_id")),
         always_set_in_response=bool(view.scalar("always_set_request_id_in_response")),

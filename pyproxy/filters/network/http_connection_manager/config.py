@@ -17,6 +17,7 @@ from pyproxy.config.format import Format, JsonFormat
 from pyproxy.config.headers import HeaderAdd
 from pyproxy.config.listener import FilterConfig
 from pyproxy.config.route import RouteTableConfig
+from pyproxy.config.tracing import TracingConfig
 from pyproxy.http.codec import CodecOptions
 
 if TYPE_CHECKING:
@@ -82,6 +83,10 @@ class RequestIdOptions:
     generate: bool = True
     preserve_external: bool = False
     always_set_in_response: bool = False
+    pack_trace_reason: bool = True
+    """The id says whether the request is traced."""
+    decides_tracing: bool = True
+    """What the id says, and chance by its digits, decide whether a request is traced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,7 @@ class HttpConnectionManagerConfig:
     max_requests_per_connection: int = 0
     proxy_100_continue: bool = False
     access_logs: tuple[AccessLogConfig, ...] = ()
+    tracing: TracingConfig | None = None
     log_at_start: bool = False
     """Write a line when a request comes too, once its route is known."""
     local_reply: LocalReplyConfig = LocalReplyConfig()

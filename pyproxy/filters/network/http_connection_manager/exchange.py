@@ -29,6 +29,7 @@ class Exchange(Drive):
 
     __slots__ = (
         "_finished",
+        "broken_off",
         "expect_continue",
         "manager",
         "refusal",
@@ -64,6 +65,8 @@ class Exchange(Drive):
         self.upgrade = head.upgrade
         self.refusal: ProxyError | None = None
         self.timers: StreamTimers | None = None
+        self.broken_off = False
+        """By us, after the response had begun."""
         self._finished = False
 
     def start(self) -> None:
@@ -107,6 +110,8 @@ class Exchange(Drive):
         self.response = response
         if info.details == "direct_response":
             response = self.response = self.manager.shape_direct(request, response)
+        if info.span is not None:
+            info.span.on_response(request, response)
         self.manager.finalize_response(request, response)
         info.status = response.status
         info.response_start = clock.now
@@ -144,6 +149,7 @@ class Exchange(Drive):
             info.details = error.details
         response = self.response
         info.cut = True
+        self.broken_off = error.source is not Source.DOWNSTREAM
         self.throw(error)
         if response is not None and response.body is not None and not response.body.ended:
             response.body.cancel(error)

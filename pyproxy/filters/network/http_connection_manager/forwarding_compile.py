@@ -53,12 +53,12 @@ def compile_forwarding(view: View) -> ForwardingOptions:
 
 
 def _client_cert_details(view: View | None) -> tuple[str, ...]:
-    """The chain is not read, so it is listed as not honoured."""
+    """In the order in which they are written."""
     if view is None:
         return ()
-    wanted = {name: bool(view.scalar(name)) for name in ("cert", "uri", "dns")}
+    wanted = {name: bool(view.scalar(name)) for name in ("cert", "chain", "uri", "dns")}
     wanted["subject"] = bool(view.wrapped("subject"))
-    return tuple(name for name in ("cert", "subject", "uri", "dns") if wanted[name])
+    return tuple(name for name in ("cert", "chain", "subject", "uri", "dns") if wanted[name])
 
 
 def _escaped_slashes(view: View) -> EscapedSlashes:

@@ -25,13 +25,22 @@ from pyproxy.http.h1_downstream import H1Downstream, H1DownstreamOptions
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.request_id import RequestIds
 from pyproxy.http.stream import DownstreamConnection, DownstreamStream
-from pyproxy.http.stream_info import UpstreamInfo
+from pyproxy.http.stream_info import ConnectionInfo, StreamInfo, UpstreamInfo
 from pyproxy.routes.table import RouteTable
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
 from pyproxy.telemetry.listener_stats import HcmStats, ListenerStats
+from pyproxy.telemetry.tracer import Tracer, TracingStats
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+_CLOCKS: Final = {
+    "stream_idle_timeout": "downstream_rq_idle_timeout",
+    "request_overall_timeout": "downstream_rq_timeout",
+    "request_header_timeout": "downstream_rq_header_timeout",
+    "max_duration_timeout": "downstream_rq_max_duration_reached",
+}
+"""Response code details -> the counter."""
 
 
 class HttpConnectionManager:
@@ -57,16 +66,37 @@ class HttpConnectionManager:
         self._local_replies = LocalReplies(config.local_reply, runtime)
         self.logging = bool(config.access_logs)
         self._access_logs = [runtime.access_logs.open(log, runtime.values) for log in config.access_logs]
+        self._observers: list[Any] = [
+            one.config.observe(runtime) for one in config.filters if hasattr(one.config, "observe")
+        ]
+        """Of filters: called with each request when it is over."""
         self._logs_at_start = self.logging and config.log_at_start
         self._runtime = runtime
         self._connections: set[DownstreamConnection] = set()
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
         self._options = self._connection_options()
+        self._tracer = self._new_tracer()
         self._listener_stats: ListenerStats | None = None
         self._requests = self.stats.scope.tally(self.stats.downstream_rq_total, self.stats.downstream_rq_http1_total)
         self._routed = self.stats.rq_total
         self.stats.each_flush(self._update_gauges)
+
+    def _new_tracer(self) -> Tracer | None:
+        config, runtime = self.config, self._runtime
+        stats = TracingStats(runtime.stats, config.stat_prefix)
+        if config.tracing is None:
+            return None
+        ids = config.request_id
+        return Tracer(
+            config.tracing,
+            stats,
+            runtime.exports,
+            runtime.values,
+            runtime.node,
+            pack=ids.pack_trace_reason,
+            use_request_id=ids.decides_tracing,
+        )
 
     def _connection_options(self) -> H1DownstreamOptions:
         timeouts = self.config.timeouts
@@ -118,12 +148,24 @@ class HttpConnectionManager:
         stats = self.stats
         stats.downstream_cx_active.value -= 1
         stats.downstream_cx_http1_active.value -= 1
-        stats.downstream_cx_destroy.value += 1
+        self._count_ending(connection.info)
         if connection.info.tls is not None:
             stats.downstream_cx_ssl_active.value -= 1
         if self._listener_stats is not None:
             self._listener_stats.downstream_cx_active.value -= 1
             self._listener_stats.downstream_cx_destroy.value += 1
+
+    def _count_ending(self, info: ConnectionInfo) -> None:
+        """Who ended a connection, and why."""
+        stats = self.stats
+        stats.downstream_cx_destroy.value += 1
+        side = "remote" if info.left else "local"
+        getattr(stats, f"downstream_cx_destroy_{side}").value += 1
+        if info.cut_requests:
+            stats.downstream_cx_destroy_active_rq.value += 1
+            getattr(stats, f"downstream_cx_destroy_{side}_active_rq").value += 1
+        if info.close_cause:
+            getattr(stats, f"downstream_cx_{info.close_cause}").value += 1
 
     @property
     def connections(self) -> int:
@@ -153,6 +195,7 @@ class HttpConnectionManager:
 
     def on_codec_error(self, stream: DownstreamStream, error: CodecError, size: int) -> Exchange:
         self.stats.downstream_cx_protocol_error.value += 1
+        self._requests.value += 1
         head = RequestHead()
         head.method = head.target = b""
         head.version = "HTTP/1.1"
@@ -213,6 +256,8 @@ class HttpConnectionManager:
             info.virtual_host_metadata = route.virtual_host_metadata
             if route.virtual_cluster is not None:
                 info.virtual_cluster = route.virtual_cluster(request)
+        if self._tracer is not None:
+            self._tracer.start(request)
         if exchange.upgrade:
             request.info.request_end = 0.0  # what came would be the beginning of a tunnel
         if self._logs_at_start:
@@ -269,15 +314,36 @@ class HttpConnectionManager:
         stats = self.stats
         if info.status:
             stats.responses[info.status].value += 1
-        else:
-            stats.downstream_rq_rx_reset.value += 1
+        if info.status >= 400 or info.flags:
+            self._count_failure(exchange, info)
+        if info.cut or not info.status or not info.request_end:
+            self._count_reset(exchange, info)
         stats.downstream_cx_rx_bytes_total.value += info.wire_received
         stats.downstream_cx_tx_bytes_total.value += info.wire_sent
         stats.downstream_rq_time.record(int((info.end - info.start) * 1000))
+        for observe in self._observers:
+            observe(request, exchange.response)
+        if info.span is not None:
+            info.span.finish(request, exchange.response)
         if self.logging:
             info.log_type = "DownstreamEnd"
             for log in self._access_logs:
                 log.log(request, exchange.response)
+
+    def _count_failure(self, exchange: Exchange, info: StreamInfo) -> None:
+        """A clock of the stream ran out."""
+        clock_name = _CLOCKS.get(info.details)
+        if clock_name is not None:
+            getattr(self.stats, clock_name).value += 1
+
+    def _count_reset(self, exchange: Exchange, info: StreamInfo) -> None:
+        """The stream did not come to its end on both sides. What we break off Envoy counts as received too."""
+        stats = self.stats
+        stats.downstream_rq_rx_reset.value += 1
+        if exchange.broken_off:
+            stats.downstream_rq_tx_reset.value += 1
+        elif info.status and not info.cut:
+            stats.downstream_rq_response_before_rq_complete.value += 1
 
     def _update_gauges(self) -> None:
         """Just before statistics are flushed."""

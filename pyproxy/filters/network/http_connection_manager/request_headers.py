@@ -22,6 +22,7 @@ from pyproxy.http.inline_headers import INLINE_REQUEST, join_repeated
 from pyproxy.http.message import Headers, Pair, Request
 from pyproxy.http.request_id import RequestIds
 from pyproxy.network.local_address import first_address
+from pyproxy.telemetry.sampling import Reason, mark
 
 # RFC 9110 7.6.1: for this connection only.
 _HOP_BY_HOP = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
@@ -236,8 +237,13 @@ class RequestPreparation:
             )
         if from_outside and client:
             headers.set(b"x-envoy-external-address", client.encode())
-            if not self._config.request_id.preserve_external and self._generate_id and _REQUEST_ID in headers.index:
-                headers.set(_REQUEST_ID, self._ids.next())
+            known = headers.index.get(_REQUEST_ID)
+            if known is not None and self._generate_id:
+                options = self._config.request_id
+                if not options.preserve_external:
+                    headers.set(_REQUEST_ID, self._ids.next())
+                elif options.pack_trace_reason:
+                    headers.set(_REQUEST_ID, mark(known, Reason.NOT_TRACEABLE))  # nobody outside decides for us
 
     def _tell_agent(self, headers: Headers, agent: bytes) -> None:
         """Which service the request comes from: the one that this proxy stands beside (Envoy: add_user_agent)."""

@@ -6,16 +6,18 @@ from typing import Final
 
 from pyproxy.config.access_log_compile import compile_access_logs
 from pyproxy.config.extensions import CompileContext
+from pyproxy.config.format import parse_header_format
+from pyproxy.config.format_compile import parsed
+from pyproxy.config.header_compile import compile_header_add
 from pyproxy.config.view import View
-from pyproxy.filters.network.tcp_proxy.config import TcpProxyConfig
+from pyproxy.filters.network.tcp_proxy.config import TcpProxyConfig, TunnelConfig
 
 _IDLE_SECONDS: Final = 3600.0
 
 
 def compile(view: View, context: CompileContext) -> TcpProxyConfig:  # noqa: A001 (the name that every filter has)
     """A `TcpProxy`."""
-    if view.has("tunneling_config"):
-        view.fail("tunneling_config", "tunnels over HTTP are not supported yet", expected="cluster")
+    tunnel = view.child("tunneling_config")
     on_demand = view.child("on_demand")
     if on_demand is not None:
         on_demand.fail("", "clusters on demand are not supported yet", expected="cluster")
@@ -27,14 +29,31 @@ def compile(view: View, context: CompileContext) -> TcpProxyConfig:  # noqa: A00
         if view.has("access_log_flush_interval") or log_on_connected:
             view.fail("access_log_options", "is set beside the deprecated fields", expected="access_log_options alone")
         log_on_connected = bool(options.scalar("flush_access_log_on_connected"))
+    interval = (options or view).seconds("access_log_flush_interval")
     return TcpProxyConfig(
         stat_prefix=view.text("stat_prefix"),
         clusters=_clusters(view, context),
         idle_timeout=_IDLE_SECONDS if idle is None else idle,
         max_connect_attempts=1 if attempts is None else attempts,
         max_connection_duration=duration or 0.0,
-        access_logs=compile_access_logs(view),
+        access_logs=compile_access_logs(view, context),
         log_on_connected=log_on_connected,
+        log_interval=interval or 0.0,
+        tunnel=None if tunnel is None else _tunnel(tunnel),
+    )
+
+
+def _tunnel(view: View) -> TunnelConfig:
+    """A `TunnelingConfig`."""
+    hostname = view.text("hostname")
+    path = view.text("post_path")
+    post = bool(view.scalar("use_post"))
+    if path and not post:
+        view.fail("post_path", "is set without use_post", expected="use_post: true")
+    return TunnelConfig(
+        hostname=parsed(view, "hostname", lambda: parse_header_format(hostname)),
+        post_path=(path or "/").encode() if post else b"",
+        headers=view.each("headers_to_add", compile_header_add),
     )
 
 

@@ -9,10 +9,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyproxy.config.access_log import AccessLogConfig
+from pyproxy.config.format import Format
+from pyproxy.config.headers import HeaderAdd
 
 if TYPE_CHECKING:
     from pyproxy.filters.network.tcp_proxy.tcp_proxy import TcpProxy
     from pyproxy.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelConfig:
+    """How to ask for a tunnel. An empty `post_path` means CONNECT."""
+
+    hostname: Format
+    post_path: bytes = b""
+    headers: tuple[HeaderAdd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,10 @@ class TcpProxyConfig:
     access_logs: tuple[AccessLogConfig, ...] = ()
     log_on_connected: bool = False
     """An entry when the upstream connection is there, besides the one at the end."""
+    log_interval: float = 0.0
+    """Seconds between entries while a session lasts."""
+    tunnel: TunnelConfig | None = None
+    """Sessions go through the HTTP proxies that the hosts are."""
 
     def build(self, runtime: Runtime) -> TcpProxy:
         """The live proxy; what it needs is imported when the first one is built."""

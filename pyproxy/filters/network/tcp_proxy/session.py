@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.dial import reason
-from pyproxy.errors import ResponseFlag
+from pyproxy.clusters.host import Host
+from pyproxy.errors import ProxyError, ResponseFlag, Source
+from pyproxy.filters.network.tcp_proxy.bulk import Bulk, can_be_taken
+from pyproxy.filters.network.tcp_proxy.splice import BULK, BULK_SECONDS
+from pyproxy.filters.network.tcp_proxy.tunnel import BadTunnel
 from pyproxy.filters.network.tcp_proxy.upstream import TcpUpstream
 from pyproxy.http.message import Headers, Request
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo, UpstreamInfo
@@ -19,6 +24,8 @@ from pyproxy.tasks import Deadlines, spawn
 if TYPE_CHECKING:
     from pyproxy.filters.network.tcp_proxy.tcp_proxy import TcpProxy
 
+_NEVER: Final = 1 << 62
+
 
 class TcpSession(Connection):
     """The downstream connection. What it sends before the upstream is there waits: one read of it, no more.
@@ -27,11 +34,17 @@ class TcpSession(Connection):
     """
 
     __slots__ = (
+        "_bulk_down",
+        "_bulk_up",
         "_connecting",
+        "_down_mark",
+        "_down_since",
         "_early",
         "_half_closed",
         "_last_active",
         "_over",
+        "_up_mark",
+        "_up_since",
         "_upstream",
         "info",
         "proxy",
@@ -49,6 +62,12 @@ class TcpSession(Connection):
         self._half_closed = False
         self._last_active = 0.0
         self._over = False
+        self._bulk_down: Bulk | None = None
+        self._bulk_up: Bulk | None = None
+        self._down_mark = self._up_mark = BULK if proxy.tunnels is None else _NEVER
+        """Bytes after which to look whether a direction moves much, and is better left to the kernel."""
+        self._down_since = self._up_since = 0.0
+        """When the last mark was passed."""
 
     # The life of the downstream connection
 
@@ -77,9 +96,38 @@ class TcpSession(Connection):
         info, size = self.request.info, len(data)
         info.bytes_received += size
         info.wire_received += size
+        self.proxy.stats.downstream_cx_rx_bytes_total.value += size
+        info.upstream.wire_sent += upstream.send(data)
+        if info.bytes_received >= self._up_mark:
+            fast = clock.now - self._up_since < BULK_SECONDS
+            self._up_since, self._up_mark = clock.now, info.bytes_received + BULK
+            if fast and can_be_taken(self, upstream):
+                self._up_mark = _NEVER
+                self._bulk_up = self._bulk(self, upstream, upstream.count_up)
+
+    def _bulk(self, source: Connection, target: Connection, count: Callable[[int], None]) -> Bulk:
+        assert self._upstream is not None
+        return Bulk(self.proxy.runtime.loop, source, target, self._upstream.bulk_limit, count)
+
+    def count_up(self, size: int) -> None:
+        """So many bytes went up without passing here."""
+        self._last_active = clock.now
+        assert self.request is not None
+        info = self.request.info
+        info.bytes_received += size
+        info.wire_received += size
         info.upstream.wire_sent += size
         self.proxy.stats.downstream_cx_rx_bytes_total.value += size
-        upstream.send(data)
+
+    def count_down(self, size: int) -> None:
+        """So many bytes came down without passing here."""
+        self._last_active = clock.now
+        assert self.request is not None
+        info = self.request.info
+        info.bytes_sent += size
+        info.wire_sent += size
+        info.upstream.wire_received += size
+        self.proxy.stats.downstream_cx_tx_bytes_total.value += size
 
     def on_eof(self) -> bool:
         """RFC 9293 section 3.6: the other direction may go on."""
@@ -90,12 +138,15 @@ class TcpSession(Connection):
         if upstream.half_closed:
             upstream.close()
             return False
-        upstream.shutdown_write()
+        upstream.finish()
         return True
 
     def on_writable(self, writable: bool) -> None:
-        upstream = self._upstream
-        if upstream is not None:
+        upstream, bulk = self._upstream, self._bulk_down
+        if bulk is not None and not bulk.over:
+            if writable:
+                bulk.on_target_writable()
+        elif upstream is not None:
             if writable:
                 upstream.resume_reading()
             else:
@@ -104,12 +155,17 @@ class TcpSession(Connection):
     def on_closed(self, error: Exception | None) -> None:
         if self._connecting is not None:
             self._connecting.cancel()
+        self._stop_bulk()
         if self._upstream is not None:
             self._upstream.close()
         self._finish()
 
     def on_deadline(self, deadlines: Deadlines) -> None:
         proxy = self.proxy
+        if deadlines is proxy.log_interval:
+            self._log("TcpPeriodic")
+            deadlines.arm(self)
+            return
         if deadlines is proxy.max_duration:
             proxy.stats.max_downstream_connection_duration.value += 1
             self._flag(ResponseFlag.DURATION_TIMEOUT)
@@ -160,7 +216,13 @@ class TcpSession(Connection):
             return ResponseFlag.NO_HEALTHY_UPSTREAM
         info.attempts += 1
         told.host_address, told.host_name, told.host_metadata = host.address, host.hostname, host.metadata
-        upstream = TcpUpstream(self, cluster, host)
+        try:
+            tunnel = None if self.proxy.tunnels is None else self.proxy.tunnels.make(self.request)
+        except BadTunnel as error:
+            limits.release_connection()
+            told.transport_failure_reason = reason_of_tunnel(error)
+            return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
+        upstream = TcpUpstream(self, cluster, host, tunnel)
         timer = self.proxy.runtime.loop.call_later(cluster.config.connect_timeout, _cancel, asyncio.current_task())
         try:
             await upstream.dial()
@@ -169,14 +231,31 @@ class TcpSession(Connection):
             if self.closed:
                 raise
             told.transport_failure_reason = "connection_timeout"
+            _failed(host)
             return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
         except (OSError, PeerRefused) as error:
             clock.tick()
             upstream.not_connected(timeout=False)
             told.transport_failure_reason = reason(error)
+            _failed(host)
             return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
         finally:
             timer.cancel()
+        if host.outlier is not None:
+            host.outlier.put_connected()
+        return None if tunnel is None else await self._tunnel(upstream, told)
+
+    async def _tunnel(self, upstream: TcpUpstream, told: UpstreamInfo) -> ResponseFlag | None:
+        """Wait for the tunnel: None where it came about. Only the timeouts of the session bound it, as in Envoy."""
+        try:
+            await upstream.answered()
+        except asyncio.CancelledError:
+            upstream.abort()
+            raise
+        except BadTunnel as error:
+            clock.tick()
+            told.transport_failure_reason = reason_of_tunnel(error)
+            return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
         return None
 
     def connected(self, upstream: TcpUpstream) -> None:
@@ -196,19 +275,37 @@ class TcpSession(Connection):
         for data in early:
             self._forward(data, upstream)
         if self._half_closed:
-            upstream.shutdown_write()
+            upstream.finish()
         else:
             self.resume_reading()
 
-    def from_upstream(self, data: bytes) -> None:
+    def count_upstream(self, size: int) -> None:
+        """Bytes that an upstream has said before it was ours."""
+        assert self.request is not None
+        self.request.info.upstream.wire_received += size
+
+    def count_sent_upstream(self, size: int) -> None:
+        """Bytes that were sent there and are not the downstream's."""
+        assert self.request is not None
+        self.request.info.upstream.wire_sent += size
+
+    def from_upstream(self, data: bytes, size: int) -> None:
+        """What it said, in so many bytes."""
         self._last_active = clock.now
         assert self.request is not None
         info = self.request.info
         info.bytes_sent += len(data)
         info.wire_sent += len(data)
-        info.upstream.wire_received += len(data)
+        info.upstream.wire_received += size
         self.proxy.stats.downstream_cx_tx_bytes_total.value += len(data)
         self.write(data)
+        if info.bytes_sent >= self._down_mark:
+            fast = clock.now - self._down_since < BULK_SECONDS
+            self._down_since, self._down_mark = clock.now, info.bytes_sent + BULK
+            upstream = self._upstream
+            if fast and upstream is not None and can_be_taken(upstream, self):
+                self._down_mark = _NEVER
+                self._bulk_down = self._bulk(upstream, self, upstream.count_down)
 
     def upstream_said_all(self) -> bool:
         """The upstream will send no more. Whether its connection stays open for what is still to go there."""
@@ -219,7 +316,11 @@ class TcpSession(Connection):
         return True
 
     def upstream_writable(self, writable: bool) -> None:
-        stats = self.proxy.stats
+        stats, bulk = self.proxy.stats, self._bulk_up
+        if bulk is not None and not bulk.over:
+            if writable:
+                bulk.on_target_writable()
+            return
         if writable:
             stats.downstream_flow_control_resumed_reading_total.value += 1
             self.resume_reading()
@@ -229,11 +330,18 @@ class TcpSession(Connection):
 
     def upstream_closed(self, error: Exception | None) -> None:
         self._upstream = None
+        self._stop_bulk()
         if error is not None:
             self._flag(ResponseFlag.UPSTREAM_REMOTE_RESET)
         self.close()
 
     # The end
+
+    def _stop_bulk(self) -> None:
+        if self._bulk_down is not None:
+            self._bulk_down.stop()
+        if self._bulk_up is not None:
+            self._bulk_up.stop()
 
     def _give_up(self, flag: ResponseFlag) -> None:
         self._flag(flag)
@@ -258,13 +366,25 @@ class TcpSession(Connection):
             request.info.log_type = kind
             for log in self.proxy.access_logs:
                 log.log(request, None)
+            for observe in self.proxy.observers:
+                observe(request, None)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "connected" if self._upstream else "connecting"
         return f"<TcpSession {self.info.connection_id} {state}>"
 
 
+def reason_of_tunnel(error: BadTunnel) -> str:
+    return str(error).replace(" ", "_")
+
+
 def _cancel(task: asyncio.Task[None] | None) -> None:
     clock.tick()
     if task is not None:
         task.cancel()
+
+
+def _failed(host: Host) -> None:
+    """For outlier detection, where there is one."""
+    if host.outlier is not None:
+        host.outlier.put_error(ProxyError(ResponseFlag.UPSTREAM_CONNECTION_FAILURE, Source.UPSTREAM, 503, ""))

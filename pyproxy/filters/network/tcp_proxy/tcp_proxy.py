@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
-from pyproxy.filters.network.tcp_proxy.config import TcpProxyConfig
+from pyproxy.config.headers import HeaderChanges
+from pyproxy.filters.network.tcp_proxy.config import TcpProxyConfig, TunnelConfig
 from pyproxy.filters.network.tcp_proxy.session import TcpSession
+from pyproxy.filters.network.tcp_proxy.tunnel import TunnelMaker
 from pyproxy.http.stream_info import ConnectionInfo
+from pyproxy.routes.header_changes import build_request_change
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
+from pyproxy.telemetry.formatter import build_bytes_formatter
 from pyproxy.telemetry.listener_stats import ListenerStats
 from pyproxy.telemetry.tcp_stats import TcpProxyStats
 
@@ -35,6 +39,10 @@ class TcpProxy:
         duration = config.max_connection_duration
         self.max_duration = Deadlines(runtime.loop, duration) if duration else None
         self.access_logs = [runtime.access_logs.open(log, runtime.values) for log in config.access_logs]
+        self.log_interval = Deadlines(runtime.loop, config.log_interval) if config.log_interval else None
+        self.tunnels = None if config.tunnel is None else _tunnel_maker(config.tunnel)
+        self.observers: list[Any] = []
+        """Of filters before this one: called where lines are logged."""
         self._listener_stats: ListenerStats | None = None
         self._edges = list(accumulate(weight for _, weight in config.clusters))
         self._sessions: set[TcpSession] = set()
@@ -72,6 +80,8 @@ class TcpProxy:
             self.idle.arm(session)
         if self.max_duration is not None:
             self.max_duration.arm(session)
+        if self.log_interval is not None:
+            self.log_interval.arm(session)
 
     def on_closed(self, session: TcpSession) -> None:
         self._sessions.discard(session)
@@ -82,6 +92,8 @@ class TcpProxy:
             self.idle.disarm(session)
         if self.max_duration is not None:
             self.max_duration.disarm(session)
+        if self.log_interval is not None:
+            self.log_interval.disarm(session)
 
     def choose_cluster(self, info: ConnectionInfo) -> Cluster | None:
         """What a filter before chose, or one of the clusters by weight; None where there is none of that name."""
@@ -94,3 +106,8 @@ class TcpProxy:
 
     def __repr__(self) -> str:
         return f"<TcpProxy {self.config.stat_prefix}, {len(self._sessions)} connections>"
+
+
+def _tunnel_maker(config: TunnelConfig) -> TunnelMaker:
+    change = build_request_change(HeaderChanges(request_add=config.headers))
+    return TunnelMaker(config, build_bytes_formatter(config.hostname), change)

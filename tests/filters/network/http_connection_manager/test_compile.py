@@ -265,7 +265,6 @@ def test_what_cannot_be_is_a_fault(fields: dict[str, Any], reason: str) -> None:
     ("fields", "listed"),
     [
         ({"http2_protocol_options": {}}, ["http2_protocol_options"]),
-        ({"tracing": {}}, ["tracing"]),
         ({"upgrade_configs": [{"upgrade_type": "x", "filters": [ROUTER]}]}, ["upgrade_configs"]),
         ({"http3_protocol_options": {}, "append_local_overload": True}, []),
     ],

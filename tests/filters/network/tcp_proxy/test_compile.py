@@ -40,7 +40,7 @@ def test_a_tcp_proxy_becomes_a_value(text: str, value: TcpProxyConfig, listed: l
     ("text", "told"),
     [
         ("{stat_prefix: t}", "the name of a cluster"),
-        ("{stat_prefix: t, cluster: a, tunneling_config: {hostname: h}}", "tunnels over HTTP"),
+        ("{stat_prefix: t, cluster: a, tunneling_config: {hostname: h, post_path: /}}", "without use_post"),
         (
             "{stat_prefix: t, cluster: a, flush_access_log_on_connected: true, access_log_options: {}}",
             "access_log_options alone",

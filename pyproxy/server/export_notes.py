@@ -1,0 +1,43 @@
+"""Telemetry on its way from a worker to the manager: the notes on the channel that carry it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import Any, Final
+
+from pyproxy.config.export import ExportKind, ExportTarget
+from pyproxy.server.channel import Channel, ChannelError
+from pyproxy.telemetry.exports import Exports
+
+log = logging.getLogger("pyproxy.server.export_notes")
+
+MOST_QUEUED: Final = 64
+"""Frames of 60 KB: a manager that is further behind gets no more telemetry until it has read them."""
+
+
+def hand_over(exports: Exports, channel: Channel) -> None:
+    """Tell the manager what there is. What it does not take is dropped and counted."""
+    events = exports.events.take()
+    if events:
+        try:
+            channel.tell({"event": "events", "events": [one.as_message() for one in events]})
+        except ChannelError as error:
+            log.debug("%d events were dropped: %s", len(events), error)
+    for target, items, dropped in exports.take():
+        try:
+            if channel.queued > MOST_QUEUED:
+                raise ChannelError("the manager is behind")
+            channel.tell({"event": "export", "target": target_as_message(target), "items": items, "dropped": dropped})
+        except ChannelError as error:
+            log.debug("%d items for %s were dropped: %s", len(items), target.cluster, error)
+            exports.lost(target, len(items) + dropped)
+
+
+def target_as_message(target: ExportTarget) -> dict[str, Any]:
+    return {**asdict(target), "kind": target.kind.value}
+
+
+def target_of_message(message: dict[str, Any]) -> ExportTarget:
+    pairs = {name: tuple((str(key), str(value)) for key, value in message[name]) for name in ("headers", "attributes")}
+    return ExportTarget(**{**message, **pairs, "kind": ExportKind(message["kind"])})
