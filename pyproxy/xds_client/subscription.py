@@ -26,10 +26,10 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What one response changed. Resources whose bytes are those that were accepted before are left out of `added`.
+    """What one response changed: `added` is new or has other bytes than before, `removed` is gone.
 
-    With `state_of_the_world`, which the responses of SotW for listeners and clusters are, whatever is neither in
-    `added` nor known and unchanged stands in `removed` already.
+    With `state_of_the_world` whatever is not in `added` is gone as well. Sources that speak to a control plane
+    compare themselves and always tell differences, also where the protocol is SotW: they never set it.
     """
 
     type_url: str
