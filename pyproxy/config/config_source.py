@@ -56,10 +56,12 @@ class BackOffConfig:
 
 @dataclass(frozen=True, slots=True)
 class CallCredential:
-    """What is sent with each call. One of: a token, a file with a token, the token exchange of RFC 8693."""
+    """A header that goes with each stream: `prefix` and a token, read from `file` each time if there is one."""
 
+    header: str = "authorization"
+    prefix: str = ""
     token: str = field(default="", repr=False)
-    token_file: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,6 @@ class GoogleGrpcConfig:
     """`google_grpc`: an address of its own (`target_uri`) instead of a cluster. `tls` None means plain text."""
 
     target_uri: str
-    stat_prefix: str = ""
     tls: UpstreamTlsConfig | None = None
     credentials: tuple[CallCredential, ...] = ()
     keepalive: tuple[float, float] | None = None
