@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final
 
 from pyproxy.config.config_source import BackOffConfig, CallCredential, GoogleGrpcConfig, GrpcServiceConfig
 from pyproxy.config.data_source import read_data_source
 from pyproxy.config.extensions import CompileContext
-from pyproxy.config.tls import PeerValidation, TlsCertificate, TlsConfig, UpstreamTlsConfig
+from pyproxy.config.matchers import StringKind, StringMatch
+from pyproxy.config.tls import PeerValidation, SanMatch, TlsCertificate, TlsConfig, UpstreamTlsConfig
 from pyproxy.config.view import View
 
 _FILE_CREDENTIALS: Final = "envoy.config.grpc_credential.v3.FileBasedMetadataConfig"
@@ -110,9 +112,14 @@ def _channel_credentials(view: View, target: str) -> UpstreamTlsConfig | None:
         credentials.need(kind)
     else:
         credentials.fail("", "says nothing", expected="ssl_credentials, google_default or local_credentials")
-    validation = PeerValidation(trusted_ca=(roots or _system_roots(credentials)).decode("utf-8", "surrogateescape"))
-    common = TlsConfig(certificates=certificates, validation=validation, alpn=("h2",))
-    return UpstreamTlsConfig(common, sni=_host(target))
+    name = _host(target)
+    kind, sni = ("IP_ADDRESS", "") if _is_address(name) else ("DNS", name)
+    validation = PeerValidation(
+        trusted_ca=(roots or _system_roots(credentials)).decode("utf-8", "surrogateescape"),
+        # gRPC compares the name, other than a cluster of Envoy.
+        sans=(SanMatch(kind, StringMatch(StringKind.EXACT, name)),),
+    )
+    return UpstreamTlsConfig(TlsConfig(certificates=certificates, validation=validation, alpn=("h2",)), sni=sni)
 
 
 def _system_roots(view: View) -> bytes:
@@ -127,6 +134,14 @@ def _host(target: str) -> str:
     """The name in `host:port`, `dns:///host:port`."""
     name = target.rpartition("/")[2].rpartition(":")[0]
     return name.removeprefix("[").removesuffix("]")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _call_credential(view: View) -> CallCredential:

@@ -7,14 +7,17 @@ from pyproxy.telemetry.stat_blocks import StatsBlock
 
 
 class ControlPlaneStats(StatsBlock):
-    """`control_plane.`"""
+    """`control_plane.` of the ADS stream; of other streams below the prefix of what is subscribed."""
 
-    PREFIX = "control_plane"
+    PREFIX = ""
 
     rate_limit_enforced: Counter
     connected_state: Gauge
     pending_requests: Gauge
     identifier: TextReadout
+
+    def __init__(self, store: StatsStore, prefix: str = "") -> None:
+        super().__init__(store, f"{prefix}.control_plane" if prefix else "control_plane")
 
 
 class SubscriptionStats(StatsBlock):

@@ -29,6 +29,7 @@ PATHS = {
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources": _DELTA,
     "/envoy.service.cluster.v3.ClusterDiscoveryService/StreamClusters": _SOTW,
     "/envoy.service.cluster.v3.ClusterDiscoveryService/DeltaClusters": _DELTA,
+    "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets": _SOTW,
     "/envoy.service.listener.v3.ListenerDiscoveryService/StreamListeners": _SOTW,
     "/envoy.service.endpoint.v3.EndpointDiscoveryService/StreamEndpoints": _SOTW,
     "/envoy.service.endpoint.v3.EndpointDiscoveryService/DeltaEndpoints": _DELTA,
@@ -89,6 +90,10 @@ class Visit:
     async def send(self, response: Any) -> None:
         await self._stream.send_message(response)
 
+    async def send_bytes(self, data: bytes) -> None:
+        """A message that need not be a response."""
+        await self._stream._stream.send_data(b"\0" + len(data).to_bytes(4, "big") + data)
+
     def end(self) -> None:
         self._over.set()
 
@@ -114,6 +119,7 @@ class ControlPlane:
         self.visits: asyncio.Queue[Visit] = asyncio.Queue()
         self.port = 0
         self._server: Server | None = None
+        self._all: list[Visit] = []
 
     def __mapping__(self) -> dict[str, Handler]:
         return {
@@ -134,6 +140,11 @@ class ControlPlane:
 
     async def stop(self) -> None:
         if self._server is not None:
+            self._server._server.close()  # no more come
+            for visit in self._all:
+                visit.end()
+                await visit.ended.wait()
+            self._all.clear()
             self._server.close()
             await self._server.wait_closed()
             self._server = None
@@ -144,6 +155,7 @@ class ControlPlane:
     def _handler(self, path: str) -> Callable[[Any], Awaitable[None]]:
         async def handle(stream: Any) -> None:
             visit = Visit(path, stream)
+            self._all.append(visit)
             self.visits.put_nowait(visit)
             await visit.run()
 

@@ -39,6 +39,10 @@ class Mux:
         self._connected = False
         self._first = True
 
+    def now(self) -> float:
+        """The time by which everything here goes."""
+        return self._clock()
+
     # What is wanted
 
     def subscribe(
