@@ -43,6 +43,7 @@ class GrpcStream:
         self._sent = asyncio.Event()
         self._woken = False
         self._heard = False
+        self._closed = False
         self._complaint = ""
 
     def start(self) -> None:
@@ -51,6 +52,7 @@ class GrpcStream:
             self._task = tasks.spawn(self._run(), f"xds {self._path}")
 
     def close(self) -> None:
+        self._closed = True  # grpclib may turn the cancellation into an error of the stream
         if self._task is not None:
             self._task.cancel()
         if self._alarm is not None:
@@ -68,7 +70,7 @@ class GrpcStream:
     def _pump(self) -> None:
         """Do what is due, and come back when the next thing is."""
         self._woken = False
-        if self._task is None or self._task.done():
+        if self._closed:
             return
         self.mux.expire()
         self.mux.tell_late()
@@ -79,18 +81,22 @@ class GrpcStream:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
+        if self._closed:
+            return
         at = self.mux.wake_at()
         if at != NEVER:
             self._alarm = self._loop.call_later(max(0.0, at - self.mux.now()), self._pump)
 
     async def _run(self) -> None:
         at = 0
-        while True:
+        while not self._closed:
             peer = self._peers[at]
             self._heard = False
             try:
                 await self._converse(peer)
             except _OVER as error:
+                if self._closed:
+                    return
                 self._complain(peer, error)
             finally:
                 self.mux.disconnected()
