@@ -36,6 +36,10 @@ class RefusalPace:
         self._text = ""
         self._count = 0
 
+    def repeats(self, refusal: str) -> bool:
+        """Whether the last answer said the same."""
+        return refusal == self._text
+
     def seconds(self, refusal: str) -> float:
         """How long the answer waits; `refusal` is empty where all was well."""
         if refusal != self._text:

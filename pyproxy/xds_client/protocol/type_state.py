@@ -7,6 +7,7 @@ sends the state of the world.
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -19,6 +20,8 @@ from pyproxy.xds_client.protocol.refusal import RefusalPace, refusal_text
 from pyproxy.xds_client.protocol.watch import NEVER, Watch, WatchMap
 from pyproxy.xds_client.subscription import WILDCARD, Resource, Update
 from pyproxy.xds_client.version_hash import signed, xxh64
+
+log = logging.getLogger("pyproxy.config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,10 @@ class TypeState(ABC):
             milliseconds = int((time.monotonic() - started) * 1000)
             for watch in concerned:
                 _count(watch, response.version, milliseconds, refused=not reasons.keys().isdisjoint(concerned[watch]))
-        if not refusal:
+        if refusal:
+            level = logging.DEBUG if self._pace.repeats(refusal) else logging.WARNING
+            log.log(level, "gRPC config for %s rejected: %s", self.type_url, refusal)
+        else:
             self.version = response.version
         self.verdicts.append(Verdict(response.nonce, refusal, now + self._pace.seconds(refusal)))
 
