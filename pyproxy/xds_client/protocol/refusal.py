@@ -30,21 +30,21 @@ class RefusalPace:
     A control plane that is in a loop would keep us both busy; one that sends something new is answered at once.
     """
 
-    __slots__ = ("_count", "_text")
+    __slots__ = ("_count", "_last")
 
     def __init__(self) -> None:
-        self._text = ""
+        self._last: Mapping[str, str] = {}
         self._count = 0
 
-    def repeats(self, refusal: str) -> bool:
-        """Whether the last answer said the same."""
-        return refusal == self._text
+    def repeats(self, reasons: Mapping[str, str]) -> bool:
+        """Whether the last answer said the same, in whatever order."""
+        return reasons == self._last
 
-    def seconds(self, refusal: str) -> float:
-        """How long the answer waits; `refusal` is empty where all was well."""
-        if refusal != self._text:
-            self._text, self._count = refusal, 0
+    def seconds(self, reasons: Mapping[str, str]) -> float:
+        """How long the answer waits; there are no `reasons` where all was well."""
+        if reasons != self._last:
+            self._last, self._count = reasons, 0
         self._count += 1
-        if not refusal or self._count <= _AT_ONCE:
+        if not reasons or self._count <= _AT_ONCE:
             return 0.0
         return min(_BASE * 2.0 ** min(self._count - _AT_ONCE - 1, _MOST_DOUBLINGS), _MOST)

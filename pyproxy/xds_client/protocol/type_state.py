@@ -98,6 +98,7 @@ class TypeState(ABC):
             concerned, reasons = self._take(response, now)
         except RefusedResponse as error:
             refusal = str(error)
+            reasons = {"": refusal}
             self._all_refused()
         else:
             refusal = refusal_text(self.type_url, reasons)
@@ -105,11 +106,11 @@ class TypeState(ABC):
             for watch in concerned:
                 _count(watch, response.version, milliseconds, refused=not reasons.keys().isdisjoint(concerned[watch]))
         if refusal:
-            level = logging.DEBUG if self._pace.repeats(refusal) else logging.WARNING
+            level = logging.DEBUG if self._pace.repeats(reasons) else logging.WARNING
             log.log(level, "gRPC config for %s rejected: %s", self.type_url, refusal)
         else:
             self.version = response.version
-        self.verdicts.append(Verdict(response.nonce, refusal, now + self._pace.seconds(refusal)))
+        self.verdicts.append(Verdict(response.nonce, refusal, now + self._pace.seconds(reasons)))
 
     def expire(self, now: float) -> None:
         """Resources whose time to live is over go, as if they had been removed; waiting for names ends."""

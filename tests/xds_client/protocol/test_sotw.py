@@ -219,12 +219,13 @@ def test_requests_are_limited() -> None:
 
 
 def test_a_loop_of_refusals_slows_down(talk: Talk) -> None:
-    talk.subscribe(CLUSTER, Sink({"a": "bad"}), {"*"})
+    talk.subscribe(CLUSTER, Sink({"a": "bad", "b": "bad"}), {"*"})
     talk.mux.connected()
     talk.sent()
     began, answers = talk.now, 0
     while talk.now < began + 60:
-        talk.put(sotw(CLUSTER, "1", f"n{answers}", cluster("a")))
+        both = (cluster("a"), cluster("b"))
+        talk.put(sotw(CLUSTER, "1", f"n{answers}", *(both if answers % 2 else reversed(both))))
         talk.now = max(talk.now, talk.mux.wake_at())
         answers += len(talk.sent())
     assert answers < 12
