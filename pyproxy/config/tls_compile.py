@@ -12,7 +12,10 @@ import warnings
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -179,11 +182,14 @@ def _certificate(view: View, files: list[str]) -> TlsCertificate:
     password = view.child("password")
     secret = None if password is None else _read(password, files).rstrip(b"\r\n")
     try:
-        key = load_pem_private_key(private, secret)
+        # Its own check of RSA keys searches for factors, which takes a tenth of a second.
+        key = load_pem_private_key(private, secret, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # What the library says might show a part of the key.
         view.fail("private_key", "is not a private key in PEM, or its password is not the right one")
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if isinstance(key, rsa.RSAPrivateKey) and not _signs(key):
+        view.fail("private_key", "is broken: what it signs cannot be verified")
     if key.public_key().public_bytes(*form) != certificates[0].public_key().public_bytes(*form):
         view.fail("private_key", "is not the key of the certificate")
     pem = b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
@@ -206,7 +212,18 @@ def _path(view: View, name: str) -> str:
 
 
 def _key_kind(certificate: TlsCertificate) -> str:
-    return type(load_pem_private_key(certificate.private_key, None)).__name__
+    key = load_pem_private_key(certificate.private_key, None, unsafe_skip_rsa_key_validation=True)
+    return type(key).__name__
+
+
+def _signs(key: rsa.RSAPrivateKey) -> bool:
+    """Whether the parts of a key fit together."""
+    padding, digest = PKCS1v15(), SHA256()
+    try:
+        key.public_key().verify(key.sign(b"", padding, digest), b"", padding, digest)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def _validation(view: View, files: list[str]) -> PeerValidation:
