@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.bootstrap import NodeConfig
+from pyproxy.config.late import LateValues
+from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.network.cork import Cork
 from pyproxy.network.secret_watch import SecretWatch
@@ -33,6 +35,7 @@ class Runtime:
     node: NodeConfig
     cork: Cork
     secrets: SecretWatch
+    routes: LateValues[RouteTableConfig] = field(default_factory=LateValues)
     workers: int = 1
     _connection_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 

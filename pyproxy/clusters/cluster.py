@@ -14,6 +14,7 @@ from typing import assert_never
 from pyproxy.clusters import membership
 from pyproxy.clusters.circuit_breakers import BreakerGauges, ResourceLimits, apply_runtime
 from pyproxy.clusters.discovery.discovery import Discovery, DiscoveryServices
+from pyproxy.clusters.discovery.eds import EdsDiscovery
 from pyproxy.clusters.discovery.logical_dns import LogicalDnsDiscovery
 from pyproxy.clusters.discovery.original_dst import OriginalDstDiscovery
 from pyproxy.clusters.discovery.resolver import Resolver
@@ -24,7 +25,8 @@ from pyproxy.clusters.host_set import HostSet
 from pyproxy.clusters.load_balancers.load_balancer import Choose, build_load_balancer
 from pyproxy.clusters.membership import Member
 from pyproxy.clusters.try_timers import PER_TRY_TIMEOUT
-from pyproxy.config.cluster import ClusterConfig, DiscoveryType
+from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType
+from pyproxy.config.late import LateValues
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.config.tls import UpstreamTlsConfig
 from pyproxy.errors import ProxyError, ResponseFlag
@@ -51,6 +53,7 @@ class ClusterServices:
     resolver: Resolver
     rng: random.Random
     secrets: SecretWatch
+    assignments: LateValues[AssignmentConfig]
     workers: int = 1
 
 
@@ -265,4 +268,7 @@ def _discovery(config: ClusterConfig, services: ClusterServices, stats: ClusterS
             return LogicalDnsDiscovery(config, discovering)
         case DiscoveryType.ORIGINAL_DST:
             return OriginalDstDiscovery(config, discovering)
+        case DiscoveryType.EDS:
+            assert config.eds is not None
+            return EdsDiscovery(config.eds, services.assignments)
     assert_never(config.discovery)

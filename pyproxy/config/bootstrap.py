@@ -13,6 +13,7 @@ from typing import Any
 from pyproxy.config.access_log import AccessLogConfig
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.cluster import ClusterConfig
+from pyproxy.config.config_source import DynamicResourcesConfig
 from pyproxy.config.listener import ListenerConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -58,3 +59,5 @@ class BootstrapConfig:
     stats: StatsConfig = StatsConfig()
     log_format: str | Mapping[str, str] = field(default="", hash=False)
     """Of the application log: a pattern, or patterns by key for JSON lines; empty for the command line's."""
+    dynamic: DynamicResourcesConfig = DynamicResourcesConfig()
+    """Where listeners and clusters beyond the static ones come from."""

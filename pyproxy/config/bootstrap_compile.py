@@ -12,6 +12,8 @@ from pyproxy.config.address import compile_address
 from pyproxy.config.bootstrap import AdminConfig, BootstrapConfig, NodeConfig, StatsConfig
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.cluster_compile import compile_cluster
+from pyproxy.config.config_source import DynamicResourcesConfig
+from pyproxy.config.config_source_compile import compile_dynamic_resources
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.listener_compile import compile_listener
@@ -22,16 +24,16 @@ from pyproxy.config.view import View
 _HEADER_PREFIX: Final = "x-envoy"
 _FLUSH_INTERVAL: Final = 5.0
 _NO_FORMAT: Final[str | Mapping[str, str]] = ""
+_NOTHING_DYNAMIC: Final = DynamicResourcesConfig()
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConfig:
     """A `Bootstrap`. Every part is compiled, whatever is wrong with the others."""
     report = view.report
-    _refuse_dynamic(view)
     _ignore_what_means_nothing(view)
     resources = view.child("static_resources")
-    clusters = () if resources is None else _clusters(resources)
+    clusters = () if resources is None else _clusters(resources, context)
     listeners = () if resources is None else _listeners(resources, context)
     return BootstrapConfig(
         node=_node(view),
@@ -41,6 +43,7 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         runtime_layers=part(report, (), lambda: _runtime_layers(view)),
         stats=_stats(view),
         log_format=part(report, _NO_FORMAT, lambda: _log_format(view)),
+        dynamic=part(report, _NOTHING_DYNAMIC, lambda: _dynamic(view, context)),
     )
 
 
@@ -49,12 +52,9 @@ def cluster_names(message: Any) -> frozenset[str]:
     return frozenset(cluster.name for cluster in message.static_resources.clusters)
 
 
-def _refuse_dynamic(view: View) -> None:
+def _dynamic(view: View, context: CompileContext) -> DynamicResourcesConfig:
     resources = view.child("dynamic_resources")
-    if resources is not None and resources.message.ListFields():
-        # Started without them, a proxy of a mesh would serve nothing and say that it is well.
-        view.report.add(resources.path, "resources from xDS are not supported yet", expected="static_resources")
-        resources.honour_all()
+    return _NOTHING_DYNAMIC if resources is None else compile_dynamic_resources(resources, context)
 
 
 def _ignore_what_means_nothing(view: View) -> None:
@@ -70,9 +70,9 @@ def _ignore_what_means_nothing(view: View) -> None:
         manager.ignore("enable_deferred_cluster_creation")  # clusters are always made at their first use
 
 
-def _clusters(resources: View) -> tuple[ClusterConfig, ...]:
+def _clusters(resources: View, context: CompileContext) -> tuple[ClusterConfig, ...]:
     _check_unique(resources, "clusters", "cluster")
-    return resources.each("clusters", compile_cluster)
+    return resources.each("clusters", lambda one: compile_cluster(one, context))
 
 
 def _listeners(resources: View, context: CompileContext) -> tuple[ListenerConfig, ...]:

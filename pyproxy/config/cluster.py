@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.config_source import ConfigSourceConfig
 from pyproxy.config.tls import TransportSocketMatch, UpstreamTlsConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -22,6 +23,7 @@ class DiscoveryType(Enum):
     STRICT_DNS = "STRICT_DNS"
     LOGICAL_DNS = "LOGICAL_DNS"
     ORIGINAL_DST = "ORIGINAL_DST"
+    EDS = "EDS"
 
 
 class LbPolicy(Enum):
@@ -45,6 +47,22 @@ class EndpointConfig:
     zone: str = ""
     sub_zone: str = ""
     metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentConfig:
+    """All hosts of an EDS cluster (`ClusterLoadAssignment`). They go `stale_after` seconds without an update; 0: never."""
+
+    endpoints: tuple[EndpointConfig, ...] = ()
+    stale_after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EdsConfig:
+    """Where an EDS cluster learns its hosts (`EdsClusterConfig`), and under which name."""
+
+    source: ConfigSourceConfig
+    service_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +100,8 @@ class ClusterConfig:
     least_request_choices: int = 2
     least_request_bias: float = 1.0
     endpoints: tuple[EndpointConfig, ...] = ()
+    eds: EdsConfig | None = None
+    """Of a cluster of type EDS, and of no other."""
     connect_timeout: float = 5.0
     buffer_limit: int = 1024 * 1024
     thresholds: tuple[Thresholds, Thresholds] = (Thresholds(), Thresholds())

@@ -5,6 +5,7 @@ The compile functions are in `config.config_source_compile`; `xds_client` makes 
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -129,3 +130,10 @@ class DynamicResourcesConfig:
     cds: ConfigSourceConfig | None = None
     cds_locator: str = ""
     ads: ApiSourceConfig | None = None
+
+
+def slot_of(source: ConfigSourceConfig, name: str) -> str:
+    """The name of a resource within this process: two sources may each have one of the same name."""
+    if isinstance(source.source, AdsSourceConfig | SelfSourceConfig):
+        return name
+    return f"{name}\0{zlib.crc32(repr(source.source).encode()):08x}"

@@ -10,12 +10,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyproxy.config.address import AddressConfig, compile_address
-from pyproxy.config.cluster import EndpointConfig
+from pyproxy.config.cluster import AssignmentConfig, EndpointConfig
 from pyproxy.config.metadata import compile_metadata
 from pyproxy.config.view import View
 
 # EDS health that keeps a host out of the rotation (Envoy: HostUtility, health from EDS).
 _UNHEALTHY: Final = frozenset(("UNHEALTHY", "DRAINING", "TIMEOUT"))
+
+
+def compile_assignment(view: View) -> AssignmentConfig:
+    """A `ClusterLoadAssignment` that came by EDS."""
+    policy = view.child("policy")
+    stale = None if policy is None else policy.seconds("endpoint_stale_after")
+    return AssignmentConfig(compile_endpoints(view, names=False), stale or 0.0)
 
 
 def compile_endpoints(view: View, *, names: bool) -> tuple[EndpointConfig, ...]:
