@@ -110,10 +110,7 @@ class ClusterManager:
     def snapshot(self, start: int = 0, count: int | None = None) -> list[dict[str, Any]]:
         """Plain data about clusters and their hosts (admin `/clusters`): `count` of them from number `start` on."""
         end = None if count is None else start + count
-        return [
-            self._status(name, config)
-            for name, config in itertools.islice(self._configs.items(), start, end)
-        ]
+        return [self._status(name, config) for name, config in itertools.islice(self._configs.items(), start, end)]
 
     def _status(self, name: str, config: ClusterConfig | MakeCluster) -> dict[str, Any]:
         live = self._live.get(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from pyproxy.config.access_log import AccessLogConfig
 from pyproxy.config.address import AddressConfig
@@ -16,6 +16,7 @@ from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.config_source import DynamicResourcesConfig
 from pyproxy.config.listener import ListenerConfig
 
+NOTHING_DYNAMIC: Final = DynamicResourcesConfig()
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -59,5 +60,14 @@ class BootstrapConfig:
     stats: StatsConfig = StatsConfig()
     log_format: str | Mapping[str, str] = field(default="", hash=False)
     """Of the application log: a pattern, or patterns by key for JSON lines; empty for the command line's."""
-    dynamic: DynamicResourcesConfig = DynamicResourcesConfig()
+    dynamic: DynamicResourcesConfig = NOTHING_DYNAMIC
     """Where listeners and clusters beyond the static ones come from."""
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Something of it comes from elsewhere, and may change."""
+        return (
+            self.dynamic != NOTHING_DYNAMIC
+            or any(one.eds is not None for one in self.clusters)
+            or any(one.routes_elsewhere for one in self.listeners)
+        )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pyproxy.config.access_log_compile import compile_access_logs, default_access_log
 from pyproxy.config.address import compile_address
-from pyproxy.config.bootstrap import AdminConfig, BootstrapConfig, NodeConfig, StatsConfig
+from pyproxy.config.bootstrap import NOTHING_DYNAMIC, AdminConfig, BootstrapConfig, NodeConfig, StatsConfig
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.cluster_compile import compile_cluster
 from pyproxy.config.config_source import DynamicResourcesConfig
@@ -24,7 +24,6 @@ from pyproxy.config.view import View
 _HEADER_PREFIX: Final = "x-envoy"
 _FLUSH_INTERVAL: Final = 5.0
 _NO_FORMAT: Final[str | Mapping[str, str]] = ""
-_NOTHING_DYNAMIC: Final = DynamicResourcesConfig()
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -43,7 +42,7 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         runtime_layers=part(report, (), lambda: _runtime_layers(view)),
         stats=_stats(view),
         log_format=part(report, _NO_FORMAT, lambda: _log_format(view)),
-        dynamic=part(report, _NOTHING_DYNAMIC, lambda: _dynamic(view, context)),
+        dynamic=part(report, NOTHING_DYNAMIC, lambda: _dynamic(view, context)),
     )
 
 
@@ -54,7 +53,7 @@ def cluster_names(message: Any) -> frozenset[str]:
 
 def _dynamic(view: View, context: CompileContext) -> DynamicResourcesConfig:
     resources = view.child("dynamic_resources")
-    return _NOTHING_DYNAMIC if resources is None else compile_dynamic_resources(resources, context)
+    return NOTHING_DYNAMIC if resources is None else compile_dynamic_resources(resources, context)
 
 
 def _ignore_what_means_nothing(view: View) -> None:

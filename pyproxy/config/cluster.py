@@ -51,7 +51,10 @@ class EndpointConfig:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentConfig:
-    """All hosts of an EDS cluster (`ClusterLoadAssignment`). They go `stale_after` seconds without an update; 0: never."""
+    """All hosts of an EDS cluster (`ClusterLoadAssignment`).
+
+    They go where no update came for `stale_after` seconds; 0: never.
+    """
 
     endpoints: tuple[EndpointConfig, ...] = ()
     stale_after: float = 0.0

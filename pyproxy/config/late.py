@@ -14,7 +14,7 @@ T = TypeVar("T")
 class LateValues(Generic[T]):
     """Name -> value. `make` compiles one, when somebody wants it."""
 
-    __slots__ = ("_make", "_made", "_watchers")
+    __slots__ = ("_made", "_make", "_watchers")
 
     def __init__(self) -> None:
         self._make: dict[str, Callable[[], T]] = {}
@@ -22,10 +22,11 @@ class LateValues(Generic[T]):
         self._watchers: dict[str, dict[object, Callable[[T | None], None]]] = {}
 
     def put(self, name: str, make: Callable[[], T]) -> None:
-        """This is the value from now on."""
+        """This is the value from now on. Who watches is told if it is another one."""
         self._make[name] = make
-        self._made.pop(name, None)
-        self._tell(name)
+        before = self._made.pop(name, None)
+        if name in self._watchers and self._value(name) != before:
+            self._tell(name)
 
     def remove(self, name: str) -> None:
         if self._make.pop(name, None) is not None:

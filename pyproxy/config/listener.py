@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.config_source import ConfigSourceConfig
 from pyproxy.config.filter_chain_match import ANYTHING, FilterChainMatch
 from pyproxy.config.tls import DownstreamTlsConfig
 
@@ -67,3 +68,25 @@ class ListenerConfig:
     filters_timeout: float = 15.0
     continue_on_timeout: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def socket_keys(self) -> tuple[str, ...]:
+        """The names of its listen sockets. They go with the address, so a port can move to another listener."""
+        if not self.bind:
+            return ()
+        return tuple(
+            str(address) if address.pipe or address.port else f"{self.name}#{at} {address}"
+            for at, address in enumerate(self.addresses)
+        )
+
+    @property
+    def chains(self) -> tuple[FilterChainConfig, ...]:
+        """All filter chains, the default one last."""
+        default = self.default_filter_chain
+        return self.filter_chains if default is None else (*self.filter_chains, default)
+
+    @property
+    def routes_elsewhere(self) -> tuple[tuple[ConfigSourceConfig, str], ...]:
+        """Sources and names of the route tables that its connection managers get by RDS."""
+        managers = (getattr(one.config, "rds", None) for chain in self.chains for one in chain.filters)
+        return tuple((rds.source, rds.route_config_name) for rds in managers if rds is not None)

@@ -60,6 +60,11 @@ def name_of(kind: ResourceType, message: Message) -> str:
     return str(getattr(message, _NAME_FIELD.get(kind, "name")))
 
 
+def empty_assignment(name: str) -> bytes:
+    """A `ClusterLoadAssignment` without hosts."""
+    return message_class(ResourceType.ENDPOINTS.value)(cluster_name=name).SerializeToString()
+
+
 @dataclass(frozen=True, slots=True)
 class ResourceCompiler:
     """`check` says whether the rules of the API are looked at too: whoever compiles first does that."""

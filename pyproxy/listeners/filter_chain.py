@@ -46,10 +46,21 @@ class FilterChain:
             if source is not None:
                 self._forget = runtime.secrets.watch(source.files, partial(self._reload, source))
 
+    def serve(self, listener: ListenerConfig) -> None:
+        """The listener has changed, and this chain of it has not."""
+        self._listener = listener
+
     def close(self) -> None:
         """No more connections: its files need not be watched."""
         if self._forget is not None:
             self._forget()
+            self._forget = None
+
+    def end(self) -> None:
+        """Close what is still open. For a chain that its listener has no more."""
+        self.close()
+        self.terminal.abort()
+        self.terminal.close()
 
     def _use(self, tls: DownstreamTlsConfig) -> None:
         spoken = tuple(one for one in tls.common.alpn if one not in self.terminal.UNSPOKEN)

@@ -46,6 +46,8 @@ class Manager:
         socket = self._seat.blueprint.admin_socket
         if socket is not None:
             await self._admin.start(socket)
+        if self._proxy.discovery is not None:
+            self._proxy.discovery.start()
         # A manager that was restarted finds workers that have long said what they are.
         await self._proxy.state()
         gc.collect()

@@ -13,11 +13,15 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pyproxy import clock
+from pyproxy.config.address import AddressConfig
+from pyproxy.config.listener import ListenerConfig
 from pyproxy.server.blueprint import ManagerSeat
 from pyproxy.server.channel import Channel, ChannelError
 from pyproxy.server.crew import CrewReport, Phase
+from pyproxy.server.discovery.discovery import Discovery, Stage
 from pyproxy.server.memory_use import MemoryUse, measure
 from pyproxy.server.server_state import ServerState, overall
+from pyproxy.server.sockets import SocketKey
 from pyproxy.server.worker_link import WorkerLink
 from pyproxy.tasks import spawn
 
@@ -40,6 +44,9 @@ class Proxy:
             WorkerLink(loop, index, pair[0], self._brief) for index, pair in enumerate(seat.blueprint.pairs.workers)
         ]
         self._follow(seat.crew)
+        self.discovery: Discovery | None = None
+        if seat.blueprint.bootstrap.is_dynamic:
+            self.discovery = Discovery(loop, seat.blueprint, self._ask_supervisor, self._wake_workers)
 
     # What there is to know
 
@@ -65,12 +72,26 @@ class Proxy:
     async def state(self) -> ServerState:
         """What `/ready` says. It asks the workers, so it is true of the loops that carry the traffic."""
         states = await asyncio.gather(*(worker.ask_state() for worker in self._workers))
-        return overall(states, draining=self.draining, health_failed=self.health_failed)
+        return self._overall(states)
 
     def known_state(self) -> ServerState:
         """The same from what the workers said last, without asking."""
-        states = [worker.state for worker in self._workers]
-        return overall(states, draining=self.draining, health_failed=self.health_failed)
+        return self._overall([worker.state for worker in self._workers])
+
+    def _overall(self, states: list[ServerState | None]) -> ServerState:
+        found = overall(states, draining=self.draining, health_failed=self.health_failed)
+        early = self.discovery is not None and self.discovery.stage is Stage.CLUSTERS
+        return ServerState.PRE_INITIALIZING if early and found is ServerState.INITIALIZING else found
+
+    def listeners(self) -> list[ListenerConfig]:
+        """All listeners that are in force: those of the bootstrap, and those that came later."""
+        later = () if self.discovery is None else self.discovery.listeners.active.values()
+        return [*self.blueprint.bootstrap.listeners, *later]
+
+    def address(self, key: SocketKey) -> AddressConfig | None:
+        """Where a socket really listens."""
+        known = self.blueprint.sockets.addresses if self.discovery is None else self.discovery.publisher.addresses
+        return known.get(key)
 
     async def ask_workers(self, message: dict[str, Any]) -> list[Any]:
         """The answers in the order of the workers, None for those that gave none in time."""
@@ -119,7 +140,8 @@ class Proxy:
     async def _stop_listeners(self, names: Collection[str]) -> None:
         self.drained |= set(names)
         await self._ask_supervisor({"op": "remember", "memory": {"drained": sorted(self.drained)}})
-        await self._ask_supervisor({"op": "close_listeners", "names": sorted(names)})
+        keys = {key for listener in self.listeners() if listener.name in names for key in listener.socket_keys}
+        await self._ask_supervisor({"op": "close_listeners", "keys": sorted(keys)})
         for worker in self._workers:
             worker.tell({"op": "stop_listeners", "names": sorted(names)})
 
@@ -145,11 +167,19 @@ class Proxy:
         if self.health_failed:
             worker.tell({"op": "fail_health_checks", "failed": True})
 
-    async def _ask_supervisor(self, message: dict[str, Any]) -> None:
+    def _wake_workers(self) -> None:
+        """Something is new in the journal."""
+        for worker in self._workers:
+            worker.tell({"op": "resources_changed"})
+
+    async def _ask_supervisor(self, message: dict[str, Any]) -> bool:
+        """Whether it confirmed."""
         try:
             await self._link.ask(message, LINK_SECONDS)
         except ChannelError as error:
             log.warning("the supervisor did not confirm %s: %s", message["op"], error)
+            return False
+        return True
 
 
 def merge_clusters(answers: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:

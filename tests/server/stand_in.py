@@ -84,6 +84,8 @@ class StandInPlane:
     def ask_to_leave(self, names: list[str]) -> None:
         print("ask to leave", *names, os.getpid(), flush=True)
 
+    def resources_changed(self) -> None: ...
+
     async def stop_listeners(self, names: list[str]) -> None:
         for name in names:
             self.servers.pop(name).close()

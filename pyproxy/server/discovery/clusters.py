@@ -1,0 +1,191 @@
+"""CDS in the manager: which clusters there are. A cluster is in force once it is known where its hosts are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pyproxy import clock
+from pyproxy.config.cluster import ClusterConfig, DiscoveryType, EdsConfig
+from pyproxy.config.invalid import InvalidConfig
+from pyproxy.config.resources import ResourceCompiler, ResourceType
+from pyproxy.server.discovery.counts import SubscriptionCounts
+from pyproxy.server.discovery.named import NamedResources
+from pyproxy.server.discovery.sources import NoSuchSource
+from pyproxy.server.discovery.store import ResourceStore
+from pyproxy.xds_client.subscription import Resource, Update
+
+log = logging.getLogger("pyproxy.server.discovery")
+
+_BY_NAME = (DiscoveryType.STRICT_DNS, DiscoveryType.LOGICAL_DNS)
+
+
+@dataclass(slots=True)
+class WarmingCluster:
+    """A new version that waits for its hosts."""
+
+    resource: Resource
+    eds: EdsConfig | None
+    resolves: bool
+    since: float = field(default_factory=clock.wall)
+
+
+class Clusters:
+    """Implements `subscription.ResourceSink`. `on_change` is called after each step."""
+
+    def __init__(
+        self,
+        store: ResourceStore,
+        endpoints: NamedResources,
+        compiler: ResourceCompiler,
+        static: tuple[ClusterConfig, ...],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._endpoints = endpoints
+        self._compiler = compiler
+        self._static = frozenset(one.name for one in static)
+        self._on_change = on_change
+        self._eds: dict[str, EdsConfig] = {}
+        self.warming: dict[str, WarmingCluster] = {}
+        self.counts = SubscriptionCounts()
+        self.answered = False
+        """Whether the source has said anything yet, or never will."""
+        self.added = len(static)
+        self.modified = self.removed = self.updated = 0
+        self._take_over()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of all clusters, those included that are not in force yet."""
+        return self._static.union(self._store.of(ResourceType.CLUSTER), self.warming)
+
+    def eds_of(self, name: str) -> EdsConfig | None:
+        """Where the hosts of a cluster come from that is in force."""
+        return self._eds.get(name)
+
+    # subscription.ResourceSink
+
+    def on_update(self, update: Update) -> Mapping[str, str]:
+        reasons: dict[str, str] = {}
+        told: set[str] = set()
+        for resource in update.added:
+            name = resource.name
+            if name in told:
+                reasons[name] = f"duplicate cluster {name!r}"
+                continue
+            told.add(name)
+            reason = self._accept(resource)
+            if reason:
+                reasons[name] = reason
+        gone = set(update.removed)
+        if update.state_of_the_world:
+            gone |= (self._store.of(ResourceType.CLUSTER).keys() | self.warming.keys()) - told
+        for name in gone:
+            self._remove(name)
+        if reasons:
+            self.counts.refused()
+        else:
+            self.counts.accepted(update.version)
+        self._settle()
+        return reasons
+
+    def on_missing(self, name: str) -> None:
+        self._settle()
+
+    def on_failure(self, type_url: str, reason: str) -> None:
+        self.counts.failed()
+
+    def give_up(self) -> None:
+        """The source has not answered in time."""
+        if not self.answered:
+            self.counts.fetch_timeout += 1
+            self._settle()
+
+    def _settle(self) -> None:
+        self.answered = True
+        self._on_change()
+
+    def _accept(self, resource: Resource) -> str:
+        """Gives the reason where it is refused, and else nothing."""
+        name = resource.name
+        if name in self._static:
+            return ""  # what the bootstrap says cannot be changed (Envoy)
+        kind = ResourceType.CLUSTER
+        held, warming = self._store.get(kind, name), self.warming.get(name)
+        newest = warming.resource.body if warming is not None else None if held is None else held.body
+        if newest == resource.body:
+            self._store.accept(kind, name)
+            if held is not None and warming is None:
+                held.version = resource.version
+            return ""
+        try:
+            config = self._compiler.cluster(resource.body)
+            self._begin(resource, config)
+        except (InvalidConfig, NoSuchSource) as error:
+            self._store.refuse(kind, name, resource.version, resource.body, str(error))
+            return str(error)
+        self._store.accept(kind, name)
+        return ""
+
+    def _begin(self, resource: Resource, config: ClusterConfig) -> None:
+        name = resource.name
+        waits = WarmingCluster(resource, config.eds, config.discovery in _BY_NAME)
+        known = True
+        if config.eds is not None:
+            eds = config.eds
+            known = self._endpoints.want(eds.source, eds.service_name, lambda: self._on_hosts(name, waits))
+        self._drop_warming(name)
+        if known:
+            self._put(name, waits)
+        else:
+            self.warming[name] = waits
+
+    def _on_hosts(self, name: str, waits: WarmingCluster) -> None:
+        if self.warming.get(name) is waits:
+            del self.warming[name]
+            self._put(name, waits)
+            self._on_change()
+
+    def _put(self, name: str, waits: WarmingCluster) -> None:
+        if self._store.get(ResourceType.CLUSTER, name) is None:
+            self.added += 1
+        else:
+            self.modified += 1
+        self._release(self._eds.pop(name, None))
+        if waits.eds is not None:
+            self._eds[name] = waits.eds
+        resource = waits.resource
+        self._store.put(ResourceType.CLUSTER, name, resource.version, resource.body, resolves=waits.resolves)
+
+    def _remove(self, name: str) -> None:
+        if name in self._static:
+            return
+        if self._drop_warming(name) or self._store.get(ResourceType.CLUSTER, name) is not None:
+            self.removed += 1
+        self._store.remove(ResourceType.CLUSTER, name)
+        self._release(self._eds.pop(name, None))
+
+    def _drop_warming(self, name: str) -> bool:
+        before = self.warming.pop(name, None)
+        if before is not None:
+            self._release(before.eds)
+        return before is not None
+
+    def _release(self, eds: EdsConfig | None) -> None:
+        if eds is not None:
+            self._endpoints.release(eds.source, eds.service_name)
+
+    def _take_over(self) -> None:
+        """Clusters that an earlier manager has accepted go on as they are."""
+        for name, held in self._store.of(ResourceType.CLUSTER).items():
+            self.added += 1
+            eds = self._compiler.cluster(held.body).eds
+            if eds is not None:
+                self._eds[name] = eds
+                self._endpoints.want(eds.source, eds.service_name, _nothing)
+
+
+def _nothing() -> None:
+    pass

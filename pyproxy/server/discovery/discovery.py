@@ -1,0 +1,154 @@
+"""Everything that the proxy learns while it runs: subscribes, decides what is good, and when there is enough to serve.
+
+Lives in the manager process. The order is Envoy's: clusters with their hosts come first, then listeners with their
+routes, and only then any worker accepts connections. Nothing is waited for longer than its initial_fetch_timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from enum import Enum
+
+from pyproxy.config.bootstrap import BootstrapConfig
+from pyproxy.config.config_source import ConfigSourceConfig
+from pyproxy.config.resources import ResourceCompiler, ResourceType, empty_assignment
+from pyproxy.filters.builtin import EXTENSIONS
+from pyproxy.server.blueprint import Blueprint
+from pyproxy.server.discovery.clusters import Clusters
+from pyproxy.server.discovery.listeners import Listeners
+from pyproxy.server.discovery.named import NamedResources
+from pyproxy.server.discovery.publisher import AskSupervisor, Publisher
+from pyproxy.server.discovery.sources import MakeSource, NoSuchSource, Sources, no_control_planes
+from pyproxy.server.discovery.store import ResourceStore
+from pyproxy.xds_client.subscription import WILDCARD
+
+log = logging.getLogger("pyproxy.server.discovery")
+
+
+class Stage(Enum):
+    """What is waited for; the value says it to people."""
+
+    CLUSTERS = "clusters"
+    LISTENERS = "listeners"
+    READY = ""
+
+
+class Discovery:
+    """`tell_workers` lets them look into the journal; `ask` puts questions to the supervisor."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        blueprint: Blueprint,
+        ask: AskSupervisor,
+        tell_workers: Callable[[], None],
+        make_source: MakeSource = no_control_planes,
+    ) -> None:
+        bootstrap = blueprint.bootstrap
+        allow_unknown = blueprint.options.allows_unknown_dynamic_fields
+        compiler = ResourceCompiler(EXTENSIONS, allow_unknown=allow_unknown, check=True)
+        self._loop = loop
+        self._bootstrap: BootstrapConfig = bootstrap
+        self.stage = Stage.CLUSTERS
+        self.sources = Sources(loop, make_source, allow_unknown=allow_unknown)
+        self.store = ResourceStore(loop, blueprint.journal, tell_workers)
+        self.endpoints = NamedResources(
+            loop, ResourceType.ENDPOINTS, self.sources, self.store, compiler.endpoints, empty_assignment
+        )
+        self.routes = NamedResources(loop, ResourceType.ROUTES, self.sources, self.store, compiler.routes)
+        self.clusters = Clusters(self.store, self.endpoints, compiler, bootstrap.clusters, self._on_change)
+        self.publisher = Publisher(
+            self.store, blueprint.pairs.opened[0], ask, blueprint.sockets.addresses, self._on_change
+        )
+        self.listeners = Listeners(
+            self.store,
+            self.routes,
+            compiler,
+            bootstrap.listeners,
+            self.publisher,
+            lambda: self.clusters.names,
+            blueprint.workers,
+            self._on_change,
+        )
+        self._static_waits = 0
+
+    def start(self) -> None:
+        """Ask for clusters and hosts."""
+        for cluster in self._bootstrap.clusters:
+            if cluster.eds is not None:
+                self._want_static(self.endpoints, cluster.eds.source, cluster.eds.service_name)
+        source = self._bootstrap.dynamic.cds
+        if source is None:
+            self.clusters.answered = True
+        else:
+            self._follow(source, ResourceType.CLUSTER, self.clusters)
+        self._on_change()
+
+    def _start_listeners(self) -> None:
+        for listener in self._bootstrap.listeners:
+            for source, name in listener.routes_elsewhere:
+                self._want_static(self.routes, source, name)
+        lds = self._bootstrap.dynamic.lds
+        if lds is None:
+            self.listeners.answered = True
+        else:
+            self._follow(lds, ResourceType.LISTENER, self.listeners)
+
+    def waiting_for(self) -> list[tuple[str, list[str]]]:
+        """What still has to come before requests are served: (of what kind, which)."""
+        found: list[tuple[str, list[str]]] = []
+        if not self.clusters.answered:
+            found.append(("CDS", [WILDCARD]))
+        if self.stage is not Stage.CLUSTERS and not self.listeners.answered:
+            found.append(("LDS", [WILDCARD]))
+        for kind, resources in (("EDS", self.endpoints), ("RDS", self.routes)):
+            names = resources.waiting()
+            if names:
+                found.append((kind, names))
+        return found
+
+    def _follow(self, source: ConfigSourceConfig, kind: ResourceType, sink: Clusters | Listeners) -> None:
+        try:
+            self.sources.subscribe(source, kind, sink, {WILDCARD}, sink.on_failure)
+        except NoSuchSource as error:
+            log.error("%s", error)
+            sink.answered = True
+            return
+        if source.initial_fetch_timeout:
+            self._loop.call_later(source.initial_fetch_timeout, sink.give_up)
+
+    def _want_static(self, resources: NamedResources, source: ConfigSourceConfig, name: str) -> None:
+        """Of clusters and listeners of the bootstrap, which are there from the beginning."""
+        try:
+            if not resources.want(source, name, self._on_static):
+                self._static_waits += 1
+        except NoSuchSource as error:
+            log.error("%r: %s", name, error)
+
+    def _on_static(self) -> None:
+        self._static_waits -= 1
+        self._on_change()
+
+    def _on_change(self) -> None:
+        """Go on to the next stage where the present one has all that it waited for."""
+        if self._static_waits:
+            return
+        if self.stage is Stage.CLUSTERS and self.clusters.answered and not self.clusters.warming:
+            self.stage = Stage.LISTENERS
+            self._start_listeners()
+        if (
+            self.stage is Stage.LISTENERS
+            and not self._static_waits
+            and self.listeners.answered
+            and not self.listeners.warming
+            and not self.publisher.busy
+        ):
+            self.stage = Stage.READY
+            self.store.be_ready()
+            log.info(
+                "all resources are here: %d clusters, %d listeners",
+                len(self.clusters.names),
+                len(self.listeners.active) + len(self._bootstrap.listeners),
+            )

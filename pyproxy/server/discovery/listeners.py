@@ -1,0 +1,247 @@
+"""LDS in the manager: which listeners there are. One is in force once its sockets are open and its routes are known."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pyproxy import clock
+from pyproxy.config.invalid import Fault, InvalidConfig
+from pyproxy.config.listener import ListenerConfig
+from pyproxy.config.resources import ResourceCompiler, ResourceType
+from pyproxy.server.discovery.counts import SubscriptionCounts
+from pyproxy.server.discovery.named import NamedResources
+from pyproxy.server.discovery.publisher import Publisher
+from pyproxy.server.discovery.sources import NoSuchSource
+from pyproxy.server.discovery.store import ResourceStore
+from pyproxy.server.sockets import explain, open_address
+from pyproxy.xds_client.subscription import Resource, Update
+
+log = logging.getLogger("pyproxy.server.discovery")
+
+_KIND = ResourceType.LISTENER
+
+
+@dataclass(slots=True)
+class WarmingListener:
+    """A new version that waits for its routes."""
+
+    resource: Resource
+    config: ListenerConfig
+    missing: int = 0
+    since: float = field(default_factory=clock.wall)
+    replaces: list[str] = field(default_factory=list)
+    """Listeners that go when this one comes, because it takes over one of their addresses."""
+
+
+class Listeners:
+    """Implements `subscription.ResourceSink`. `on_change` is called after each step."""
+
+    def __init__(
+        self,
+        store: ResourceStore,
+        routes: NamedResources,
+        compiler: ResourceCompiler,
+        static: tuple[ListenerConfig, ...],
+        publisher: Publisher,
+        clusters: Callable[[], frozenset[str]],
+        workers: int,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._routes = routes
+        self._compiler = compiler
+        self._static = {one.name: one for one in static}
+        self._publisher = publisher
+        self._clusters = clusters
+        self._workers = workers
+        self._on_change = on_change
+        self.active: dict[str, ListenerConfig] = {}
+        self.warming: dict[str, WarmingListener] = {}
+        self.counts = SubscriptionCounts()
+        self.answered = False
+        self.added = len(static)
+        self.modified = self.removed = self.updated_in_place = self.failed_to_create = 0
+        self._take_over()
+
+    # subscription.ResourceSink
+
+    def on_update(self, update: Update) -> Mapping[str, str]:
+        reasons: dict[str, str] = {}
+        told: set[str] = set()
+        gone = set(update.removed)
+        if update.state_of_the_world:
+            gone |= (self.active.keys() | self.warming.keys()) - {one.name for one in update.added}
+        clusters = self._clusters()
+        for resource in update.added:
+            if resource.name in told:
+                reasons[resource.name] = f"duplicate listener {resource.name!r}"
+                continue
+            told.add(resource.name)
+            reason = self._accept(resource, clusters, gone)
+            if reason:
+                reasons[resource.name] = reason
+        for name in gone:
+            self._remove(name)
+        if reasons:
+            self.counts.refused()
+        else:
+            self.counts.accepted(update.version)
+        self._settle()
+        return reasons
+
+    def on_missing(self, name: str) -> None:
+        self._settle()
+
+    def on_failure(self, type_url: str, reason: str) -> None:
+        self.counts.failed()
+
+    def give_up(self) -> None:
+        """The source has not answered in time."""
+        if not self.answered:
+            self.counts.fetch_timeout += 1
+            self._settle()
+
+    def _settle(self) -> None:
+        self.answered = True
+        self._on_change()
+
+    def _accept(self, resource: Resource, clusters: frozenset[str], gone: set[str]) -> str:
+        """Gives the reason where it is refused, and else nothing."""
+        name = resource.name
+        if name in self._static:
+            return ""  # what the bootstrap says cannot be changed (Envoy)
+        held, warming = self._store.get(_KIND, name), self.warming.get(name)
+        newest = warming.resource.body if warming is not None else None if held is None else held.body
+        if newest == resource.body:
+            self._store.accept(_KIND, name)
+            if held is not None and warming is None:
+                held.version = resource.version
+            return ""
+        try:
+            config = self._compiler.listener(resource.body, clusters)
+            waits = WarmingListener(resource, config)
+            self._check_addresses(config, gone, waits)
+            self._open_sockets(config)
+            self._begin(name, waits)
+        except (InvalidConfig, NoSuchSource) as error:
+            self._store.refuse(_KIND, name, resource.version, resource.body, str(error))
+            self.failed_to_create += 1
+            return str(error)
+        self._store.accept(_KIND, name)
+        return ""
+
+    def _check_addresses(self, config: ListenerConfig, gone: set[str], waits: WarmingListener) -> None:
+        """No two listeners may have one address; it can move from one that goes."""
+        before = self.active.get(config.name)
+        if (
+            before is not None
+            and before.reuse_port != config.reuse_port
+            and set(before.socket_keys) & set(config.socket_keys)
+        ):
+            _refuse("enable_reuse_port", "cannot be changed while the listener is there (Envoy)")
+        wanted = set(config.socket_keys)
+        others = (*self._static.values(), *self.active.values(), *(one.config for one in self.warming.values()))
+        for other in others:
+            shared = wanted & set(other.socket_keys)
+            if not shared or other.name == config.name:
+                continue
+            if other.name not in gone:
+                _refuse("address", f"{min(shared)} is the address of the listener {other.name!r}")
+            waits.replaces.append(other.name)
+
+    def _open_sockets(self, config: ListenerConfig) -> None:
+        """Those that are not open yet. Raises InvalidConfig."""
+        for key, address in zip(config.socket_keys, config.addresses, strict=False):
+            if self._publisher.has(key):
+                continue
+            try:
+                sockets: tuple[socket.socket, ...] = open_address(config, address, self._workers)
+            except OSError as error:
+                _refuse("address", explain(address, error))
+            self._publisher.keep(key, sockets)
+
+    def _begin(self, name: str, waits: WarmingListener) -> None:
+        self._drop_warming(name)
+        self.warming[name] = waits
+        for source, route in waits.config.routes_elsewhere:
+            if not self._routes.want(source, route, lambda: self._on_routes(name, waits)):
+                waits.missing += 1
+        if not waits.missing:
+            self._activate(name, waits)
+
+    def _on_routes(self, name: str, waits: WarmingListener) -> None:
+        waits.missing -= 1
+        if not waits.missing and self.warming.get(name) is waits:
+            self._activate(name, waits)
+            self._on_change()
+
+    def _activate(self, name: str, waits: WarmingListener) -> None:
+        del self.warming[name]
+        before = self.active.get(name)
+        self.active[name] = waits.config
+        if before is None:
+            self.added += 1
+        else:
+            self.modified += 1
+            self.updated_in_place += before.socket_keys == waits.config.socket_keys
+            self._release(before)
+        resource = waits.resource
+        self._store.hold(_KIND, name, resource.version, resource.body)
+        self._publisher.put_listener(name, resource.version, resource.body)
+        for other in waits.replaces:
+            self._remove(other, final=True)
+        self._close_unused(before)
+
+    def _remove(self, name: str, *, final: bool = False) -> None:
+        """One whose address moves stays until the other is there."""
+        if not final and any(name in one.replaces for one in self.warming.values()):
+            return
+        dropped = self._drop_warming(name)
+        before = self.active.pop(name, None)
+        if before is not None or dropped is not None:
+            self.removed += 1
+        if before is not None:
+            self._publisher.remove_listener(name)
+            self._store.drop(_KIND, name)
+            self._release(before)
+            self._close_unused(before)
+        elif dropped is not None:
+            self._close_unused(dropped.config)
+
+    def _drop_warming(self, name: str) -> WarmingListener | None:
+        before = self.warming.pop(name, None)
+        if before is not None:
+            self._release(before.config)
+        return before
+
+    def _release(self, config: ListenerConfig) -> None:
+        for source, route in config.routes_elsewhere:
+            self._routes.release(source, route)
+
+    def _close_unused(self, before: ListenerConfig | None) -> None:
+        if before is None:
+            return
+        used = {key for one in self.active.values() for key in one.socket_keys}
+        used.update(key for one in self.warming.values() for key in one.config.socket_keys)
+        unused = set(before.socket_keys) - used
+        if unused:
+            self._publisher.close_sockets(unused)
+
+    def _take_over(self) -> None:
+        """Listeners that an earlier manager has accepted go on as they are."""
+        for name, held in self._store.of(_KIND).items():
+            config = self.active[name] = self._compiler.listener(held.body)
+            self.added += 1
+            for source, route in config.routes_elsewhere:
+                self._routes.want(source, route, _nothing)
+
+
+def _refuse(field_name: str, reason: str) -> None:
+    raise InvalidConfig([Fault((field_name,), reason)])
+
+
+def _nothing() -> None:
+    pass
