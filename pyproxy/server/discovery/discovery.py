@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 
 from pyproxy.config.bootstrap import BootstrapConfig
 from pyproxy.config.config_source import ConfigSourceConfig
@@ -55,9 +56,16 @@ class Discovery:
         self.sources = Sources(loop, make_source, allow_unknown=allow_unknown)
         self.store = ResourceStore(loop, blueprint.journal, tell_workers)
         self.endpoints = NamedResources(
-            loop, ResourceType.ENDPOINTS, self.sources, self.store, compiler.endpoints, empty_assignment
+            loop,
+            ResourceType.ENDPOINTS,
+            self.sources,
+            self.store,
+            lambda body: compiler.endpoints(body).stale_after,
+            empty_assignment,
         )
-        self.routes = NamedResources(loop, ResourceType.ROUTES, self.sources, self.store, compiler.routes)
+        self.routes = NamedResources(
+            loop, ResourceType.ROUTES, self.sources, self.store, partial(_check_routes, compiler)
+        )
         self.clusters = Clusters(self.store, self.endpoints, compiler, bootstrap.clusters, self._on_change)
         self.publisher = Publisher(
             self.store, blueprint.pairs.opened[0], ask, blueprint.sockets.addresses, self._on_change
@@ -152,3 +160,8 @@ class Discovery:
                 len(self.clusters.names),
                 len(self.listeners.active) + len(self._bootstrap.listeners),
             )
+
+
+def _check_routes(compiler: ResourceCompiler, body: bytes) -> float:
+    compiler.routes(body)
+    return 0.0

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pyproxy.config.config_source import ConfigSourceConfig, slot_of
 from pyproxy.config.invalid import InvalidConfig
@@ -23,7 +22,8 @@ from pyproxy.xds_client.subscription import Resource, Subscription, Update
 log = logging.getLogger("pyproxy.server.discovery")
 
 Callback = Callable[[], None]
-Check = Callable[[bytes], Any]
+Check = Callable[[bytes], float]
+"""Compiles one, and gives the seconds that it holds; 0: for ever. Raises InvalidConfig."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Wanted:
 
 
 class NamedResources:
-    """All resources of one type. `check` compiles one, and raises InvalidConfig.
+    """All resources of one type.
 
     `stale_body` gives what takes the place of one that was not renewed in time (endpoint_stale_after).
     """
@@ -94,7 +94,7 @@ class NamedResources:
             self.store.accept(self.kind, wanted.slot)
             return ""
         try:
-            value = self._check(resource.body)
+            seconds = self._check(resource.body)
         except InvalidConfig as error:
             reason = str(error)
             self.store.refuse(self.kind, wanted.slot, resource.version, resource.body, reason)
@@ -102,7 +102,7 @@ class NamedResources:
         self.store.accept(self.kind, wanted.slot)
         if held is None or held.body != resource.body:
             self.store.put(self.kind, wanted.slot, resource.version, resource.body)
-        self._mind_age(wanted, getattr(value, "stale_after", 0.0))
+        self._mind_age(wanted, seconds)
         return ""
 
     def _mind_age(self, wanted: Wanted, seconds: float) -> None:
