@@ -24,6 +24,7 @@ from pyproxy.server.server_state import ServerState, overall
 from pyproxy.server.sockets import SocketKey
 from pyproxy.server.worker_link import WorkerLink
 from pyproxy.tasks import spawn
+from pyproxy.telemetry.metrics import StatsStore
 
 log = logging.getLogger("pyproxy.server.proxy")
 
@@ -45,8 +46,12 @@ class Proxy:
         ]
         self._follow(seat.crew)
         self.discovery: Discovery | None = None
-        if seat.blueprint.bootstrap.is_dynamic:
-            self.discovery = Discovery(loop, seat.blueprint, self._ask_supervisor, self._wake_workers)
+
+    def discover(self, loop: asyncio.AbstractEventLoop, stats: StatsStore) -> None:
+        """Begin to learn what the bootstrap leaves to others. `stats` is where it is counted."""
+        if self.blueprint.bootstrap.is_dynamic:
+            self.discovery = Discovery(loop, self.blueprint, self._ask_supervisor, self._wake_workers, stats)
+            self.discovery.start()
 
     # What there is to know
 
@@ -150,6 +155,8 @@ class Proxy:
         await self.ask_workers({"op": "ask_to_leave", "names": sorted(names)})
 
     def close(self) -> None:
+        if self.discovery is not None:
+            self.discovery.close()
         self._link.close()
         for worker in self._workers:
             worker.close()

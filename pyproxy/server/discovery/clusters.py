@@ -12,8 +12,8 @@ from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.resources import ResourceCompiler, ResourceType
 from pyproxy.server.discovery.counts import SubscriptionCounts
 from pyproxy.server.discovery.named import NamedResources
-from pyproxy.server.discovery.sources import NoSuchSource
 from pyproxy.server.discovery.store import ResourceStore
+from pyproxy.xds_client.source import NoSource
 from pyproxy.xds_client.subscription import Resource, Update
 
 log = logging.getLogger("pyproxy.server.discovery")
@@ -123,7 +123,7 @@ class Clusters:
         try:
             config = self._compiler.cluster(resource.body)
             self._begin(resource, config)
-        except (InvalidConfig, NoSuchSource) as error:
+        except (InvalidConfig, NoSource) as error:
             self._store.refuse(kind, name, resource.version, resource.body, str(error))
             return str(error)
         self._store.accept(kind, name)

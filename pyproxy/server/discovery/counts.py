@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyproxy import clock
-from pyproxy.server.discovery.version_hash import xxh64
 from pyproxy.telemetry.shared_reader import StatsSnapshot
+from pyproxy.xds_client.version_hash import xxh64
 
 
 @dataclass(slots=True)

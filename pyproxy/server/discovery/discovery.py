@@ -21,8 +21,11 @@ from pyproxy.server.discovery.clusters import Clusters
 from pyproxy.server.discovery.listeners import Listeners
 from pyproxy.server.discovery.named import NamedResources
 from pyproxy.server.discovery.publisher import AskSupervisor, Publisher
-from pyproxy.server.discovery.sources import MakeSource, NoSuchSource, Sources, no_control_planes
+from pyproxy.server.discovery.sources import Sources
 from pyproxy.server.discovery.store import ResourceStore
+from pyproxy.telemetry.metrics import StatsStore
+from pyproxy.xds_client.node import AgentConfig
+from pyproxy.xds_client.source import NoSource, XdsClient
 from pyproxy.xds_client.subscription import WILDCARD
 
 log = logging.getLogger("pyproxy.server.discovery")
@@ -45,7 +48,7 @@ class Discovery:
         blueprint: Blueprint,
         ask: AskSupervisor,
         tell_workers: Callable[[], None],
-        make_source: MakeSource = no_control_planes,
+        stats: StatsStore,
     ) -> None:
         bootstrap = blueprint.bootstrap
         allow_unknown = blueprint.options.allows_unknown_dynamic_fields
@@ -53,7 +56,9 @@ class Discovery:
         self._loop = loop
         self._bootstrap: BootstrapConfig = bootstrap
         self.stage = Stage.CLUSTERS
-        self.sources = Sources(loop, make_source, allow_unknown=allow_unknown)
+        clusters = {cluster.name: cluster for cluster in bootstrap.clusters}
+        self._client = XdsClient(loop, bootstrap.node, AgentConfig(), clusters, bootstrap.dynamic.ads, stats)
+        self.sources = Sources(loop, self._client.source, allow_unknown=allow_unknown)
         self.store = ResourceStore(loop, blueprint.journal, tell_workers)
         self.endpoints = NamedResources(
             loop,
@@ -104,6 +109,10 @@ class Discovery:
         else:
             self._follow(lds, ResourceType.LISTENER, self.listeners)
 
+    def close(self) -> None:
+        """End the conversations with control planes."""
+        self._client.close()
+
     def waiting_for(self) -> list[tuple[str, list[str]]]:
         """What still has to come before requests are served: (of what kind, which)."""
         found: list[tuple[str, list[str]]] = []
@@ -120,7 +129,7 @@ class Discovery:
     def _follow(self, source: ConfigSourceConfig, kind: ResourceType, sink: Clusters | Listeners) -> None:
         try:
             self.sources.subscribe(source, kind, sink, {WILDCARD}, sink.on_failure)
-        except NoSuchSource as error:
+        except NoSource as error:
             log.error("%s", error)
             sink.answered = True
             return
@@ -132,7 +141,7 @@ class Discovery:
         try:
             if not resources.want(source, name, self._on_static):
                 self._static_waits += 1
-        except NoSuchSource as error:
+        except NoSource as error:
             log.error("%r: %s", name, error)
 
     def _on_static(self) -> None:

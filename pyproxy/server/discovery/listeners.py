@@ -14,9 +14,9 @@ from pyproxy.config.resources import ResourceCompiler, ResourceType
 from pyproxy.server.discovery.counts import SubscriptionCounts
 from pyproxy.server.discovery.named import NamedResources
 from pyproxy.server.discovery.publisher import Publisher
-from pyproxy.server.discovery.sources import NoSuchSource
 from pyproxy.server.discovery.store import ResourceStore
 from pyproxy.server.sockets import explain, open_address
+from pyproxy.xds_client.source import NoSource
 from pyproxy.xds_client.subscription import Resource, Update
 
 log = logging.getLogger("pyproxy.server.discovery")
@@ -126,7 +126,7 @@ class Listeners:
             self._check_addresses(config, gone, waits)
             self._open_sockets(config)
             self._begin(name, waits)
-        except (InvalidConfig, NoSuchSource) as error:
+        except (InvalidConfig, NoSource) as error:
             self._store.refuse(_KIND, name, resource.version, resource.body, str(error))
             self.failed_to_create += 1
             return str(error)

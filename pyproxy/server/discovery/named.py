@@ -65,7 +65,7 @@ class NamedResources:
     def want(self, source: ConfigSourceConfig, name: str, on_settled: Callback) -> bool:
         """Whether it is known already what there is; if not, `on_settled` is called as soon as it is.
 
-        Raises NoSuchSource.
+        Raises NoSource.
         """
         followed = self._followed.get(source)
         if followed is None:
@@ -134,6 +134,7 @@ class FollowedSource:
         self._source = source
         self._subscription: Subscription | None = None
         self._fresh: list[Wanted] = []
+        self._unwanted: list[Wanted] = []
         self._scheduled = False
 
     def want(self, name: str, on_settled: Callback) -> bool:
@@ -150,11 +151,11 @@ class FollowedSource:
         return wanted.settled
 
     def release(self, name: str) -> None:
+        """It is forgotten in a moment, unless somebody wants it again before: the source would not send it anew."""
         wanted = self.wanted[name]
         wanted.owners -= 1
         if not wanted.owners:
-            del self.wanted[name]
-            self._owner.forget(wanted)
+            self._unwanted.append(wanted)
             self._schedule()
 
     # subscription.ResourceSink
@@ -192,6 +193,11 @@ class FollowedSource:
 
     def _tell(self) -> None:
         self._scheduled = False
+        unwanted, self._unwanted = self._unwanted, []
+        for one in unwanted:
+            if not one.owners and self.wanted.get(one.name) is one:
+                del self.wanted[one.name]
+                self._owner.forget(one)
         fresh, self._fresh = self._fresh, []
         names = set(self.wanted)
         if self._subscription is None:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from pyproxy.config.config_source import ApiSourceConfig, ConfigSourceConfig, PathSourceConfig
+from pyproxy.config.config_source import ConfigSourceConfig, PathSourceConfig
 from pyproxy.config.resources import ResourceType
 from pyproxy.xds_client.path_source import PathSource
 from pyproxy.xds_client.subscription import ConfigSource, ResourceSink, Subscription
 
-
-class NoSuchSource(Exception):
-    """A source that this proxy does not have."""
-
-
 MakeSource = Callable[[ConfigSourceConfig], ConfigSource]
-"""For control planes. Raises NoSuchSource."""
+"""For control planes. Raises NoSource."""
 
 OnFailure = Callable[[str, str], None]
 
@@ -39,7 +34,7 @@ class Sources:
         names: Iterable[str],
         on_failure: OnFailure | None = None,
     ) -> Subscription:
-        """Raises NoSuchSource."""
+        """Raises NoSource."""
         source = self._made.get(config)
         if source is None:
             source = self._made[config] = self._make(config)
@@ -48,7 +43,7 @@ class Sources:
         return source.subscribe(kind.url, sink, names)
 
     def check(self, config: ConfigSourceConfig) -> None:
-        """Raises NoSuchSource."""
+        """Raises NoSource."""
         if config not in self._made:
             self._made[config] = self._make(config)
 
@@ -67,9 +62,3 @@ class Sources:
         hear = self._on_failure.get((config, type_url))
         if hear is not None:
             hear(type_url, reason)
-
-
-def no_control_planes(config: ConfigSourceConfig) -> ConfigSource:
-    """For a proxy that has files only."""
-    what = "api_config_source" if isinstance(config.source, ApiSourceConfig) else "ads"
-    raise NoSuchSource(f"{what}: control planes are not supported yet; expected path_config_source")
