@@ -88,5 +88,10 @@ class ListenerConfig:
     @property
     def routes_elsewhere(self) -> tuple[tuple[ConfigSourceConfig, str], ...]:
         """Sources and names of the route tables that its connection managers get by RDS."""
-        managers = (getattr(one.config, "rds", None) for chain in self.chains for one in chain.filters)
-        return tuple((rds.source, rds.route_config_name) for rds in managers if rds is not None)
+        return tuple(where for _, where in self.managers_elsewhere)
+
+    @property
+    def managers_elsewhere(self) -> tuple[tuple[str, tuple[ConfigSourceConfig, str]], ...]:
+        """The same, each with the stat prefix of its connection manager."""
+        managers = (one.config for chain in self.chains for one in chain.filters if getattr(one.config, "rds", None))
+        return tuple((one.stat_prefix, (one.rds.source, one.rds.route_config_name)) for one in managers)

@@ -26,6 +26,7 @@ from pyproxy.server.socket_transfer import receive_sockets
 from pyproxy.server.watchdog import Watchdog
 from pyproxy.server.worker import CannotStart
 from pyproxy.tasks import DeadlineTable
+from pyproxy.telemetry.listener_stats import ListenerManagerStats
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.server_stats import WatchdogStats
@@ -77,6 +78,7 @@ class DataPlane:
             parts = LiveParts(self._clusters, assignments, self._runtime.routes, self._listeners)
             self._feed = ResourceFeed(loop, JournalReader(blueprint.journal), parts, compiler, self._take_sockets)
         self._waiting_for = "clusters"
+        self._listener_stats = ListenerManagerStats(self._stats)
         self._watchdog = _watchdog(self._stats, seat.index)
 
     async def start(self) -> None:
@@ -121,6 +123,9 @@ class DataPlane:
 
     def tick(self, interval: float) -> None:
         self._watchdog.tick(interval)
+        leaving, chains = self._listeners.leaving
+        self._listener_stats.total_listeners_draining.value = leaving
+        self._listener_stats.total_filter_chains_draining.value = chains
         self._stats.flush()
 
     def reopen_logs(self) -> None:

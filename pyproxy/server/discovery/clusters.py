@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pyproxy import clock
@@ -12,7 +12,7 @@ from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.resources import ResourceCompiler, ResourceType
 from pyproxy.server.discovery.counts import SubscriptionCounts
 from pyproxy.server.discovery.named import NamedResources
-from pyproxy.server.discovery.store import ResourceStore
+from pyproxy.server.discovery.store import Held, ResourceStore
 from pyproxy.xds_client.source import NoSource
 from pyproxy.xds_client.subscription import Resource, Update
 
@@ -28,6 +28,7 @@ class WarmingCluster:
     resource: Resource
     eds: EdsConfig | None
     resolves: bool
+    stat_name: str
     since: float = field(default_factory=clock.wall)
 
 
@@ -48,6 +49,8 @@ class Clusters:
         self._static = frozenset(one.name for one in static)
         self._on_change = on_change
         self._eds: dict[str, EdsConfig] = {}
+        self._stat_names: dict[str, str] = {}
+        """Where they are not the names of the clusters."""
         self.warming: dict[str, WarmingCluster] = {}
         self.counts = SubscriptionCounts()
         self.answered = False
@@ -61,9 +64,13 @@ class Clusters:
         """Of all clusters, those included that are not in force yet."""
         return self._static.union(self._store.of(ResourceType.CLUSTER), self.warming)
 
-    def eds_of(self, name: str) -> EdsConfig | None:
-        """Where the hosts of a cluster come from that is in force."""
-        return self._eds.get(name)
+    def followed(self) -> Iterable[tuple[str, EdsConfig]]:
+        """The clusters in force that learn their hosts, by the names that their statistics have."""
+        return ((self._stat_names.get(name, name), eds) for name, eds in self._eds.items())
+
+    def waiting(self) -> dict[str, Held]:
+        """What is not in force yet, by name."""
+        return {name: Held(one.resource.version, one.resource.body, one.since) for name, one in self.warming.items()}
 
     # subscription.ResourceSink
 
@@ -131,7 +138,7 @@ class Clusters:
 
     def _begin(self, resource: Resource, config: ClusterConfig) -> None:
         name = resource.name
-        waits = WarmingCluster(resource, config.eds, config.discovery in _BY_NAME)
+        waits = WarmingCluster(resource, config.eds, config.discovery in _BY_NAME, config.stat_name)
         known = True
         if config.eds is not None:
             eds = config.eds
@@ -154,8 +161,11 @@ class Clusters:
         else:
             self.modified += 1
         self._release(self._eds.pop(name, None))
+        self._stat_names.pop(name, None)
         if waits.eds is not None:
             self._eds[name] = waits.eds
+            if waits.stat_name != name:
+                self._stat_names[name] = waits.stat_name
         resource = waits.resource
         self._store.put(ResourceType.CLUSTER, name, resource.version, resource.body, resolves=waits.resolves)
 
@@ -165,6 +175,7 @@ class Clusters:
         if self._drop_warming(name) or self._store.get(ResourceType.CLUSTER, name) is not None:
             self.removed += 1
         self._store.remove(ResourceType.CLUSTER, name)
+        self._stat_names.pop(name, None)
         self._release(self._eds.pop(name, None))
 
     def _drop_warming(self, name: str) -> bool:

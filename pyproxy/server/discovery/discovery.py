@@ -13,7 +13,7 @@ from enum import Enum
 from functools import partial
 
 from pyproxy.config.bootstrap import BootstrapConfig
-from pyproxy.config.config_source import ConfigSourceConfig
+from pyproxy.config.config_source import ConfigSourceConfig, PathSourceConfig
 from pyproxy.config.resources import ResourceCompiler, ResourceType, empty_assignment
 from pyproxy.filters.builtin import EXTENSIONS
 from pyproxy.server.blueprint import Blueprint
@@ -24,6 +24,7 @@ from pyproxy.server.discovery.publisher import AskSupervisor, Publisher
 from pyproxy.server.discovery.sources import Sources
 from pyproxy.server.discovery.store import ResourceStore
 from pyproxy.telemetry.metrics import StatsStore
+from pyproxy.telemetry.shared_reader import StatsSnapshot
 from pyproxy.xds_client.node import AgentConfig
 from pyproxy.xds_client.source import NoSource, XdsClient
 from pyproxy.xds_client.subscription import WILDCARD
@@ -125,6 +126,26 @@ class Discovery:
             if names:
                 found.append((kind, names))
         return found
+
+    def add_stats(self, snapshot: StatsSnapshot) -> None:
+        """What is counted of subscriptions; streams to control planes count for themselves."""
+        dynamic = self._bootstrap.dynamic
+        for source, counts, prefix in (
+            (dynamic.cds, self.clusters.counts, "cluster_manager.cds"),
+            (dynamic.lds, self.listeners.counts, "listener_manager.lds"),
+        ):
+            if source is not None and isinstance(source.source, PathSourceConfig):
+                counts.add_to(snapshot, prefix)
+        static = ((one.stat_name, one.eds) for one in self._bootstrap.clusters if one.eds is not None)
+        for name, eds in (*static, *self.clusters.followed()):
+            found = self.endpoints.counts_of(eds.source, eds.service_name)
+            if found is not None:
+                found.add_to(snapshot, f"cluster.{name.replace(':', '_')}", text=False)
+        for listener in (*self._bootstrap.listeners, *self.listeners.active.values()):
+            for prefix, rds in listener.managers_elsewhere:
+                found = self.routes.counts_of(rds[0], rds[1])
+                if found is not None:
+                    found.add_to(snapshot, f"http.{prefix}.rds.{rds[1].replace(':', '_')}")
 
     def _follow(self, source: ConfigSourceConfig, kind: ResourceType, sink: Clusters | Listeners) -> None:
         try:

@@ -14,7 +14,7 @@ from pyproxy.config.resources import ResourceCompiler, ResourceType
 from pyproxy.server.discovery.counts import SubscriptionCounts
 from pyproxy.server.discovery.named import NamedResources
 from pyproxy.server.discovery.publisher import Publisher
-from pyproxy.server.discovery.store import ResourceStore
+from pyproxy.server.discovery.store import Held, ResourceStore
 from pyproxy.server.sockets import explain, open_address
 from pyproxy.xds_client.source import NoSource
 from pyproxy.xds_client.subscription import Resource, Update
@@ -65,6 +65,10 @@ class Listeners:
         self.added = len(static)
         self.modified = self.removed = self.updated_in_place = self.failed_to_create = 0
         self._take_over()
+
+    def waiting(self) -> dict[str, Held]:
+        """What is not in force yet, by name."""
+        return {name: Held(one.resource.version, one.resource.body, one.since) for name, one in self.warming.items()}
 
     # subscription.ResourceSink
 
