@@ -68,6 +68,6 @@ class BootstrapConfig:
         """Something of it comes from elsewhere, and may change."""
         return (
             self.dynamic != NOTHING_DYNAMIC
-            or any(one.eds is not None for one in self.clusters)
-            or any(one.routes_elsewhere for one in self.listeners)
+            or any(one.eds is not None or one.secrets_elsewhere for one in self.clusters)
+            or any(one.routes_elsewhere or one.secrets_elsewhere for one in self.listeners)
         )

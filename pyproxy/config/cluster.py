@@ -13,7 +13,7 @@ from typing import Any
 
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.config_source import ConfigSourceConfig
-from pyproxy.config.tls import TransportSocketMatch, UpstreamTlsConfig
+from pyproxy.config.tls import SecretRef, TransportSocketMatch, UpstreamTlsConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -127,6 +127,13 @@ class ClusterConfig:
     panic_threshold: float = 50.0
     """Percent of healthy hosts below which health is ignored (common_lb_config.healthy_panic_threshold)."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)
+
+    @property
+    def secrets_elsewhere(self) -> tuple[SecretRef, ...]:
+        """Certificates and the like that it gets by SDS."""
+        contexts = (self.tls, *(one.tls for one in self.tls_matches))
+        sources = (tls.source for tls in contexts if tls is not None)
+        return tuple(ref for source in sources if source is not None for ref in source.secrets)
 
     @property
     def stat_name(self) -> str:

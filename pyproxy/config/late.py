@@ -33,6 +33,10 @@ class LateValues(Generic[T]):
             self._made.pop(name, None)
             self._tell(name)
 
+    def get(self, name: str) -> T | None:
+        """The present value, if there is one."""
+        return self._value(name)
+
     def names(self) -> set[str]:
         return set(self._make)
 

@@ -13,7 +13,7 @@ from typing import Any
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.config_source import ConfigSourceConfig
 from pyproxy.config.filter_chain_match import ANYTHING, FilterChainMatch
-from pyproxy.config.tls import DownstreamTlsConfig
+from pyproxy.config.tls import DownstreamTlsConfig, SecretRef
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -89,6 +89,12 @@ class ListenerConfig:
     def routes_elsewhere(self) -> tuple[tuple[ConfigSourceConfig, str], ...]:
         """Sources and names of the route tables that its connection managers get by RDS."""
         return tuple(where for _, where in self.managers_elsewhere)
+
+    @property
+    def secrets_elsewhere(self) -> tuple[SecretRef, ...]:
+        """Certificates and the like that its filter chains get by SDS."""
+        sources = (chain.tls.source for chain in self.chains if chain.tls is not None)
+        return tuple(ref for source in sources if source is not None for ref in source.secrets)
 
     @property
     def managers_elsewhere(self) -> tuple[tuple[str, tuple[ConfigSourceConfig, str]], ...]:

@@ -24,6 +24,7 @@ from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.listener_compile import compile_listener
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.route_compile import compile_route_table
+from pyproxy.config.tls_compile import check_secret
 from pyproxy.config.view import View
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ class ResourceType(Enum):
     ENDPOINTS = "envoy.config.endpoint.v3.ClusterLoadAssignment"
     LISTENER = "envoy.config.listener.v3.Listener"
     ROUTES = "envoy.config.route.v3.RouteConfiguration"
+    SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret"
 
     @property
     def url(self) -> str:
@@ -84,6 +86,10 @@ class ResourceCompiler:
         """`clusters` are the names of all clusters there are, None where that does not matter."""
         context = self._context(clusters)
         return self._compile(ResourceType.ROUTES, body, lambda view: compile_route_table(view, context, validate=False))
+
+    def secret(self, body: bytes) -> None:
+        """Only looks for faults: a context is compiled with all its secrets."""
+        self._compile(ResourceType.SECRET, body, check_secret)
 
     def listener(self, body: bytes, clusters: frozenset[str] | None = None) -> ListenerConfig:
         context = self._context(clusters)

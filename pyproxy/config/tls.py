@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pyproxy.config.matchers import StringMatch
+
+if TYPE_CHECKING:
+    from pyproxy.config.config_source import ConfigSourceConfig
 
 INLINE: Final = "<inline>"
 
@@ -60,12 +63,23 @@ class TlsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretRef:
+    """A secret that comes from elsewhere (`SdsSecretConfig`). `slot` is its name within this process."""
+
+    source: ConfigSourceConfig
+    name: str
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
 class TlsSource:
-    """Where a context came from, so that it can be made again when its files change. `spec` is the message."""
+    """Where a context came from, so that it can be made again when its files or secrets change. `spec` is the
+    message."""
 
     type_name: str
     spec: bytes = field(repr=False)
     files: tuple[str, ...] = ()
+    secrets: tuple[SecretRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,8 @@ class DownstreamTlsConfig:
     common: TlsConfig
     require_client_certificate: bool = False
     source: TlsSource | None = None
+    pending: bool = False
+    """Secrets of it are not here: nobody can be let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +101,8 @@ class UpstreamTlsConfig:
     sni: str = ""
     auto_host_sni: bool = False
     source: TlsSource | None = None
+    pending: bool = False
+    """Secrets of it are not here: no host can be reached."""
 
 
 @dataclass(frozen=True, slots=True)

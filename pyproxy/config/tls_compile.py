@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from pyproxy.config.data_source import read_data_source
 from pyproxy.config.matcher_compile import compile_string_match
-from pyproxy.config.sds_file import read_secret
+from pyproxy.config.sds_file import TlsInputs, read_secret
 from pyproxy.config.tls import (
     INLINE,
     DownstreamTlsConfig,
@@ -61,58 +61,58 @@ _REFUSED: Final = (
 def compile_downstream_tls(view: View) -> DownstreamTlsConfig:
     """A `DownstreamTlsContext`."""
     context = view.need("common_tls_context")
-    files: list[str] = []
-    common = _common(context, files)
+    inputs = TlsInputs()
+    common = _common(context, inputs)
     own = context.message
     if not (own.tls_certificates or own.tls_certificate_sds_secret_configs):  # type: ignore[attr-defined]
         view.fail("common_tls_context", "has no certificate, and a server needs one", expected="tls_certificates")
     required = bool(view.wrapped("require_client_certificate"))
     checks = common.validation
-    if not checks.trusted_ca and (required or checks.spki_pins or checks.certificate_pins):
+    if not inputs.pending and not checks.trusted_ca and (required or checks.spki_pins or checks.certificate_pins):
         # OpenSSL as Python offers it asks for a certificate only if it is to check who issued it.
         view.fail("common_tls_context", "client certificates without a trusted_ca are not supported yet")
     if checks.accept_untrusted:
         view.fail("common_tls_context", "trust_chain_verification: ACCEPT_UNTRUSTED is not supported for clients yet")
-    return DownstreamTlsConfig(common, required, _source(view, files))
+    return DownstreamTlsConfig(common, required, _source(view, inputs), inputs.pending)
 
 
 def compile_upstream_tls(view: View) -> UpstreamTlsConfig:
     """An `UpstreamTlsContext`."""
     context = view.child("common_tls_context")
-    files: list[str] = []
-    common = TlsConfig() if context is None else _common(context, files)
-    return UpstreamTlsConfig(common, view.text("sni"), bool(view.scalar("auto_host_sni")), _source(view, files))
+    inputs = TlsInputs()
+    common = TlsConfig() if context is None else _common(context, inputs)
+    return UpstreamTlsConfig(
+        common, view.text("sni"), bool(view.scalar("auto_host_sni")), _source(view, inputs), inputs.pending
+    )
 
 
-def _source(view: View, files: list[str]) -> TlsSource | None:
-    """None where nothing of it stands in a file."""
-    if not files:
+def _source(view: View, inputs: TlsInputs) -> TlsSource | None:
+    """None where nothing of it stands in a file or comes from elsewhere."""
+    if not inputs.files and not inputs.secrets:
         return None
     spec = view.message.SerializeToString(deterministic=True)
-    return TlsSource(view.type_name, spec, tuple(dict.fromkeys(files)))
+    files, secrets = dict.fromkeys(inputs.files), dict.fromkeys(inputs.secrets)
+    return TlsSource(view.type_name, spec, tuple(files), tuple(secrets))
 
 
-def _common(view: View, files: list[str]) -> TlsConfig:
+def _common(view: View, inputs: TlsInputs) -> TlsConfig:
     """A `CommonTlsContext`."""
     for name in _REFUSED:
         if any(descriptor.name == name for descriptor, _ in view.message.ListFields()):
             view.fail(name, "is not supported yet", expected="tls_certificates and validation_context")
     certificates = (
-        *view.each("tls_certificates", lambda one: _certificate(one, files)),
-        *view.each(
-            "tls_certificate_sds_secret_configs",
-            lambda one: _certificate(read_secret(one, "tls_certificate", files), files),
-        ),
+        *view.each("tls_certificates", lambda one: _certificate(one, inputs)),
+        *filter(None, view.each("tls_certificate_sds_secret_configs", lambda one: _secret_certificate(one, inputs))),
     )
     kinds = [_key_kind(one) for one in certificates]
     if len(set(kinds)) < len(kinds):
         view.fail("tls_certificates", "several certificates with keys of one kind are not supported yet")
-    validation = _validation_view(view, files)
+    validation = _validation_view(view, inputs)
     params = view.child("tls_params")
     lowest, highest, ciphers, curve = (0, 0, "", "") if params is None else _parameters(params)
     return TlsConfig(
         certificates=certificates,
-        validation=PeerValidation() if validation is None else _validation(validation, files),
+        validation=PeerValidation() if validation is None else _validation(validation, inputs),
         min_version=lowest,
         max_version=highest,
         ciphers=ciphers,
@@ -121,20 +121,40 @@ def _common(view: View, files: list[str]) -> TlsConfig:
     )
 
 
-def _validation_view(view: View, files: list[str]) -> View | None:
+def _secret_certificate(view: View, inputs: TlsInputs) -> TlsCertificate | None:
+    found = read_secret(view, "tls_certificate", inputs)
+    return None if found is None else _certificate(found, inputs)
+
+
+def check_secret(view: View) -> None:
+    """A `Secret` by itself. Raises InvalidConfig."""
+    match view.oneof("type"):
+        case "tls_certificate":
+            _certificate(view.need("tls_certificate"), TlsInputs())
+        case "validation_context":
+            _validation(view.need("validation_context"), TlsInputs())
+        case kind:
+            view.fail(kind or "", "secrets of this kind are not supported yet", expected="tls_certificate")
+
+
+def _validation_view(view: View, inputs: TlsInputs) -> View | None:
     """Of the three ways to say it: in the message, in a secret, or in the message and more of it in a secret."""
     match view.oneof("validation_context_type"):
         case "validation_context":
             return view.need("validation_context")
         case "validation_context_sds_secret_config":
-            return read_secret(view.need("validation_context_sds_secret_config"), "validation_context", files)
+            return read_secret(view.need("validation_context_sds_secret_config"), "validation_context", inputs)
         case "combined_validation_context":
             combined = view.need("combined_validation_context")
             default = combined.need("default_validation_context")
             secret = combined.need("validation_context_sds_secret_config")
             merged = type(default.message)()
             merged.CopyFrom(default.message)
-            merged.MergeFrom(read_secret(secret, "validation_context", files).message)
+            found = read_secret(secret, "validation_context", inputs)
+            if found is None:
+                default.honour_all()
+                return None
+            merged.MergeFrom(found.message)
             default.honour_all()
             return View(merged, default.path, view.report)
         case _:
@@ -169,18 +189,18 @@ def _parameters(view: View) -> tuple[int, int, str, str]:
     return found[0], found[1], ciphers, curve
 
 
-def _certificate(view: View, files: list[str]) -> TlsCertificate:
+def _certificate(view: View, inputs: TlsInputs) -> TlsCertificate:
     """A `TlsCertificate`, whose key must be that of the certificate."""
     view.ignore("watched_directory")  # the files themselves are looked at
-    chain = _read(view.need("certificate_chain"), files)
+    chain = _read(view.need("certificate_chain"), inputs)
     try:
         with warnings.catch_warnings(action="ignore"):  # what is merely frowned upon, Envoy takes too
             certificates = x509.load_pem_x509_certificates(chain)
     except ValueError as error:
         view.fail("certificate_chain", f"holds no certificate in PEM: {error}")
-    private = _read(view.need("private_key"), files)
+    private = _read(view.need("private_key"), inputs)
     password = view.child("password")
-    secret = None if password is None else _read(password, files).rstrip(b"\r\n")
+    secret = None if password is None else _read(password, inputs).rstrip(b"\r\n")
     try:
         # Its own check of RSA keys searches for factors, which takes a tenth of a second.
         key = load_pem_private_key(private, secret, unsafe_skip_rsa_key_validation=True)
@@ -198,10 +218,10 @@ def _certificate(view: View, files: list[str]) -> TlsCertificate:
     )
 
 
-def _read(source: View, files: list[str]) -> bytes:
+def _read(source: View, inputs: TlsInputs) -> bytes:
     """What a `DataSource` holds. Adds its file to `files`, if it is one."""
     if source.oneof("specifier") == "filename":
-        files.append(source.text("filename"))
+        inputs.files.append(source.text("filename"))
     source.ignore("watched_directory")
     return read_data_source(source)
 
@@ -226,19 +246,19 @@ def _signs(key: rsa.RSAPrivateKey) -> bool:
     return True
 
 
-def _validation(view: View, files: list[str]) -> PeerValidation:
+def _validation(view: View, inputs: TlsInputs) -> PeerValidation:
     """A `CertificateValidationContext`."""
     for name in ("custom_validator_config", "ca_certificate_provider_instance", "require_signed_certificate_timestamp"):
         if view.has(name):
             view.fail(name, "is not supported yet")
     ca, crl = view.child("trusted_ca"), view.child("crl")
-    trusted = "" if ca is None else _ascii(view, "trusted_ca", ca, files)
+    trusted = "" if ca is None else _ascii(view, "trusted_ca", ca, inputs)
     if ca is not None:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=trusted)
         except (ValueError, ssl.SSLError) as error:
             view.fail("trusted_ca", f"holds no certificate in PEM: {error}")
-    revoked = "" if crl is None else _ascii(view, "crl", crl, files)
+    revoked = "" if crl is None else _ascii(view, "crl", crl, inputs)
     if revoked:
         try:
             x509.load_pem_x509_crl(revoked.encode())
@@ -255,9 +275,9 @@ def _validation(view: View, files: list[str]) -> PeerValidation:
     return PeerValidation(trusted, _path(view, "trusted_ca"), revoked, leaf_only, accept, sans or old, spki, hashes)
 
 
-def _ascii(view: View, name: str, source: View, files: list[str]) -> str:
+def _ascii(view: View, name: str, source: View, inputs: TlsInputs) -> str:
     try:
-        return _read(source, files).decode("ascii")
+        return _read(source, inputs).decode("ascii")
     except UnicodeDecodeError:
         view.fail(name, "is not PEM")
 

@@ -150,6 +150,10 @@ class Listener:
             incoming.close()
             return
         self.stats.downstream_cx_total.value += 1
+        if not chain.ready:
+            self.stats.downstream_context_secrets_not_ready.value += 1
+            incoming.close()
+            return
         factory = partial(chain.open_connection, incoming)
         try:
             await self._runtime.loop.connect_accepted_socket(factory, incoming.sock, **chain.tls)

@@ -75,7 +75,7 @@ class DataPlane:
         self._feed: ResourceFeed | None = None
         if bootstrap.is_dynamic:
             compiler = ResourceCompiler(EXTENSIONS, allow_unknown=True)
-            parts = LiveParts(self._clusters, assignments, self._runtime.routes, self._listeners)
+            parts = LiveParts(self._clusters, assignments, self._runtime.routes, self._secrets.values, self._listeners)
             self._feed = ResourceFeed(loop, JournalReader(blueprint.journal), parts, compiler, self._take_sockets)
         self._waiting_for = "clusters"
         self._listener_stats = ListenerManagerStats(self._stats)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
-from pyproxy.config.tls import TlsSource, UpstreamTlsConfig
-from pyproxy.config.tls_reload import reload_tls
-from pyproxy.network.secret_watch import SecretWatch
+from pyproxy.config.tls import UpstreamTlsConfig
+from pyproxy.network.secret_watch import SecretWatch, Tls
 from pyproxy.network.transport_sockets.tls import PeerRefused, client_context, verify_peer
 
 _HANDSHAKE_SECONDS: Final = 60.0
@@ -20,12 +18,15 @@ class TlsDialer:
     """One context for all connections of a cluster that are configured alike."""
 
     def __init__(self, config: UpstreamTlsConfig, secrets: SecretWatch) -> None:
-        self._use(config)
+        self._config = config
+        self._context: ssl.SSLContext | None = None
+        if not config.pending:
+            self._use(config)
         self._names: dict[str, str] = {}
         self._forget: Callable[[], None] | None = None
         source = config.source
         if source is not None:
-            self._forget = secrets.watch(source.files, partial(self._reload, source))
+            self._forget = secrets.follow(source, self._take)
 
     def close(self) -> None:
         """No more connections: its files need not be watched."""
@@ -36,18 +37,22 @@ class TlsDialer:
         self._context = client_context(config, tuple(one for one in config.common.alpn if one != "h2"))
         self._config = config
 
-    def _reload(self, source: TlsSource) -> None:
-        """Connections that are open go on as they are. Raises InvalidConfig."""
-        made = reload_tls(source)
+    def _take(self, made: Tls) -> None:
+        """Connections that are open go on as they are."""
         assert isinstance(made, UpstreamTlsConfig)
         self._use(made)
 
     def options(self, hostname: str) -> dict[str, Any]:
-        """For `create_connection`. An empty name sends no SNI, which is also what a name gets that is none."""
+        """For `create_connection`. An empty name sends no SNI, which is also what a name gets that is none.
+
+        Raises PeerRefused while the certificates have not come.
+        """
+        if self._context is None:
+            raise PeerRefused("Secret is not supplied by SDS")
         name = hostname if self._config.auto_host_sni and hostname else self._config.sni
         return {
             "ssl": self._context,
-            "server_hostname": self._usable(name),
+            "server_hostname": self._usable(self._context, name),
             "ssl_handshake_timeout": _HANDSHAKE_SECONDS,
         }
 
@@ -55,10 +60,10 @@ class TlsDialer:
         """The check of one connection."""
         return TlsCheck(self._config)
 
-    def _usable(self, name: str) -> str:
+    def _usable(self, context: ssl.SSLContext, name: str) -> str:
         known = self._names.get(name)
         if known is None:
-            known = self._names[name] = name if _is_name(self._context, name) else ""
+            known = self._names[name] = name if _is_name(context, name) else ""
         return known
 
 

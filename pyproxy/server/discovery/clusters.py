@@ -11,7 +11,7 @@ from pyproxy.config.cluster import ClusterConfig, DiscoveryType, EdsConfig
 from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.resources import ResourceCompiler, ResourceType
 from pyproxy.server.discovery.counts import SubscriptionCounts
-from pyproxy.server.discovery.named import NamedResources
+from pyproxy.server.discovery.named import NamedResources, Need, release_all, want_all
 from pyproxy.server.discovery.store import Held, ResourceStore
 from pyproxy.xds_client.source import NoSource
 from pyproxy.xds_client.subscription import Resource, Update
@@ -26,9 +26,9 @@ class WarmingCluster:
     """A new version that waits for its hosts."""
 
     resource: Resource
-    eds: EdsConfig | None
-    resolves: bool
-    stat_name: str
+    config: ClusterConfig
+    needs: tuple[Need, ...]
+    missing: int = 0
     since: float = field(default_factory=clock.wall)
 
 
@@ -39,16 +39,19 @@ class Clusters:
         self,
         store: ResourceStore,
         endpoints: NamedResources,
+        secrets: NamedResources,
         compiler: ResourceCompiler,
         static: tuple[ClusterConfig, ...],
         on_change: Callable[[], None],
     ) -> None:
         self._store = store
         self._endpoints = endpoints
+        self._secrets = secrets
         self._compiler = compiler
         self._static = frozenset(one.name for one in static)
         self._on_change = on_change
         self._eds: dict[str, EdsConfig] = {}
+        self._needs: dict[str, tuple[Need, ...]] = {}
         self._stat_names: dict[str, str] = {}
         """Where they are not the names of the clusters."""
         self.warming: dict[str, WarmingCluster] = {}
@@ -136,21 +139,26 @@ class Clusters:
         self._store.accept(kind, name)
         return ""
 
+    def needs_of(self, config: ClusterConfig) -> tuple[Need, ...]:
+        """What has to be here before requests can be sent to a cluster: its hosts and certificates."""
+        certificates = tuple((self._secrets, ref.source, ref.name) for ref in config.secrets_elsewhere)
+        if config.eds is None:
+            return certificates
+        return ((self._endpoints, config.eds.source, config.eds.service_name), *certificates)
+
     def _begin(self, resource: Resource, config: ClusterConfig) -> None:
         name = resource.name
-        waits = WarmingCluster(resource, config.eds, config.discovery in _BY_NAME, config.stat_name)
-        known = True
-        if config.eds is not None:
-            eds = config.eds
-            known = self._endpoints.want(eds.source, eds.service_name, lambda: self._on_hosts(name, waits))
+        waits = WarmingCluster(resource, config, self.needs_of(config))
+        waits.missing = want_all(waits.needs, lambda: self._on_need(name, waits))
         self._drop_warming(name)
-        if known:
-            self._put(name, waits)
-        else:
+        if waits.missing:
             self.warming[name] = waits
+        else:
+            self._put(name, waits)
 
-    def _on_hosts(self, name: str, waits: WarmingCluster) -> None:
-        if self.warming.get(name) is waits:
+    def _on_need(self, name: str, waits: WarmingCluster) -> None:
+        waits.missing -= 1
+        if not waits.missing and self.warming.get(name) is waits:
             del self.warming[name]
             self._put(name, waits)
             self._on_change()
@@ -160,14 +168,24 @@ class Clusters:
             self.added += 1
         else:
             self.modified += 1
-        self._release(self._eds.pop(name, None))
+        self._forget(name)
+        config, resource = waits.config, waits.resource
+        self._remember(name, config, waits.needs)
+        resolves = config.discovery in _BY_NAME
+        self._store.put(ResourceType.CLUSTER, name, resource.version, resource.body, resolves=resolves)
+
+    def _remember(self, name: str, config: ClusterConfig, needs: tuple[Need, ...]) -> None:
+        if needs:
+            self._needs[name] = needs
+        if config.eds is not None:
+            self._eds[name] = config.eds
+            if config.stat_name != name:
+                self._stat_names[name] = config.stat_name
+
+    def _forget(self, name: str) -> None:
         self._stat_names.pop(name, None)
-        if waits.eds is not None:
-            self._eds[name] = waits.eds
-            if waits.stat_name != name:
-                self._stat_names[name] = waits.stat_name
-        resource = waits.resource
-        self._store.put(ResourceType.CLUSTER, name, resource.version, resource.body, resolves=waits.resolves)
+        self._eds.pop(name, None)
+        release_all(self._needs.pop(name, ()))
 
     def _remove(self, name: str) -> None:
         if name in self._static:
@@ -175,27 +193,22 @@ class Clusters:
         if self._drop_warming(name) or self._store.get(ResourceType.CLUSTER, name) is not None:
             self.removed += 1
         self._store.remove(ResourceType.CLUSTER, name)
-        self._stat_names.pop(name, None)
-        self._release(self._eds.pop(name, None))
+        self._forget(name)
 
     def _drop_warming(self, name: str) -> bool:
         before = self.warming.pop(name, None)
         if before is not None:
-            self._release(before.eds)
+            release_all(before.needs)
         return before is not None
-
-    def _release(self, eds: EdsConfig | None) -> None:
-        if eds is not None:
-            self._endpoints.release(eds.source, eds.service_name)
 
     def _take_over(self) -> None:
         """Clusters that an earlier manager has accepted go on as they are."""
         for name, held in self._store.of(ResourceType.CLUSTER).items():
             self.added += 1
-            eds = self._compiler.cluster(held.body).eds
-            if eds is not None:
-                self._eds[name] = eds
-                self._endpoints.want(eds.source, eds.service_name, _nothing)
+            config = self._compiler.cluster(held.body)
+            needs = self.needs_of(config)
+            want_all(needs, _nothing)
+            self._remember(name, config, needs)
 
 
 def _nothing() -> None:

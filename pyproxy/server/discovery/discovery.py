@@ -19,7 +19,7 @@ from pyproxy.filters.builtin import EXTENSIONS
 from pyproxy.server.blueprint import Blueprint
 from pyproxy.server.discovery.clusters import Clusters
 from pyproxy.server.discovery.listeners import Listeners
-from pyproxy.server.discovery.named import NamedResources
+from pyproxy.server.discovery.named import NamedResources, Need, want_all
 from pyproxy.server.discovery.publisher import AskSupervisor, Publisher
 from pyproxy.server.discovery.sources import Sources
 from pyproxy.server.discovery.store import ResourceStore
@@ -72,13 +72,19 @@ class Discovery:
         self.routes = NamedResources(
             loop, ResourceType.ROUTES, self.sources, self.store, partial(_check_routes, compiler)
         )
-        self.clusters = Clusters(self.store, self.endpoints, compiler, bootstrap.clusters, self._on_change)
+        self.secrets = NamedResources(
+            loop, ResourceType.SECRET, self.sources, self.store, partial(_check_secret, compiler)
+        )
+        self.clusters = Clusters(
+            self.store, self.endpoints, self.secrets, compiler, bootstrap.clusters, self._on_change
+        )
         self.publisher = Publisher(
             self.store, blueprint.pairs.opened[0], ask, blueprint.sockets.addresses, self._on_change
         )
         self.listeners = Listeners(
             self.store,
             self.routes,
+            self.secrets,
             compiler,
             bootstrap.listeners,
             self.publisher,
@@ -91,8 +97,7 @@ class Discovery:
     def start(self) -> None:
         """Ask for clusters and hosts."""
         for cluster in self._bootstrap.clusters:
-            if cluster.eds is not None:
-                self._want_static(self.endpoints, cluster.eds.source, cluster.eds.service_name)
+            self._want_static(cluster.name, self.clusters.needs_of(cluster))
         source = self._bootstrap.dynamic.cds
         if source is None:
             self.clusters.answered = True
@@ -102,8 +107,7 @@ class Discovery:
 
     def _start_listeners(self) -> None:
         for listener in self._bootstrap.listeners:
-            for source, name in listener.routes_elsewhere:
-                self._want_static(self.routes, source, name)
+            self._want_static(listener.name, self.listeners.needs_of(listener))
         lds = self._bootstrap.dynamic.lds
         if lds is None:
             self.listeners.answered = True
@@ -121,7 +125,7 @@ class Discovery:
             found.append(("CDS", [WILDCARD]))
         if self.stage is not Stage.CLUSTERS and not self.listeners.answered:
             found.append(("LDS", [WILDCARD]))
-        for kind, resources in (("EDS", self.endpoints), ("RDS", self.routes)):
+        for kind, resources in (("EDS", self.endpoints), ("RDS", self.routes), ("SDS", self.secrets)):
             names = resources.waiting()
             if names:
                 found.append((kind, names))
@@ -157,11 +161,10 @@ class Discovery:
         if source.initial_fetch_timeout:
             self._loop.call_later(source.initial_fetch_timeout, sink.give_up)
 
-    def _want_static(self, resources: NamedResources, source: ConfigSourceConfig, name: str) -> None:
-        """Of clusters and listeners of the bootstrap, which are there from the beginning."""
+    def _want_static(self, name: str, needs: tuple[Need, ...]) -> None:
+        """Of a cluster or listener of the bootstrap, which is there from the beginning."""
         try:
-            if not resources.want(source, name, self._on_static):
-                self._static_waits += 1
+            self._static_waits += want_all(needs, self._on_static)
         except NoSource as error:
             log.error("%r: %s", name, error)
 
@@ -194,4 +197,9 @@ class Discovery:
 
 def _check_routes(compiler: ResourceCompiler, body: bytes) -> float:
     compiler.routes(body)
+    return 0.0
+
+
+def _check_secret(compiler: ResourceCompiler, body: bytes) -> float:
+    compiler.secret(body)
     return 0.0

@@ -38,6 +38,7 @@ class LiveParts:
     clusters: ClusterManager
     assignments: LateValues[AssignmentConfig]
     routes: LateValues[RouteTableConfig]
+    secrets: LateValues[bytes]
     listeners: ListenerManager
 
 
@@ -139,6 +140,8 @@ class ResourceFeed:
                 parts.assignments.put(name, partial(self._compiler.endpoints, body))
             case ResourceType.ROUTES:
                 parts.routes.put(name, partial(self._compiler.routes, body))
+            case ResourceType.SECRET:
+                parts.secrets.put(name, lambda: body)
             case ResourceType.LISTENER:
                 if self._listening:
                     await self._put_listener(name, body)
@@ -160,6 +163,8 @@ class ResourceFeed:
                 parts.assignments.remove(name)
             case ResourceType.ROUTES:
                 parts.routes.remove(name)
+            case ResourceType.SECRET:
+                parts.secrets.remove(name)
             case ResourceType.LISTENER:
                 self._early.pop(name, None)
                 for sock in parts.listeners.sockets_of(name):

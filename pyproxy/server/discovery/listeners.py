@@ -12,7 +12,7 @@ from pyproxy.config.invalid import Fault, InvalidConfig
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.resources import ResourceCompiler, ResourceType
 from pyproxy.server.discovery.counts import SubscriptionCounts
-from pyproxy.server.discovery.named import NamedResources
+from pyproxy.server.discovery.named import NamedResources, Need, release_all, want_all
 from pyproxy.server.discovery.publisher import Publisher
 from pyproxy.server.discovery.store import Held, ResourceStore
 from pyproxy.server.sockets import explain, open_address
@@ -26,10 +26,11 @@ _KIND = ResourceType.LISTENER
 
 @dataclass(slots=True)
 class WarmingListener:
-    """A new version that waits for its routes."""
+    """A new version that waits for its routes and certificates."""
 
     resource: Resource
     config: ListenerConfig
+    needs: tuple[Need, ...] = ()
     missing: int = 0
     since: float = field(default_factory=clock.wall)
     replaces: list[str] = field(default_factory=list)
@@ -43,6 +44,7 @@ class Listeners:
         self,
         store: ResourceStore,
         routes: NamedResources,
+        secrets: NamedResources,
         compiler: ResourceCompiler,
         static: tuple[ListenerConfig, ...],
         publisher: Publisher,
@@ -52,6 +54,8 @@ class Listeners:
     ) -> None:
         self._store = store
         self._routes = routes
+        self._secrets = secrets
+        self._needs: dict[str, tuple[Need, ...]] = {}
         self._compiler = compiler
         self._static = {one.name: one for one in static}
         self._publisher = publisher
@@ -168,15 +172,21 @@ class Listeners:
             self._publisher.keep(key, sockets)
 
     def _begin(self, name: str, waits: WarmingListener) -> None:
+        waits.needs = self.needs_of(waits.config)
+        waits.missing = want_all(waits.needs, lambda: self._on_need(name, waits))
         self._drop_warming(name)
         self.warming[name] = waits
-        for source, route in waits.config.routes_elsewhere:
-            if not self._routes.want(source, route, lambda: self._on_routes(name, waits)):
-                waits.missing += 1
         if not waits.missing:
             self._activate(name, waits)
 
-    def _on_routes(self, name: str, waits: WarmingListener) -> None:
+    def needs_of(self, config: ListenerConfig) -> tuple[Need, ...]:
+        """What has to be here before connections are accepted: routes and certificates."""
+        return (
+            *((self._routes, source, name) for source, name in config.routes_elsewhere),
+            *((self._secrets, ref.source, ref.name) for ref in config.secrets_elsewhere),
+        )
+
+    def _on_need(self, name: str, waits: WarmingListener) -> None:
         waits.missing -= 1
         if not waits.missing and self.warming.get(name) is waits:
             self._activate(name, waits)
@@ -191,7 +201,8 @@ class Listeners:
         else:
             self.modified += 1
             self.updated_in_place += before.socket_keys == waits.config.socket_keys
-            self._release(before)
+        release_all(self._needs.pop(name, ()))
+        self._needs[name] = waits.needs
         resource = waits.resource
         self._store.hold(_KIND, name, resource.version, resource.body)
         self._publisher.put_listener(name, resource.version, resource.body)
@@ -210,7 +221,7 @@ class Listeners:
         if before is not None:
             self._publisher.remove_listener(name)
             self._store.drop(_KIND, name)
-            self._release(before)
+            release_all(self._needs.pop(name, ()))
             self._close_unused(before)
         elif dropped is not None:
             self._close_unused(dropped.config)
@@ -218,12 +229,8 @@ class Listeners:
     def _drop_warming(self, name: str) -> WarmingListener | None:
         before = self.warming.pop(name, None)
         if before is not None:
-            self._release(before.config)
+            release_all(before.needs)
         return before
-
-    def _release(self, config: ListenerConfig) -> None:
-        for source, route in config.routes_elsewhere:
-            self._routes.release(source, route)
 
     def _close_unused(self, before: ListenerConfig | None) -> None:
         if before is None:
@@ -239,8 +246,8 @@ class Listeners:
         for name, held in self._store.of(_KIND).items():
             config = self.active[name] = self._compiler.listener(held.body)
             self.added += 1
-            for source, route in config.routes_elsewhere:
-                self._routes.want(source, route, _nothing)
+            needs = self._needs[name] = self.needs_of(config)
+            want_all(needs, _nothing)
 
 
 def _refuse(field_name: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Resources that are asked for by name, because others need them: hosts (EDS) and routes (RDS).
+"""Resources that are asked for by name, because others need them: hosts (EDS), routes (RDS), certificates (SDS).
 
 Who needs one says so with `want`, and is called when it has come, or when there is none: a source that does not
 have it, or that has not answered within its initial_fetch_timeout.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pyproxy.config.config_source import ConfigSourceConfig, slot_of
@@ -17,6 +17,7 @@ from pyproxy.config.resources import ResourceType
 from pyproxy.server.discovery.counts import SubscriptionCounts
 from pyproxy.server.discovery.sources import Sources
 from pyproxy.server.discovery.store import ResourceStore
+from pyproxy.xds_client.source import NoSource
 from pyproxy.xds_client.subscription import Resource, Subscription, Update
 
 log = logging.getLogger("pyproxy.server.discovery")
@@ -226,3 +227,27 @@ def _settle(wanted: Wanted) -> None:
     waiting, wanted.waiting = wanted.waiting, []
     for callback in waiting:
         callback()
+
+
+Need = tuple[NamedResources, ConfigSourceConfig, str]
+"""A resource that a cluster or listener cannot do without."""
+
+
+def want_all(needs: Iterable[Need], on_settled: Callback) -> int:
+    """How many are not known yet. Raises NoSource, and then none of them is wanted."""
+    begun: list[Need] = []
+    missing = 0
+    try:
+        for need in needs:
+            resources, source, name = need
+            missing += not resources.want(source, name, on_settled)
+            begun.append(need)
+    except NoSource:
+        release_all(begun)
+        raise
+    return missing
+
+
+def release_all(needs: Iterable[Need]) -> None:
+    for resources, source, name in needs:
+        resources.release(source, name)
