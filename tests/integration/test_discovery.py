@@ -167,13 +167,13 @@ class Load:
 
 
 def test_everything_is_learnt_and_changes_while_requests_are_served(
-    world: World, start: Start, upstream: Upstream
+    world: World, upstream: Upstream, other: Upstream, start: Start
 ) -> None:
     fill(world, upstream)
     proxy = start(world.bootstrap())
     port = proxy.port("web")
     assert get(port, "/digest")[0] == 200
-    with Upstream() as other, Load(port):
+    with Load(port):
         world.put(ENDPOINTS, assignment("a", upstream.port, other.port))
         eventually(lambda: other.requests["GET /digest"] > 0)
         world.put(ENDPOINTS, assignment("a", other.port))
@@ -181,6 +181,7 @@ def test_everything_is_learnt_and_changes_while_requests_are_served(
         eventually(lambda: "3s" in str(dump(proxy, "dynamic_active_clusters")))
         world.put(ENDPOINTS, assignment("a", other.port), assignment("b", upstream.port))
         world.put(CLUSTER, eds_cluster(world, "a", connect_timeout="3s"), eds_cluster(world, "b"))
+        eventually(lambda: len(dump(proxy, "dynamic_active_clusters")) == 2)
         before = upstream.requests["GET /digest"]
         world.put(ROUTES, routes("r", to_cluster("b")))
         eventually(lambda: upstream.requests["GET /digest"] > before)
@@ -205,7 +206,9 @@ def _server(port: int) -> str:
     return answered.getheader("server") or ""
 
 
-def test_what_is_refused_changes_nothing_and_is_told(world: World, start: Start, upstream: Upstream) -> None:
+def test_what_is_refused_changes_nothing_and_is_told(
+    world: World, upstream: Upstream, other: Upstream, start: Start
+) -> None:
     fill(world, upstream)
     proxy = start(world.bootstrap())
     port = proxy.port("web")
@@ -227,28 +230,31 @@ def test_what_is_refused_changes_nothing_and_is_told(world: World, start: Start,
     eventually(lambda: not any("error_state" in one for one in dump(proxy, "dynamic_listeners")))
 
 
-def test_a_worker_and_a_manager_that_die_find_the_present_state(world: World, start: Start, upstream: Upstream) -> None:
+def test_a_worker_and_a_manager_that_die_find_the_present_state(
+    world: World, upstream: Upstream, other: Upstream, start: Start
+) -> None:
     fill(world, upstream)
     proxy = start(world.bootstrap(), workers=1)
     port = proxy.port("web")
-    with Upstream() as other:
-        world.put(ENDPOINTS, assignment("a", other.port))
-        eventually(lambda: get(port, "/digest")[0] == 200 and other.requests["GET /digest"] > 0)
-        os.kill(proxy.children()["pyproxy-wrk:0"], signal.SIGKILL)
-        before = other.requests["GET /digest"]
-        eventually(lambda: status(port) in (200, 404) and get(port, "/digest")[0] == 200)
-        assert other.requests["GET /digest"] > before
-        os.kill(proxy.children()["pyproxy-manager"], signal.SIGKILL)
-        assert get(port, "/digest")[0] == 200
-        world.put(ENDPOINTS, assignment("a", upstream.port))
-        before = upstream.requests["GET /digest"]
-        eventually(lambda: get(port, "/digest")[0] == 200 and upstream.requests["GET /digest"] > before)
-        eventually(proxy.ready)
-        os.kill(proxy.children()["pyproxy-wrk:0"], signal.SIGKILL)
-        eventually(lambda: status(port) in (200, 404) and get(port, "/digest")[0] == 200)
+    world.put(ENDPOINTS, assignment("a", other.port))
+    eventually(lambda: get(port, "/digest")[0] == 200 and other.requests["GET /digest"] > 0)
+    os.kill(proxy.children()["pyproxy-wrk:0"], signal.SIGKILL)
+    before = other.requests["GET /digest"]
+    eventually(lambda: status(port) in (200, 404) and get(port, "/digest")[0] == 200)
+    assert other.requests["GET /digest"] > before
+    os.kill(proxy.children()["pyproxy-manager"], signal.SIGKILL)
+    assert get(port, "/digest")[0] == 200
+    world.put(ENDPOINTS, assignment("a", upstream.port))
+    before = upstream.requests["GET /digest"]
+    eventually(lambda: get(port, "/digest")[0] == 200 and upstream.requests["GET /digest"] > before)
+    eventually(proxy.ready)
+    os.kill(proxy.children()["pyproxy-wrk:0"], signal.SIGKILL)
+    eventually(lambda: status(port) in (200, 404) and get(port, "/digest")[0] == 200)
 
 
-def test_listeners_wait_for_routes_and_clusters_for_hosts(world: World, start: Start, upstream: Upstream) -> None:
+def test_listeners_wait_for_routes_and_clusters_for_hosts(
+    world: World, upstream: Upstream, other: Upstream, start: Start
+) -> None:
     world.put(CLUSTER, eds_cluster(world, "a"))
     world.put(LISTENER, web(0, chain(rds_manager(world, "web", "r"))))
     proxy = start(world.bootstrap(), ready=False)
@@ -317,7 +323,7 @@ def _status_on(connection: http.client.HTTPConnection) -> tuple[int, str | None]
 
 
 def test_a_port_moves_to_another_listener_without_an_error(
-    files: Files, start: Start, upstream: Upstream, free_port: int
+    files: Files, upstream: Upstream, start: Start, free_port: int
 ) -> None:
     fill(files, upstream)
     files.put(LISTENER, web(free_port, chain(rds_manager(files, "web", "r")), name="old"))
@@ -331,7 +337,7 @@ def test_a_port_moves_to_another_listener_without_an_error(
     assert get(free_port, "/digest")[0] == 200
 
 
-def test_a_file_that_cannot_be_read_changes_nothing(files: Files, start: Start, upstream: Upstream) -> None:
+def test_a_file_that_cannot_be_read_changes_nothing(files: Files, upstream: Upstream, start: Start) -> None:
     fill(files, upstream)
     proxy = start(files.bootstrap())
     port = proxy.port("web")
@@ -345,7 +351,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(files: Files, start: Start, 
     assert "Cluster.json cannot be used, so what was there before stays" in proxy.said()
 
 
-def test_a_control_plane_that_is_away_is_not_missed(start: Start, upstream: Upstream) -> None:
+def test_a_control_plane_that_is_away_is_not_missed(upstream: Upstream, other: Upstream, start: Start) -> None:
     world = Ads("GRPC")
     try:
         fill(world, upstream)
@@ -353,16 +359,15 @@ def test_a_control_plane_that_is_away_is_not_missed(start: Start, upstream: Upst
         port = proxy.port("web")
         with Load(port):
             world.server.restart(0.5)
-            with Upstream() as other:
-                world.put(ENDPOINTS, assignment("a", other.port, upstream.port))
-                eventually(lambda: other.requests["GET /digest"] > 0)
-                world.put(ENDPOINTS, assignment("a", upstream.port))
-                eventually(lambda: f":{other.port}::" not in proxy.admin("/clusters")[1])
+            world.put(ENDPOINTS, assignment("a", other.port, upstream.port))
+            eventually(lambda: other.requests["GET /digest"] > 0)
+            world.put(ENDPOINTS, assignment("a", upstream.port))
+            eventually(lambda: f":{other.port}::" not in proxy.admin("/clusters")[1])
     finally:
         world.close()
 
 
-def test_hosts_that_are_not_renewed_go(files: Files, start: Start, upstream: Upstream) -> None:
+def test_hosts_that_are_not_renewed_go(files: Files, upstream: Upstream, start: Start) -> None:
     fill(files, upstream)
     files.put(ENDPOINTS, assignment("a", upstream.port, policy={"endpoint_stale_after": "1s"}))
     proxy = start(files.bootstrap())
@@ -374,6 +379,12 @@ def test_hosts_that_are_not_renewed_go(files: Files, start: Start, upstream: Ups
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
+    with Upstream() as made:
+        yield made
+
+
+@pytest.fixture
+def other() -> Iterator[Upstream]:
     with Upstream() as made:
         yield made
 

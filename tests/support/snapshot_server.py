@@ -71,7 +71,12 @@ class SnapshotServer:
     async def _stop(self) -> None:
         for task in self._tasks:
             task.cancel()
+        transports = [visit._stream._stream._transport for visit in self._plane._all]
         await self._plane.stop()
+        for transport in transports:
+            transport.abort()
+        for _ in range(3):
+            await asyncio.sleep(0)  # what they leave behind is done in the next turns of the loop
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
