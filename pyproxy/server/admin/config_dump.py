@@ -108,7 +108,7 @@ def _dumps(proxy: Proxy, wanted: Wanted, dynamic: InForce) -> list[Data]:
             **_dump("RoutesConfigDump", "static_route_configs", _resources("route_config", routes, wanted, loaded)),
             **dynamic.routes(),
         },
-        _dump("SecretsConfigDump", "static_secrets", secrets),
+        {**_dump("SecretsConfigDump", "static_secrets", secrets), **dynamic.secrets()},
     ]
     return dumps if managers or dynamic.has_routes else [dump for dump in dumps if "Routes" not in dump["@type"]]
 

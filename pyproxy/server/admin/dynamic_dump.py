@@ -101,6 +101,16 @@ class InForce:
         never = [_error(kind, one) for name, one in sorted(found.refused.items()) if name not in found.held]
         return _set(dynamic_route_configs=[*shown, *never])
 
+    def secrets(self) -> Data:
+        """Fields of a SecretsConfigDump, without what is secret in them."""
+        kind = ResourceType.SECRET
+        found = self.by_kind[kind]
+        active = [
+            {"name": _shown(name), **_state(kind, "secret", held), **_error(kind, found.refused.get(name))}
+            for name, held in sorted(found.held.items())
+        ]
+        return _set(dynamic_active_secrets=active)
+
 
 def typed(message: Any) -> Data:
     """A message as the content of an Any."""
