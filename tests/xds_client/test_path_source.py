@@ -52,9 +52,8 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
+    while not condition():
+        await asyncio.sleep(0.005)
 
 
 def source(path: Path, sink: Sink, **more: Any) -> PathSource:
