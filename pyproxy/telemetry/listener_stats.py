@@ -215,6 +215,7 @@ class ListenerManagerStats(StatsBlock):
     total_listeners_active: MirroredGauge
     total_listeners_draining: MirroredGauge
     total_listeners_warming: MirroredGauge
+    workers_pinned: MirroredGauge
     workers_started: MirroredGauge
 
 

@@ -57,7 +57,7 @@ class PathSource:
             self._read()
         made = PathSubscription(self, type_url, sink, names)
         self._subscriptions.append(made)
-        self._loop.call_soon(made.deliver)
+        self._loop.call_soon(made.deliver, made.names)
         return made
 
     def drop(self, subscription: PathSubscription) -> None:
@@ -67,9 +67,9 @@ class PathSource:
             self._stop()
             self._stop = None
 
-    def schedule(self, subscription: PathSubscription) -> None:
-        """It watches other names than before."""
-        self._loop.call_soon(subscription.deliver)
+    def schedule(self, subscription: PathSubscription, names: frozenset[str]) -> None:
+        """It watches these names besides."""
+        self._loop.call_soon(subscription.deliver, names)
 
     def contents(self, type_url: str) -> tuple[str, tuple[Resource, ...]] | None:
         """(version, resources of a type), None where nothing was ever read. Raises InvalidConfig for other types."""
@@ -94,7 +94,7 @@ class PathSource:
         self._seen, self._settling = now, None
         if self._read():
             for one in list(self._subscriptions):
-                one.deliver()
+                one.deliver(one.names)
 
     def _read(self) -> bool:
         path = self._config.path
@@ -123,19 +123,20 @@ class PathSubscription:
         self.type_url = type_url
         self._source = source
         self._sink = sink
-        self._names = frozenset(names)
+        self.names = frozenset(names)
         self._closed = False
 
     def watch(self, names: Iterable[str]) -> None:
-        self._names = frozenset(names)
-        self._source.schedule(self)
+        before, self.names = self.names, frozenset(names)
+        if self.names - before:
+            self._source.schedule(self, self.names - before)
 
     def close(self) -> None:
         self._closed = True
         self._source.drop(self)
 
-    def deliver(self) -> None:
-        """Tell the sink what the file says."""
+    def deliver(self, names: frozenset[str]) -> None:
+        """Tell the sink what the file says about some of what it watches."""
         if self._closed:
             return
         try:
@@ -146,13 +147,13 @@ class PathSubscription:
         if found is None:
             return
         version, resources = found
-        everything = WILDCARD in self._names
-        wanted = resources if everything else tuple(one for one in resources if one.name in self._names)
+        everything = WILDCARD in names
+        wanted = resources if everything else tuple(one for one in resources if one.name in names)
         reasons: Mapping[str, str] = self._sink.on_update(Update(self.type_url, version, wanted, (), everything))
         for name, reason in reasons.items():
             log.warning("%s %r, version %r, is refused: %s", self.type_url.rpartition(".")[2], name, version, reason)
         if not everything:
-            for name in self._names - {one.name for one in wanted}:
+            for name in names - {one.name for one in wanted}:
                 self._sink.on_missing(name)
 
 

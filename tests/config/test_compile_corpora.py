@@ -53,6 +53,7 @@ EXPECTED: Final = re.compile(
     | is\ not\ an\ IP\ address
     | cannot\ be\ opened:\ there\ is\ no\ directory
     | is\ not\ safe\ \(RFC\ 8996\)
+    | ^Envoy's\ v2\ API\ is\ gone
     | ^CLUSTER_PROVIDED\ is\ for\ ORIGINAL_DST
     | has\ no\ certificate,\ and\ a\ server\ needs\ one
     # Certificates that the files only speak of.

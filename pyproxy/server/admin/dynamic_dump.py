@@ -46,9 +46,9 @@ class InForce:
             refused = {name: one for name, one in discovery.store.refused[kind].items() if wanted(_shown(name))}
             waiting, version = {}, ""
             if kind is ResourceType.CLUSTER:
-                waiting, version = discovery.clusters.waiting(), discovery.clusters.counts.version
+                waiting, version = discovery.clusters.waiting(), discovery.clusters.version
             elif kind is ResourceType.LISTENER:
-                waiting, version = discovery.listeners.waiting(), discovery.listeners.counts.version
+                waiting, version = discovery.listeners.waiting(), discovery.listeners.version
             warming = {name: one for name, one in waiting.items() if wanted(name)}
             found[kind] = Versions(held, warming, refused, version)
         return cls(found)
@@ -66,14 +66,8 @@ class InForce:
             for name, held in sorted(found.held.items())
         ]
         warming = [_state(kind, "cluster", held) for _, held in sorted(found.warming.items())]
-        never = [
-            {"version_info": one.version, **_error(kind, one)}
-            for name, one in sorted(found.refused.items())
-            if name not in found.held
-        ]
-        return _set(
-            version_info=found.version, dynamic_active_clusters=active, dynamic_warming_clusters=[*warming, *never]
-        )
+        # One that was never in force is not shown: tools expect a cluster in each.
+        return _set(version_info=found.version, dynamic_active_clusters=active, dynamic_warming_clusters=warming)
 
     def listeners(self) -> Data:
         """Fields of a ListenersConfigDump."""
@@ -98,8 +92,7 @@ class InForce:
             {**_state(kind, "route_config", held), **_error(kind, found.refused.get(name))}
             for name, held in sorted(found.held.items())
         ]
-        never = [_error(kind, one) for name, one in sorted(found.refused.items()) if name not in found.held]
-        return _set(dynamic_route_configs=[*shown, *never])
+        return _set(dynamic_route_configs=shown)
 
     def secrets(self) -> Data:
         """Fields of a SecretsConfigDump, without what is secret in them."""

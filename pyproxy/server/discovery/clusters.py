@@ -56,6 +56,9 @@ class Clusters:
         """Where they are not the names of the clusters."""
         self.warming: dict[str, WarmingCluster] = {}
         self.counts = SubscriptionCounts()
+        self.version = ""
+        """Of the last update that brought something new."""
+        self._news = 0
         self.answered = False
         """Whether the source has said anything yet, or never will."""
         self.added = len(static)
@@ -79,6 +82,7 @@ class Clusters:
 
     def on_update(self, update: Update) -> Mapping[str, str]:
         reasons: dict[str, str] = {}
+        before = self._news
         told: set[str] = set()
         for resource in update.added:
             name = resource.name
@@ -94,9 +98,12 @@ class Clusters:
             gone |= (self._store.of(ResourceType.CLUSTER).keys() | self.warming.keys()) - told
         for name in gone:
             self._remove(name)
+        if self._news > before:
+            self.version = update.version
         if reasons:
             self.counts.refused()
         else:
+            self.counts.reload += self._news > before
             self.counts.accepted(update.version)
         self._settle()
         return reasons
@@ -127,9 +134,7 @@ class Clusters:
         newest = warming.resource.body if warming is not None else None if held is None else held.body
         if newest == resource.body:
             self._store.accept(kind, name)
-            if held is not None and warming is None:
-                held.version = resource.version
-            return ""
+            return ""  # and keeps the version that it came with (Envoy)
         try:
             config = self._compiler.cluster(resource.body)
             self._begin(resource, config)
@@ -148,6 +153,7 @@ class Clusters:
 
     def _begin(self, resource: Resource, config: ClusterConfig) -> None:
         name = resource.name
+        self._news += 1
         waits = WarmingCluster(resource, config, self.needs_of(config))
         waits.missing = want_all(waits.needs, lambda: self._on_need(name, waits))
         self._drop_warming(name)
@@ -192,6 +198,7 @@ class Clusters:
             return
         if self._drop_warming(name) or self._store.get(ResourceType.CLUSTER, name) is not None:
             self.removed += 1
+            self._news += 1
         self._store.remove(ResourceType.CLUSTER, name)
         self._forget(name)
 

@@ -19,6 +19,8 @@ class SubscriptionCounts:
     rejected: int = 0
     empty: int = 0
     fetch_timeout: int = 0
+    reload: int = 0
+    """Updates that brought something new."""
     updated: float = 0.0
     version: str = ""
 
@@ -36,8 +38,8 @@ class SubscriptionCounts:
         self.attempt += 1
         self.failure += 1
 
-    def add_to(self, snapshot: StatsSnapshot, prefix: str, *, text: bool = True) -> None:
-        """As `<prefix>.update_success` and so on."""
+    def add_to(self, snapshot: StatsSnapshot, prefix: str, *, reloads: bool = False, empty: bool = False) -> None:
+        """As `<prefix>.update_success` and so on. `reloads`, `empty`: what Envoy counts of some types only."""
         counters = {
             "init_fetch_timeout": self.fetch_timeout,
             "update_attempt": self.attempt,
@@ -45,6 +47,10 @@ class SubscriptionCounts:
             "update_rejected": self.rejected,
             "update_success": self.success,
         }
+        if reloads:
+            counters["config_reload"] = self.reload
+        if empty:
+            counters["update_empty"] = self.empty
         for name, value in counters.items():
             full = f"{prefix}.{name}"
             snapshot.counters[full] = snapshot.counters.get(full, 0) + value
@@ -58,5 +64,5 @@ class SubscriptionCounts:
             snapshot.gauges[f"{prefix}.{name}"] = value
             if self.success:
                 snapshot.used.add(f"{prefix}.{name}")
-        if text:
+        if self.success:
             snapshot.texts[f"{prefix}.version_text"] = self.version

@@ -139,17 +139,17 @@ class Discovery:
             (dynamic.lds, self.listeners.counts, "listener_manager.lds"),
         ):
             if source is not None and isinstance(source.source, PathSourceConfig):
-                counts.add_to(snapshot, prefix)
+                counts.add_to(snapshot, prefix, reloads=counts is self.clusters.counts)
         static = ((one.stat_name, one.eds) for one in self._bootstrap.clusters if one.eds is not None)
         for name, eds in (*static, *self.clusters.followed()):
             found = self.endpoints.counts_of(eds.source, eds.service_name)
             if found is not None:
-                found.add_to(snapshot, f"cluster.{name.replace(':', '_')}", text=False)
+                found.add_to(snapshot, f"cluster.{name.replace(':', '_')}", empty=True)
         for listener in (*self._bootstrap.listeners, *self.listeners.active.values()):
             for prefix, rds in listener.managers_elsewhere:
                 found = self.routes.counts_of(rds[0], rds[1])
                 if found is not None:
-                    found.add_to(snapshot, f"http.{prefix}.rds.{rds[1].replace(':', '_')}")
+                    found.add_to(snapshot, f"http.{prefix}.rds.{rds[1].replace(':', '_')}", reloads=True, empty=True)
 
     def _follow(self, source: ConfigSourceConfig, kind: ResourceType, sink: Clusters | Listeners) -> None:
         try:

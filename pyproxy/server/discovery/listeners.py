@@ -65,6 +65,9 @@ class Listeners:
         self.active: dict[str, ListenerConfig] = {}
         self.warming: dict[str, WarmingListener] = {}
         self.counts = SubscriptionCounts()
+        self._news = 0
+        self.version = ""
+        """Of the last update that brought something new."""
         self.answered = False
         self.added = len(static)
         self.modified = self.removed = self.updated_in_place = self.failed_to_create = 0
@@ -78,6 +81,7 @@ class Listeners:
 
     def on_update(self, update: Update) -> Mapping[str, str]:
         reasons: dict[str, str] = {}
+        before = self._news
         told: set[str] = set()
         gone = set(update.removed)
         if update.state_of_the_world:
@@ -93,6 +97,8 @@ class Listeners:
                 reasons[resource.name] = reason
         for name in gone:
             self._remove(name)
+        if self._news > before:
+            self.version = update.version
         if reasons:
             self.counts.refused()
         else:
@@ -125,9 +131,7 @@ class Listeners:
         newest = warming.resource.body if warming is not None else None if held is None else held.body
         if newest == resource.body:
             self._store.accept(_KIND, name)
-            if held is not None and warming is None:
-                held.version = resource.version
-            return ""
+            return ""  # and keeps the version that it came with (Envoy)
         try:
             config = self._compiler.listener(resource.body, clusters)
             waits = WarmingListener(resource, config)
@@ -136,7 +140,6 @@ class Listeners:
             self._begin(name, waits)
         except (InvalidConfig, NoSource) as error:
             self._store.refuse(_KIND, name, resource.version, resource.body, str(error))
-            self.failed_to_create += 1
             return str(error)
         self._store.accept(_KIND, name)
         return ""
@@ -168,10 +171,12 @@ class Listeners:
             try:
                 sockets: tuple[socket.socket, ...] = open_address(config, address, self._workers)
             except OSError as error:
+                self.failed_to_create += 1
                 _refuse("address", explain(address, error))
             self._publisher.keep(key, sockets)
 
     def _begin(self, name: str, waits: WarmingListener) -> None:
+        self._news += 1
         waits.needs = self.needs_of(waits.config)
         waits.missing = want_all(waits.needs, lambda: self._on_need(name, waits))
         self._drop_warming(name)
@@ -218,6 +223,7 @@ class Listeners:
         before = self.active.pop(name, None)
         if before is not None or dropped is not None:
             self.removed += 1
+            self._news += 1
         if before is not None:
             self._publisher.remove_listener(name)
             self._store.drop(_KIND, name)

@@ -91,7 +91,6 @@ class NamedResources:
         """Put one into force. Gives the reason why not, empty if it was."""
         held = self.store.get(self.kind, wanted.slot)
         if held is not None and held.body == resource.body and wanted.stale is None:
-            held.version = resource.version
             self.store.accept(self.kind, wanted.slot)
             return ""
         try:
@@ -102,6 +101,7 @@ class NamedResources:
             return reason
         self.store.accept(self.kind, wanted.slot)
         if held is None or held.body != resource.body:
+            wanted.counts.reload += 1
             self.store.put(self.kind, wanted.slot, resource.version, resource.body)
         self._mind_age(wanted, seconds)
         return ""
