@@ -13,13 +13,13 @@ from typing import Any, Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from pyproxy.config import pgv
+from pyproxy.config import pgv, unsupported
 from pyproxy.config.cluster import AssignmentConfig, ClusterConfig
 from pyproxy.config.cluster_compile import compile_cluster
 from pyproxy.config.descriptors import message_class
 from pyproxy.config.endpoint_compile import compile_assignment
 from pyproxy.config.extensions import CompileContext, Extensions
-from pyproxy.config.invalid import Fault, InvalidConfig, Report
+from pyproxy.config.invalid import Fault, InvalidConfig, Report, Unhonoured
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.listener_compile import compile_listener
 from pyproxy.config.route import RouteTableConfig
@@ -74,6 +74,8 @@ class ResourceCompiler:
     extensions: Extensions
     allow_unknown: bool = False
     check: bool = False
+    tell: Callable[[ResourceType, str, tuple[Unhonoured, ...]], None] | None = None
+    """Hears of the fields of each good resource that are not honoured, be they none."""
 
     def cluster(self, body: bytes) -> ClusterConfig:
         """Raises InvalidConfig with all faults, as all of these do."""
@@ -104,6 +106,9 @@ class ResourceCompiler:
         if self.check:
             report.faults.extend(pgv.validate(message, allow_unknown=self.allow_unknown))
             report.raise_if_faulty()
-        made = compile_one(View(message, (), report))
+        view = View(message, (), report)
+        made = compile_one(view)
         report.raise_if_faulty()
+        if self.tell is not None:
+            self.tell(kind, name_of(kind, message), tuple(unsupported.collect(view)))
         return made

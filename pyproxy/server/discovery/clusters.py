@@ -100,6 +100,7 @@ class Clusters:
             self._remove(name)
         if self._news > before:
             self.version = update.version
+            log.info("cds: version %r: %d clusters told, %d gone", update.version, len(update.added), len(gone))
         if reasons:
             self.counts.refused()
         else:

@@ -14,6 +14,7 @@ from functools import partial
 
 from pyproxy.config.bootstrap import BootstrapConfig
 from pyproxy.config.config_source import ConfigSourceConfig, PathSourceConfig
+from pyproxy.config.invalid import Unhonoured
 from pyproxy.config.resources import ResourceCompiler, ResourceType, empty_assignment
 from pyproxy.filters.builtin import EXTENSIONS
 from pyproxy.server.blueprint import Blueprint
@@ -53,8 +54,11 @@ class Discovery:
     ) -> None:
         bootstrap = blueprint.bootstrap
         allow_unknown = blueprint.options.allows_unknown_dynamic_fields
-        compiler = ResourceCompiler(EXTENSIONS, allow_unknown=allow_unknown, check=True)
+        self.unhonoured: dict[tuple[ResourceType, str], tuple[Unhonoured, ...]] = {}
+        """Fields of resources in force, and of those that wait, that are set and not honoured."""
+        compiler = ResourceCompiler(EXTENSIONS, allow_unknown, check=True, tell=self._note_unhonoured)
         self._loop = loop
+        self._same: dict[tuple[Unhonoured, ...], tuple[Unhonoured, ...]] = {}
         self._bootstrap: BootstrapConfig = bootstrap
         self.stage = Stage.CLUSTERS
         clusters = {cluster.name: cluster for cluster in bootstrap.clusters}
@@ -94,6 +98,21 @@ class Discovery:
         )
         self._static_waits = 0
 
+    def _note_unhonoured(self, kind: ResourceType, name: str, found: tuple[Unhonoured, ...]) -> None:
+        # Thousands of clusters leave out the same: one tuple serves them all.
+        if found:
+            self.unhonoured[kind, name] = self._same.setdefault(found, found)
+        else:
+            self.unhonoured.pop((kind, name), None)
+
+    def unhonoured_now(self) -> list[tuple[ResourceType, str, Unhonoured]]:
+        """Of the resources that there are."""
+        there = {(kind, name.partition("\0")[0]) for kind in ResourceType for name in self.store.of(kind)}
+        there.update((ResourceType.CLUSTER, name) for name in self.clusters.warming)
+        there.update((ResourceType.LISTENER, name) for name in self.listeners.warming)
+        self.unhonoured = {key: found for key, found in self.unhonoured.items() if key in there}
+        return [(kind, name, one) for (kind, name), found in self.unhonoured.items() for one in found]
+
     def start(self) -> None:
         """Ask for clusters and hosts."""
         for cluster in self._bootstrap.clusters:
@@ -130,6 +149,14 @@ class Discovery:
             if names:
                 found.append((kind, names))
         return found
+
+    def secret_bodies(self) -> dict[str, bytes]:
+        """Secrets in force, by slot."""
+        return {slot: held.body for slot, held in self.store.of(ResourceType.SECRET).items()}
+
+    def cluster_bodies(self) -> list[bytes]:
+        """Clusters in force that speak TLS, or may."""
+        return [one.body for one in self.store.of(ResourceType.CLUSTER).values() if b"transport_sockets" in one.body]
 
     def add_stats(self, snapshot: StatsSnapshot) -> None:
         """What is counted of subscriptions; streams to control planes count for themselves."""

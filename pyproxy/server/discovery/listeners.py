@@ -209,6 +209,7 @@ class Listeners:
         release_all(self._needs.pop(name, ()))
         self._needs[name] = waits.needs
         resource = waits.resource
+        log.info("lds: %s listener '%s'", "add" if before is None else "update", name)
         self._store.hold(_KIND, name, resource.version, resource.body)
         self._publisher.put_listener(name, resource.version, resource.body)
         for other in waits.replaces:
@@ -225,6 +226,7 @@ class Listeners:
             self.removed += 1
             self._news += 1
         if before is not None:
+            log.info("lds: remove listener '%s'", name)
             self._publisher.remove_listener(name)
             self._store.drop(_KIND, name)
             release_all(self._needs.pop(name, ()))
