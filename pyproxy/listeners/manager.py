@@ -29,6 +29,8 @@ class ListenerManager:
         self._runtime = runtime
         self._drain_seconds = drain_seconds
         self._listeners: dict[str, Listener] = {}
+        self._by_address: dict[Address, Listener] | None = None
+        """Made when it is asked for."""
         self._leaving: list[Listener] = []
         self._leaving_chains: list[FilterChain] = []
         self._spare: dict[SocketKey, socket.socket] = {}
@@ -57,6 +59,7 @@ class ListenerManager:
         if listener is not None and listener.config == config:
             return
         held = {} if listener is None else listener.sockets
+        self._by_address = None
         for key in config.socket_keys:
             if key not in held and key not in self._spare and self._holder(key) is None:
                 raise LookupError(f"there is no socket for {key}")
@@ -73,6 +76,7 @@ class ListenerManager:
     def remove(self, name: str) -> None:
         """Accept no more once those whose handshake was under way are in; connections are asked to leave, and end
         with the time to drain."""
+        self._by_address = None
         listener = self._listeners.pop(name, None)
         if listener is not None:
             listener.ask_to_leave()
@@ -120,10 +124,16 @@ class ListenerManager:
     def _of_address(self, address: Address) -> Listener | None:
         """The listener of an address, or else of its port on all addresses (Envoy: use_original_dst)."""
         host, port = address
+        if self._by_address is None:
+            self._by_address = {
+                (one.host, one.port): listener
+                for listener in reversed(self._listeners.values())
+                for one in listener.config.addresses
+            }
         for wanted in (host, "0.0.0.0", "::"):  # noqa: S104 - nothing is bound to it
-            for listener in self._listeners.values():
-                if any(one.port == port and one.host == wanted for one in listener.config.addresses):
-                    return listener
+            found = self._by_address.get((wanted, port))
+            if found is not None:
+                return found
         return None
 
     @property

@@ -52,6 +52,8 @@ class ListenSockets:
     def __init__(self, by_key: Mapping[SocketKey, tuple[socket.socket, ...]] | None = None) -> None:
         self._by_key = dict(by_key or {})
         self.addresses = {key: address_of(sockets[0]) for key, sockets in self._by_key.items()}
+        self.open = set(self._by_key)
+        """Those that were not retired, also after `close`."""
 
     def of_worker(self, index: int) -> dict[SocketKey, socket.socket]:
         """What worker `index` accepts from."""
@@ -68,14 +70,14 @@ class ListenSockets:
     def add(self, key: SocketKey, sockets: tuple[socket.socket, ...]) -> None:
         """Sockets that were opened later. In the supervisor: a worker that starts from now on gets them."""
         self._by_key[key] = sockets
+        self.open.add(key)
         self.addresses[key] = address_of(sockets[0])
-
-    def __contains__(self, key: SocketKey) -> bool:
-        return key in self._by_key
 
     def retire(self, keys: Collection[SocketKey] | None = None) -> None:
         """Take no new connections on these (None: on any). A worker that starts later does not get them."""
-        for sock in self._without(list(self._by_key) if keys is None else keys):
+        gone = list(self._by_key) if keys is None else keys
+        self.open.difference_update(gone)
+        for sock in self._without(gone):
             quiesce(sock)
             sock.close()
 

@@ -83,7 +83,11 @@ class Discovery:
             self.store, self.endpoints, self.secrets, compiler, bootstrap.clusters, self._on_change
         )
         self.publisher = Publisher(
-            self.store, blueprint.pairs.opened[0], ask, blueprint.sockets.addresses, self._on_change
+            self.store,
+            blueprint.pairs.opened[0],
+            ask,
+            {key: blueprint.sockets.addresses[key] for key in blueprint.sockets.open},
+            self._on_change,
         )
         self.listeners = Listeners(
             self.store,

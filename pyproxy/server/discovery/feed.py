@@ -150,8 +150,12 @@ class ResourceFeed:
 
     async def _put_listener(self, name: str, body: bytes) -> None:
         self._take_sockets()
-        await self._parts.listeners.put(self._compiler.listener(body))
-        log.debug("listener '%s' is in use", name)
+        try:
+            await self._parts.listeners.put(self._compiler.listener(body))
+        except LookupError as error:  # an operator has drained it
+            log.warning("listener '%s' does not accept connections: %s", name, error)
+        else:
+            log.debug("listener '%s' is in use", name)
 
     def _remove(self, kind: ResourceType, name: str) -> None:
         parts = self._parts

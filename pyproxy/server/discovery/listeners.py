@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from pyproxy.server.discovery.counts import SubscriptionCounts
 from pyproxy.server.discovery.named import NamedResources, Need, release_all, want_all
 from pyproxy.server.discovery.publisher import Publisher
 from pyproxy.server.discovery.store import Held, ResourceStore
-from pyproxy.server.sockets import explain, open_address
+from pyproxy.server.sockets import SocketKey, explain, open_address
 from pyproxy.xds_client.source import NoSource
 from pyproxy.xds_client.subscription import Resource, Update
 
@@ -71,6 +72,12 @@ class Listeners:
         self.answered = False
         self.added = len(static)
         self.modified = self.removed = self.updated_in_place = self.failed_to_create = 0
+        self._doomed: set[str] = set()
+        """Listeners that are gone for the source, and stay until the one that takes over their address is there."""
+        self._users: dict[SocketKey, Counter[str]] = {}
+        """Which listeners have a socket, in force or warming, and in how many of these ways."""
+        for one in static:
+            self._use(one)
         self._take_over()
 
     def waiting(self) -> dict[str, Held]:
@@ -133,10 +140,8 @@ class Listeners:
             self._store.accept(_KIND, name)
             return ""  # and keeps the version that it came with (Envoy)
         try:
-            config = self._compiler.listener(resource.body, clusters)
-            waits = WarmingListener(resource, config)
-            self._check_addresses(config, gone, waits)
-            self._open_sockets(config)
+            waits = WarmingListener(resource, self._compiler.listener(resource.body, clusters))
+            self._check_addresses(waits.config, gone, waits)
             self._begin(name, waits)
         except (InvalidConfig, NoSource) as error:
             self._store.refuse(_KIND, name, resource.version, resource.body, str(error))
@@ -153,15 +158,13 @@ class Listeners:
             and set(before.socket_keys) & set(config.socket_keys)
         ):
             _refuse("enable_reuse_port", "cannot be changed while the listener is there (Envoy)")
-        wanted = set(config.socket_keys)
-        others = (*self._static.values(), *self.active.values(), *(one.config for one in self.warming.values()))
-        for other in others:
-            shared = wanted & set(other.socket_keys)
-            if not shared or other.name == config.name:
-                continue
-            if other.name not in gone:
-                _refuse("address", f"{min(shared)} is the address of the listener {other.name!r}")
-            waits.replaces.append(other.name)
+        for key in config.socket_keys:
+            for other in self._users.get(key, ()):
+                if other == config.name:
+                    continue
+                if other not in gone:
+                    _refuse("address", f"{key} is the address of the listener {other!r}")
+                waits.replaces.append(other)
 
     def _open_sockets(self, config: ListenerConfig) -> None:
         """Those that are not open yet. Raises InvalidConfig."""
@@ -176,11 +179,19 @@ class Listeners:
             self._publisher.keep(key, sockets)
 
     def _begin(self, name: str, waits: WarmingListener) -> None:
+        self._use(waits.config)
+        try:
+            self._open_sockets(waits.config)
+            waits.needs = self.needs_of(waits.config)
+            waits.missing = want_all(waits.needs, lambda: self._on_need(name, waits))
+        except (InvalidConfig, NoSource):
+            self._disuse(waits.config)
+            raise
         self._news += 1
-        waits.needs = self.needs_of(waits.config)
-        waits.missing = want_all(waits.needs, lambda: self._on_need(name, waits))
-        self._drop_warming(name)
+        self._doomed.discard(name)
+        before = self._drop_warming(name)
         self.warming[name] = waits
+        self._reconsider(before)
         if not waits.missing:
             self._activate(name, waits)
 
@@ -211,16 +222,20 @@ class Listeners:
         resource = waits.resource
         log.info("lds: %s listener '%s'", "add" if before is None else "update", name)
         self._store.hold(_KIND, name, resource.version, resource.body)
-        self._publisher.put_listener(name, resource.version, resource.body)
+        self._publisher.put_listener(name, resource.version, resource.body, waits.config.socket_keys)
         for other in waits.replaces:
             self._remove(other, final=True)
-        self._close_unused(before)
+        if before is not None:
+            self._disuse(before)
 
     def _remove(self, name: str, *, final: bool = False) -> None:
         """One whose address moves stays until the other is there."""
         if not final and any(name in one.replaces for one in self.warming.values()):
+            self._doomed.add(name)
             return
+        self._doomed.discard(name)
         dropped = self._drop_warming(name)
+        self._reconsider(dropped)
         before = self.active.pop(name, None)
         if before is not None or dropped is not None:
             self.removed += 1
@@ -230,22 +245,36 @@ class Listeners:
             self._publisher.remove_listener(name)
             self._store.drop(_KIND, name)
             release_all(self._needs.pop(name, ()))
-            self._close_unused(before)
-        elif dropped is not None:
-            self._close_unused(dropped.config)
+            self._disuse(before)
 
     def _drop_warming(self, name: str) -> WarmingListener | None:
         before = self.warming.pop(name, None)
         if before is not None:
             release_all(before.needs)
+            self._disuse(before.config)
         return before
 
-    def _close_unused(self, before: ListenerConfig | None) -> None:
-        if before is None:
-            return
-        used = {key for one in self.active.values() for key in one.socket_keys}
-        used.update(key for one in self.warming.values() for key in one.config.socket_keys)
-        unused = set(before.socket_keys) - used
+    def _reconsider(self, dropped: WarmingListener | None) -> None:
+        """Listeners that were to go when another came, which does not come any more."""
+        for name in () if dropped is None else dropped.replaces:
+            if name in self._doomed:
+                self._remove(name)
+
+    def _use(self, config: ListenerConfig) -> None:
+        for key in config.socket_keys:
+            self._users.setdefault(key, Counter())[config.name] += 1
+
+    def _disuse(self, config: ListenerConfig) -> None:
+        """Sockets that no listener has any more are closed."""
+        unused = []
+        for key in config.socket_keys:
+            users = self._users[key]
+            users[config.name] -= 1
+            if not users[config.name]:
+                del users[config.name]
+            if not users:
+                del self._users[key]
+                unused.append(key)
         if unused:
             self._publisher.close_sockets(unused)
 
@@ -254,6 +283,7 @@ class Listeners:
         for name, held in self._store.of(_KIND).items():
             config = self.active[name] = self._compiler.listener(held.body)
             self.added += 1
+            self._use(config)
             needs = self._needs[name] = self.needs_of(config)
             want_all(needs, _nothing)
 

@@ -22,6 +22,7 @@ from pyproxy.tasks import spawn
 
 log = logging.getLogger("pyproxy.server.discovery")
 
+Sockets = tuple[socket.socket, ...]
 AskSupervisor = Callable[[dict[str, object]], Awaitable[bool]]
 
 
@@ -42,7 +43,7 @@ class Publisher:
         self._on_idle = on_idle
         self.addresses = dict(addresses)
         """Where every open socket listens."""
-        self._opened: dict[SocketKey, tuple[socket.socket, ...]] = {}
+        self._opened: dict[SocketKey, Sockets] = {}
         self._steps: deque[Callable[[], Awaitable[None]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -54,20 +55,24 @@ class Publisher:
     def has(self, key: SocketKey) -> bool:
         return key in self.addresses
 
-    def keep(self, key: SocketKey, sockets: tuple[socket.socket, ...]) -> None:
+    def keep(self, key: SocketKey, sockets: Sockets) -> None:
         """Sockets for a listener that is to come."""
         self._opened[key] = sockets
         self.addresses[key] = address_of(sockets[0])
 
-    def put_listener(self, name: str, version: str, body: bytes) -> None:
-        self._do(partial(self._put, Record(Operation.PUT, ResourceType.LISTENER, name, version, body)))
+    def put_listener(self, name: str, version: str, body: bytes, keys: Collection[SocketKey]) -> None:
+        """`keys` are those of its sockets: what of them was just opened goes ahead of it."""
+        opened = {key: self._opened.pop(key) for key in keys if key in self._opened}
+        self._do(partial(self._put, Record(Operation.PUT, ResourceType.LISTENER, name, version, body), opened))
 
     def remove_listener(self, name: str) -> None:
-        self._do(partial(self._put, Record(Operation.REMOVE, ResourceType.LISTENER, name)))
+        self._do(partial(self._put, Record(Operation.REMOVE, ResourceType.LISTENER, name), {}))
 
     def close_sockets(self, keys: Collection[SocketKey]) -> None:
         for key in keys:
             self.addresses.pop(key, None)
+            for sock in self._opened.pop(key, ()):
+                sock.close()
         self._do(partial(self._close, tuple(keys)))
 
     def _do(self, step: Callable[[], Awaitable[None]]) -> None:
@@ -83,15 +88,13 @@ class Publisher:
             self._task = None
         self._on_idle()
 
-    async def _put(self, record: Record) -> None:
-        await self._hand_over()
+    async def _put(self, record: Record, opened: dict[SocketKey, Sockets]) -> None:
+        if opened:
+            await self._hand_over(opened)
         self._store.write(record)
 
-    async def _hand_over(self) -> None:
+    async def _hand_over(self, opened: dict[SocketKey, Sockets]) -> None:
         """Give the supervisor what was opened; it gives the workers theirs."""
-        opened, self._opened = self._opened, {}
-        if not opened:
-            return
         if not send_sockets(self._sender, list(opened.items())) or not await self._ask({"op": "keep_sockets"}):
             log.error("the supervisor has not taken the sockets of %s", ", ".join(opened))
         for sockets in opened.values():
@@ -99,8 +102,5 @@ class Publisher:
                 sock.close()
 
     async def _close(self, keys: tuple[SocketKey, ...]) -> None:
-        for key in keys:
-            for sock in self._opened.pop(key, ()):
-                sock.close()
         self._store.flush()
         await self._ask({"op": "close_listeners", "keys": list(keys)})
