@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.bootstrap import NodeConfig
+from pyproxy.config.late import LateValues
+from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.network.connection_limit import ConnectionLimit
 from pyproxy.network.cork import Cork
@@ -37,6 +39,7 @@ class Runtime:
     secrets: SecretWatch
     connection_limit: ConnectionLimit | None = None
     """Of all listeners together."""
+    routes: LateValues[RouteTableConfig] = field(default_factory=LateValues)
     workers: int = 1
     exports: Exports = field(default_factory=Exports)
     _connection_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))

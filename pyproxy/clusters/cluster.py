@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from pyproxy.clusters import membership
 from pyproxy.clusters.balance import Balance, counting_panic, no_host
 from pyproxy.clusters.circuit_breakers import BreakerGauges, ResourceLimits, apply_runtime
 from pyproxy.clusters.discovery.discovery import Discovery, DiscoveryServices
+from pyproxy.clusters.discovery.eds import EdsDiscovery
 from pyproxy.clusters.discovery.logical_dns import LogicalDnsDiscovery
 from pyproxy.clusters.discovery.original_dst import OriginalDstDiscovery
 from pyproxy.clusters.discovery.resolver import Resolver
@@ -27,7 +28,8 @@ from pyproxy.clusters.load_balancers.load_balancer import Choose
 from pyproxy.clusters.membership import Member
 from pyproxy.clusters.outlier_detection import OutlierDetector
 from pyproxy.clusters.try_timers import PER_TRY_IDLE_TIMEOUT, PER_TRY_TIMEOUT
-from pyproxy.config.cluster import ClusterConfig, DiscoveryType, LbPolicy
+from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType, LbPolicy
+from pyproxy.config.late import LateValues
 from pyproxy.config.proxy_header import ProxyHeaderConfig
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.config.tls import TransportSocketMatch, UpstreamTlsConfig
@@ -55,6 +57,7 @@ class ClusterServices:
     resolver: Resolver
     rng: random.Random
     secrets: SecretWatch
+    assignments: LateValues[AssignmentConfig]
     workers: int = 1
 
 
@@ -68,6 +71,7 @@ class Cluster:
     __slots__ = (
         "_alt_stat_name",
         "_balance_of_all",
+        "_balanced_as",
         "_by_key",
         "_checkers",
         "_dialers",
@@ -107,6 +111,7 @@ class Cluster:
         self.stats = ClusterStats(services.stats, config.stat_name)
         self.host_set = HostSet()
         self._balance_of_all: Balance | None = None
+        self._balanced_as = config
         self.choose: Choose = counting_panic(no_host, self.stats.lb_healthy_panic)
         self.ready = False
         self.hashes = config.lb_policy in (LbPolicy.RING_HASH, LbPolicy.MAGLEV)
@@ -195,6 +200,12 @@ class Cluster:
             self.stats.membership_change.value += 1
         for host in change.removed:
             host.retire()
+
+    def on_priorities(self, *, overprovisioning: int, weighted: bool) -> None:
+        before = self._balanced_as
+        self._balanced_as = replace(before, overprovisioning=overprovisioning, weighted_priority_health=weighted)
+        if self._balanced_as != before:
+            self.on_health_change()
 
     def on_health_change(self) -> None:
         """Some host may be chosen now that could not be before, or the other way round. Many changes in one turn cost
@@ -309,7 +320,7 @@ class Cluster:
             self.choose = self._provided
         else:
             self._balance_of_all = balance = Balance(
-                self.config, hosts, min(100.0, threshold), services.rng, stats.lb_healthy_panic
+                self._balanced_as, hosts, min(100.0, threshold), services.rng, stats.lb_healthy_panic
             )
             self.choose = balance.choose
         stats.membership_total.value = len(hosts)
@@ -346,4 +357,7 @@ def _discovery(config: ClusterConfig, services: ClusterServices, stats: ClusterS
             return LogicalDnsDiscovery(config, discovering)
         case DiscoveryType.ORIGINAL_DST:
             return OriginalDstDiscovery(config, discovering)
+        case DiscoveryType.EDS:
+            assert config.eds is not None
+            return EdsDiscovery(config.eds, services.assignments)
     assert_never(config.discovery)

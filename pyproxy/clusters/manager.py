@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster, ClusterServices
 from pyproxy.clusters.discovery.resolver import Resolver, SystemResolver
 from pyproxy.clusters.status import cluster_status, unused_status
-from pyproxy.config.cluster import ClusterConfig, DiscoveryType
+from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType
+from pyproxy.config.late import LateValues
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.tasks import DeadlineTable
@@ -20,6 +21,9 @@ from pyproxy.telemetry.metrics import StatsStore
 
 WARM_SECONDS = 10.0
 """As long as the system's resolver takes to give up: 2 tries of 5 s (resolv.conf(5))."""
+
+MakeCluster = Callable[[], ClusterConfig]
+"""Compiles a cluster that came while we run."""
 
 _BY_DNS = (DiscoveryType.STRICT_DNS, DiscoveryType.LOGICAL_DNS)
 
@@ -37,12 +41,14 @@ class ClusterManager:
         workers: int = 1,
         resolver: Resolver | None = None,
         secrets: SecretWatch | None = None,
+        assignments: LateValues[AssignmentConfig] | None = None,
         rng: random.Random = clock.rng,
     ) -> None:
         self._loop = loop
         resolver, secrets = resolver or SystemResolver(loop), secrets or SecretWatch(loop)
-        self._services = ClusterServices(loop, stats, deadlines, values, resolver, rng, secrets, workers)
-        self._configs: dict[str, ClusterConfig] = {}
+        hosts = LateValues[AssignmentConfig]() if assignments is None else assignments
+        self._services = ClusterServices(loop, stats, deadlines, values, resolver, rng, secrets, hosts, workers)
+        self._configs: dict[str, ClusterConfig | MakeCluster] = {}
         self._live: dict[str, Cluster] = {}
         self._warming: dict[str, Cluster] = {}
         self._retired: list[Cluster] = []
@@ -51,13 +57,29 @@ class ClusterManager:
     def apply(self, configs: Iterable[ClusterConfig]) -> None:
         """These are the clusters from now on. What is equal stays as it is, with its connections."""
         wanted = {config.name: config for config in configs}
-        before, self._configs = self._configs, wanted
-        for name, config in before.items():
-            new = wanted.get(name)
-            if new is None:
-                self._remove(name)
-            elif new != config:
+        for name in self._configs.keys() - wanted.keys():
+            self.remove(name)
+        for name, config in wanted.items():
+            self.put(name, config)
+
+    def put(self, name: str, config: ClusterConfig | MakeCluster, *, resolves: bool = False) -> None:
+        """Add or change one cluster. One that nobody has used is not even compiled.
+
+        `resolves`: it has names to be resolved, and is not there for requests until that was tried.
+        """
+        before = self._configs.get(name)
+        self._configs[name] = config
+        if name in self._live or name in self._warming:
+            new = config() if callable(config) else config
+            if before != config and self._config_of(name) != new:
                 self._replace(name, new)
+        elif resolves and before is None:
+            self._warm_up(name, config() if callable(config) else config)
+
+    def remove(self, name: str) -> None:
+        """Its requests in flight go on."""
+        if self._configs.pop(name, None) is not None:
+            self._remove(name)
 
     def get(self, name: str) -> Cluster | None:
         """The live cluster of that name; None if there is no such cluster."""
@@ -70,7 +92,7 @@ class ClusterManager:
     async def warm(self, seconds: float = WARM_SECONDS) -> None:
         """Start to resolve all DNS clusters and wait, at most so long, until each has its first answer."""
         done = self._loop.create_future()
-        early = [n for n, config in self._configs.items() if config.discovery in _BY_DNS or config.health_checks]
+        early = [n for n, config in self._configs.items() if _waits(config)]
         clusters = [self.get(name) for name in early]
         waiting = [cluster for cluster in (*clusters, *self._warming.values()) if cluster and not cluster.ready]
         left = len(waiting)
@@ -88,12 +110,17 @@ class ClusterManager:
 
     def snapshot(self, start: int = 0, count: int | None = None) -> list[dict[str, Any]]:
         """Plain data about clusters and their hosts (admin `/clusters`): `count` of them from number `start` on."""
-        live = self._live
         end = None if count is None else start + count
-        return [
-            cluster_status(live[name]) if name in live else unused_status(config)
-            for name, config in itertools.islice(self._configs.items(), start, end)
-        ]
+        return [self._status(name, config) for name, config in itertools.islice(self._configs.items(), start, end)]
+
+    def _status(self, name: str, config: ClusterConfig | MakeCluster) -> dict[str, Any]:
+        live = self._live.get(name)
+        if live is not None:
+            status = cluster_status(live)
+        else:
+            status = unused_status(config() if callable(config) else config, self._services.assignments)
+        status["added_via_api"] = callable(config)
+        return status
 
     def close(self) -> None:
         """Close all connections and stop resolving."""
@@ -106,9 +133,9 @@ class ClusterManager:
 
     def _make_live(self, name: str) -> Cluster | None:
         config = self._configs.get(name)
-        if config is None:
+        if config is None or name in self._warming:
             return None
-        cluster = self._live[name] = Cluster(config, self._services)
+        cluster = self._live[name] = Cluster(config() if callable(config) else config, self._services)
         cluster.start()
         return cluster
 
@@ -118,19 +145,28 @@ class ClusterManager:
         if cluster is not None:
             self._retire(cluster)
 
+    def _config_of(self, name: str) -> ClusterConfig | None:
+        """What is being used, or will be in a moment."""
+        cluster = self._warming.get(name) or self._live.get(name)
+        return None if cluster is None else cluster.config
+
     def _replace(self, name: str, new: ClusterConfig) -> None:
         """The old one serves until the new one has hosts, as Envoy does."""
         self._stop_warming(name)
-        if name in self._live:
-            cluster = self._warming[name] = Cluster(new, self._services)
-            cluster.start()
-            cluster.when_ready(lambda: self._swap(name, cluster))
+        self._warm_up(name, new)
+
+    def _warm_up(self, name: str, config: ClusterConfig) -> None:
+        cluster = self._warming[name] = Cluster(config, self._services)
+        cluster.start()
+        cluster.when_ready(lambda: self._swap(name, cluster))
 
     def _swap(self, name: str, cluster: Cluster) -> None:
         if self._warming.get(name) is cluster:
             del self._warming[name]
-            old, self._live[name] = self._live[name], cluster
-            self._retire(old)
+            old = self._live.get(name)
+            self._live[name] = cluster
+            if old is not None:
+                self._retire(old)
 
     def _stop_warming(self, name: str) -> None:
         cluster = self._warming.pop(name, None)
@@ -155,3 +191,9 @@ class ClusterManager:
 
     def __repr__(self) -> str:
         return f"<ClusterManager {len(self._configs)} clusters, {len(self._live)} live, {len(self._warming)} warming>"
+
+
+def _waits(config: ClusterConfig | MakeCluster) -> bool:
+    """For names to be resolved, or hosts to be asked for their health. Clusters that came while we run have been told
+    to when they came."""
+    return not callable(config) and (config.discovery in _BY_DNS or bool(config.health_checks))

@@ -8,7 +8,9 @@ from typing import Any
 from pyproxy.clusters.cluster import PRIORITIES, Cluster
 from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.membership import members_of
-from pyproxy.config.cluster import ClusterConfig, DiscoveryType, Thresholds
+from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType, Thresholds
+from pyproxy.config.config_source import slot_of
+from pyproxy.config.late import LateValues
 
 COUNTERS = ("cx_connect_fail", "cx_total", "rq_error", "rq_success", "rq_timeout", "rq_total")
 GAUGES = ("cx_active", "rq_active", "rq_pending_active")
@@ -21,8 +23,13 @@ def cluster_status(cluster: Cluster) -> dict[str, Any]:
     return _status(cluster.config, cluster.host_set.hosts)
 
 
-def unused_status(config: ClusterConfig) -> dict[str, Any]:
+def unused_status(config: ClusterConfig, assignments: LateValues[AssignmentConfig]) -> dict[str, Any]:
     """A cluster that no request has used yet: its hosts are those that it would begin with."""
+    if config.eds is not None:
+        found: list[AssignmentConfig | None] = []
+        assignments.watch(slot_of(config.eds.source, config.eds.service_name), found.append)()
+        endpoints = () if found[0] is None else found[0].endpoints
+        return _status(config, (Host(*member) for member in members_of(endpoints)))
     if config.discovery is not DiscoveryType.STATIC:
         return _status(config, ())
     return _status(config, (Host(*member) for member in members_of(config.endpoints)))

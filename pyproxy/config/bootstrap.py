@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from pyproxy.config.access_log import AccessLogConfig
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.cluster import ClusterConfig
+from pyproxy.config.config_source import DynamicResourcesConfig
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.stats import StatsConfig
 
+NOTHING_DYNAMIC: Final = DynamicResourcesConfig()
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 _STATS = StatsConfig()
 
@@ -54,3 +56,14 @@ class BootstrapConfig:
     """Downstream connections that may be open at once; 0 for no limit (Envoy: the overload manager)."""
     log_format: str | Mapping[str, str] = field(default="", hash=False)
     """Of the application log: a pattern, or patterns by key for JSON lines; empty for the command line's."""
+    dynamic: DynamicResourcesConfig = NOTHING_DYNAMIC
+    """Where listeners and clusters beyond the static ones come from."""
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Something of it comes from elsewhere, and may change."""
+        return (
+            self.dynamic != NOTHING_DYNAMIC
+            or any(one.eds is not None or one.secrets_elsewhere for one in self.clusters)
+            or any(one.routes_elsewhere or one.secrets_elsewhere for one in self.listeners)
+        )

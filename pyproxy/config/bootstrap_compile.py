@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from pyproxy.config.access_log_compile import compile_access_logs, default_access_log
 from pyproxy.config.address import compile_address
-from pyproxy.config.bootstrap import AdminConfig, BootstrapConfig, NodeConfig
+from pyproxy.config.bootstrap import NOTHING_DYNAMIC, AdminConfig, BootstrapConfig, NodeConfig
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.cluster_compile import compile_cluster
+from pyproxy.config.config_source import DynamicResourcesConfig
+from pyproxy.config.config_source_compile import compile_dynamic_resources
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.listener_compile import compile_listener
@@ -29,10 +31,9 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConfig:
     """A `Bootstrap`. Every part is compiled, whatever is wrong with the others."""
     report = view.report
-    _refuse_dynamic(view)
     _ignore_what_means_nothing(view)
     resources = view.child("static_resources")
-    clusters = () if resources is None else _clusters(resources)
+    clusters = () if resources is None else _clusters(resources, context)
     listeners = () if resources is None else _listeners(resources, context)
     return BootstrapConfig(
         node=_node(view),
@@ -43,6 +44,7 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         stats=compile_stats(view, context),
         max_connections=part(report, 0, lambda: compile_connection_limit(view)),
         log_format=part(report, _NO_FORMAT, lambda: _log_format(view)),
+        dynamic=part(report, NOTHING_DYNAMIC, lambda: _dynamic(view, context)),
     )
 
 
@@ -51,12 +53,9 @@ def cluster_names(message: Any) -> frozenset[str]:
     return frozenset(cluster.name for cluster in message.static_resources.clusters)
 
 
-def _refuse_dynamic(view: View) -> None:
+def _dynamic(view: View, context: CompileContext) -> DynamicResourcesConfig:
     resources = view.child("dynamic_resources")
-    if resources is not None and resources.message.ListFields():
-        # Started without them, a proxy of a mesh would serve nothing and say that it is well.
-        view.report.add(resources.path, "resources from xDS are not supported yet", expected="static_resources")
-        resources.honour_all()
+    return NOTHING_DYNAMIC if resources is None else compile_dynamic_resources(resources, context)
 
 
 def _ignore_what_means_nothing(view: View) -> None:
@@ -72,9 +71,9 @@ def _ignore_what_means_nothing(view: View) -> None:
         manager.ignore("enable_deferred_cluster_creation")  # clusters are always made at their first use
 
 
-def _clusters(resources: View) -> tuple[ClusterConfig, ...]:
+def _clusters(resources: View, context: CompileContext) -> tuple[ClusterConfig, ...]:
     _check_unique(resources, "clusters", "cluster")
-    return resources.each("clusters", compile_cluster)
+    return resources.each("clusters", lambda one: compile_cluster(one, context))
 
 
 def _listeners(resources: View, context: CompileContext) -> tuple[ListenerConfig, ...]:

@@ -12,10 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.config_source import ConfigSourceConfig
 from pyproxy.config.health_check import HealthCheckConfig
 from pyproxy.config.outlier import OutlierConfig
 from pyproxy.config.proxy_header import ProxyHeaderConfig
-from pyproxy.config.tls import TransportSocketMatch, UpstreamTlsConfig
+from pyproxy.config.tls import SecretRef, TransportSocketMatch, UpstreamTlsConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -25,6 +26,7 @@ class DiscoveryType(Enum):
     STRICT_DNS = "STRICT_DNS"
     LOGICAL_DNS = "LOGICAL_DNS"
     ORIGINAL_DST = "ORIGINAL_DST"
+    EDS = "EDS"
 
 
 class LbPolicy(Enum):
@@ -79,6 +81,27 @@ class EndpointConfig:
     zone: str = ""
     sub_zone: str = ""
     metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentConfig:
+    """All hosts of an EDS cluster (`ClusterLoadAssignment`).
+
+    They go where no update came for `stale_after` seconds; 0: never.
+    """
+
+    endpoints: tuple[EndpointConfig, ...] = ()
+    stale_after: float = 0.0
+    overprovisioning: int = 140
+    weighted_priority_health: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EdsConfig:
+    """Where an EDS cluster learns its hosts (`EdsClusterConfig`), and under which name."""
+
+    source: ConfigSourceConfig
+    service_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +162,8 @@ class ClusterConfig:
     overprovisioning: int = 140
     """How much more than all hosts a priority counts for, in percent (ClusterLoadAssignment.Policy)."""
     weighted_priority_health: bool = False
+    eds: EdsConfig | None = None
+    """Of a cluster of type EDS, and of no other."""
     connect_timeout: float = 5.0
     buffer_limit: int = 1024 * 1024
     thresholds: tuple[Thresholds, Thresholds] = (Thresholds(), Thresholds())
@@ -172,6 +197,13 @@ class ClusterConfig:
     def balances(self) -> bool:
         """Any host can take any request."""
         return self.lb_policy is not LbPolicy.CLUSTER_PROVIDED
+
+    @property
+    def secrets_elsewhere(self) -> tuple[SecretRef, ...]:
+        """Certificates and the like that it gets by SDS."""
+        contexts = (self.tls, *(one.tls for one in self.tls_matches))
+        sources = (tls.source for tls in contexts if tls is not None)
+        return tuple(ref for source in sources if source is not None for ref in source.secrets)
 
     @property
     def stat_name(self) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType, EndpointConfig, LbPolicy, Thresholds
 from pyproxy.config.endpoint_compile import compile_endpoints, compile_spread
+from pyproxy.config.extensions import CompileContext
 from pyproxy.config.health_check import compile_health_checks
 from pyproxy.config.keepalive_compile import Keepalive, compile_keepalive
 from pyproxy.config.load_balancer_compile import compile_load_balancer
@@ -32,13 +33,13 @@ _DEFAULT_THRESHOLDS: Final = (Thresholds(), Thresholds())
 _PRIORITIES: Final = ("DEFAULT", "HIGH")
 
 
-def compile_cluster(view: View) -> ClusterConfig:
+def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
     """A `Cluster`. Faults in one part do not hide those in the others."""
     report = view.report
     tls, header = part(report, PLAIN, lambda: compile_upstream_socket(view))
     balancer = part(report, None, lambda: compile_load_balancer(view))
     http = part(report, DEFAULTS, lambda: compile_upstream_http(view))
-    resolving = part(report, None, lambda: compile_resolving(view))
+    resolving = part(report, None, lambda: compile_resolving(view, context))
     connect, buffer = view.seconds("connect_timeout"), view.wrapped("per_connection_buffer_limit_bytes")
     view.ignore("wait_for_warm_on_init")
     cleanup = view.seconds("cleanup_interval")
@@ -56,6 +57,7 @@ def compile_cluster(view: View) -> ClusterConfig:
         discovery=found.discovery,
         endpoints=_endpoints(view, resolving),
         **_spread(view),
+        eds=found.eds,
         connect_timeout=_DEFAULT_CONNECT if connect is None else connect,
         buffer_limit=_DEFAULT_BUFFER if buffer is None else buffer,
         thresholds=_thresholds(view),

@@ -10,12 +10,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pyproxy.config.address import AddressConfig, compile_address
-from pyproxy.config.cluster import EndpointConfig
+from pyproxy.config.cluster import AssignmentConfig, EndpointConfig
 from pyproxy.config.metadata import compile_metadata
 from pyproxy.config.view import View
 
 # EDS health that keeps a host out of the rotation (Envoy: HostUtility, health from EDS).
 _UNHEALTHY: Final = frozenset(("UNHEALTHY", "DRAINING", "TIMEOUT"))
+
+
+def compile_assignment(view: View) -> AssignmentConfig:
+    """A `ClusterLoadAssignment` that came by EDS."""
+    policy = view.child("policy")
+    stale = None if policy is None else policy.seconds("endpoint_stale_after")
+    return AssignmentConfig(compile_endpoints(view, names=False), stale or 0.0, **compile_spread(view))
 
 
 def compile_endpoints(view: View, *, names: bool) -> tuple[EndpointConfig, ...]:
@@ -29,7 +36,7 @@ def compile_endpoints(view: View, *, names: bool) -> tuple[EndpointConfig, ...]:
 
 
 def compile_spread(view: View) -> dict[str, Any]:
-    """The fields of ClusterConfig that a `ClusterLoadAssignment` says about its priorities."""
+    """The fields of ClusterConfig and AssignmentConfig that a `ClusterLoadAssignment` says about its priorities."""
     policy = view.child("policy")
     if policy is None:
         return {}

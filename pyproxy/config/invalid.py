@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -89,6 +89,8 @@ class Report:
     faults: list[Fault] = field(default_factory=list)
     unhonoured: list[Unhonoured] = field(default_factory=list)
     allow_unknown_fields: bool = False
+    secrets: Mapping[str, bytes] = field(default_factory=dict)
+    """Serialised secrets that came from elsewhere, by their slots."""
 
     def add(self, path: Path, reason: str, *, expected: str = "", nearest: str = "") -> None:
         self.faults.append(Fault(path, reason, expected, nearest))

@@ -12,9 +12,10 @@ from typing import Any
 
 from pyproxy.config.access_log import AccessLogConfig
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.config_source import ConfigSourceConfig
 from pyproxy.config.filter_chain_match import ANYTHING, FilterChainMatch
 from pyproxy.config.socket_option import SocketOption
-from pyproxy.config.tls import DownstreamTlsConfig
+from pyproxy.config.tls import DownstreamTlsConfig, SecretRef
 from pyproxy.config.unified_matcher import Matcher
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -83,3 +84,40 @@ class ListenerConfig:
     def options_at(self, position: int) -> tuple[SocketOption, ...]:
         """Of the socket of one of the addresses."""
         return self.socket_options[position] if self.socket_options else ()
+
+    def options_of(self, key: str) -> tuple[SocketOption, ...]:
+        """Of one of `socket_keys`."""
+        return self.options_at(self.socket_keys.index(key)) if self.socket_options else ()
+
+    @property
+    def socket_keys(self) -> tuple[str, ...]:
+        """The names of its listen sockets. They go with the address, so a port can move to another listener."""
+        if not self.bind:
+            return ()
+        return tuple(
+            str(address) if address.pipe or address.port else f"{self.name}#{at} {address}"
+            for at, address in enumerate(self.addresses)
+        )
+
+    @property
+    def chains(self) -> tuple[FilterChainConfig, ...]:
+        """All filter chains, the default one last."""
+        default = self.default_filter_chain
+        return self.filter_chains if default is None else (*self.filter_chains, default)
+
+    @property
+    def routes_elsewhere(self) -> tuple[tuple[ConfigSourceConfig, str], ...]:
+        """Sources and names of the route tables that its connection managers get by RDS."""
+        return tuple(where for _, where in self.managers_elsewhere)
+
+    @property
+    def secrets_elsewhere(self) -> tuple[SecretRef, ...]:
+        """Certificates and the like that its filter chains get by SDS."""
+        sources = (chain.tls.source for chain in self.chains if chain.tls is not None)
+        return tuple(ref for source in sources if source is not None for ref in source.secrets)
+
+    @property
+    def managers_elsewhere(self) -> tuple[tuple[str, tuple[ConfigSourceConfig, str]], ...]:
+        """The same, each with the stat prefix of its connection manager."""
+        managers = (one.config for chain in self.chains for one in chain.filters if getattr(one.config, "rds", None))
+        return tuple((one.stat_prefix, (one.rds.source, one.rds.route_config_name)) for one in managers)

@@ -62,6 +62,14 @@ def load_message(text: str, file: str, type_name: str, *, allow_unknown: bool = 
     return _located(_yaml(text, file, type_name, allow_unknown))
 
 
+def load_file(path: str, type_name: str, *, allow_unknown: bool = False) -> Loaded:
+    """Read a file of any of the kinds that a bootstrap may be of as a message of any type, without the rules.
+
+    Raises InvalidConfig where it cannot be read at all; other faults are in `Loaded.faults`.
+    """
+    return _located(_read(path, type_name, allow_unknown))
+
+
 def add_faults(loaded: Loaded, later: tuple[Fault, ...] | list[Fault]) -> None:
     """Add the faults of a later step, except those that follow from what could not be read."""
     loaded.faults.extend(_not_implied(loaded.faults, later))

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pyproxy.config.cluster import DiscoveryType
+from pyproxy.config.cluster import DiscoveryType, EdsConfig
+from pyproxy.config.config_source_compile import compile_config_source
+from pyproxy.config.extensions import CompileContext
 from pyproxy.config.view import View
 
 DNS_CLUSTER: Final = "envoy.extensions.clusters.dns.v3.DnsCluster"
@@ -21,6 +23,7 @@ _NAMED: Final = {
     "envoy.cluster.strict_dns": DiscoveryType.STRICT_DNS,
     "envoy.cluster.logical_dns": DiscoveryType.LOGICAL_DNS,
     "envoy.cluster.original_dst": DiscoveryType.ORIGINAL_DST,
+    "envoy.cluster.eds": DiscoveryType.EDS,
 }
 _DNS_FIELDS: Final = (
     "dns_refresh_rate",
@@ -46,26 +49,41 @@ class Resolving:
     failure_refresh_rate: tuple[float, float] = (0.0, 0.0)
     original_dst_header: bytes = b""
     original_dst_port: int = 0
+    eds: EdsConfig | None = None
 
 
-def compile_resolving(view: View) -> Resolving:
+def compile_resolving(view: View, context: CompileContext) -> Resolving:
     """From a `Cluster`."""
     if view.oneof("cluster_discovery_type") == "cluster_type":
-        return _custom(view, view.need("cluster_type"))
+        return _custom(view, view.need("cluster_type"), context)
     kind = view.enum("type")
     if kind not in _SUPPORTED:
         view.fail("type", f"clusters of type {kind} are not supported yet", expected=f"one of {', '.join(_SUPPORTED)}")
-    return _of_kind(view, DiscoveryType(kind))
+    return _of_kind(view, DiscoveryType(kind), context)
 
 
-def _of_kind(view: View, discovery: DiscoveryType) -> Resolving:
+def _of_kind(view: View, discovery: DiscoveryType, context: CompileContext) -> Resolving:
     if discovery is DiscoveryType.ORIGINAL_DST:
         view.ignore(*_DNS_FIELDS)
         return _original_dst(view)
     if discovery is DiscoveryType.STATIC:
         view.ignore(*_DNS_FIELDS)
         return Resolving(discovery)
+    if discovery is DiscoveryType.EDS:
+        view.ignore(*_DNS_FIELDS)
+        return _eds(view, context)
     return _dns(view, discovery, view.enum("dns_lookup_family"))
+
+
+def _eds(view: View, context: CompileContext) -> Resolving:
+    """Envoy: `eds_cluster_config`."""
+    if view.has("load_assignment"):
+        view.fail("load_assignment", "an EDS cluster learns its hosts", expected="no load_assignment")
+    if not view.has("eds_cluster_config"):
+        view.fail("eds_cluster_config", "is required for a cluster of type EDS", expected="eds_config")
+    config = view.need("eds_cluster_config")
+    name = config.text("service_name") or str(view.message.name)  # type: ignore[attr-defined]
+    return Resolving(DiscoveryType.EDS, eds=EdsConfig(compile_config_source(config.need("eds_config"), context), name))
 
 
 def _original_dst(view: View) -> Resolving:
@@ -85,7 +103,7 @@ def _original_dst(view: View) -> Resolving:
     )
 
 
-def _custom(view: View, custom: View) -> Resolving:
+def _custom(view: View, custom: View, context: CompileContext) -> Resolving:
     name = custom.text("name")
     if custom.has("typed_config"):
         typed = custom.any("typed_config")
@@ -96,7 +114,7 @@ def _custom(view: View, custom: View) -> Resolving:
         custom.fail("typed_config", f"clusters of type {typed.type_name} are not supported yet", expected=DNS_CLUSTER)
     if name not in _NAMED:
         custom.fail_unknown("name", "cluster type", name, _NAMED)
-    return _of_kind(view, _NAMED[name])
+    return _of_kind(view, _NAMED[name], context)
 
 
 def _dns_cluster(view: View) -> Resolving:

@@ -1,31 +1,48 @@
-"""Secrets that a file holds (Envoy: SDS with `path_config_source`): certificates that can change while we run."""
+"""Secrets that stand elsewhere (Envoy: SDS): in a file, or with a control plane. They can change while we run."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from pyproxy.config.any_message import unpack_at
+from pyproxy.config.config_source import slot_of
+from pyproxy.config.descriptors import message_class
+from pyproxy.config.extensions import CompileContext, Extensions
 from pyproxy.config.load import load_message
+from pyproxy.config.tls import SecretRef
 from pyproxy.config.view import View
 
 _RESPONSE: Final = "envoy.service.discovery.v3.DiscoveryResponse"
 _SECRET: Final = "envoy.extensions.transport_sockets.tls.v3.Secret"
 
 
-def read_secret(view: View, kind: str, files: list[str]) -> View:
-    """What an `SdsSecretConfig` names: its `tls_certificate` or `validation_context`. Adds the file to `files`."""
+@dataclass(slots=True)
+class TlsInputs:
+    """What beside its message goes into a TLS context. `pending`: some of the secrets are not here."""
+
+    files: list[str] = field(default_factory=list)
+    secrets: list[SecretRef] = field(default_factory=list)
+    pending: bool = False
+
+
+def read_secret(view: View, kind: str, inputs: TlsInputs) -> View | None:
+    """What an `SdsSecretConfig` names: its `tls_certificate` or `validation_context`; None while it is not here.
+
+    Adds the file, or the secret, to `inputs`.
+    """
     source = view.child("sds_config")
     if source is None:
         view.fail("sds_config", "is required: static secrets are not supported yet", expected="path_config_source")
+    if source.oneof("config_source_specifier") not in ("path", "path_config_source"):
+        return _from_elsewhere(view, source, kind, inputs)
     source.ignore("resource_api_version", "initial_fetch_timeout")
     found = source.child("path_config_source")
     if found is not None:
         found.ignore("watched_directory")  # the files themselves are looked at
     path = source.text("path") if found is None else found.text("path")
-    if not path:
-        source.fail("", "secrets from a control plane are not supported yet", expected="path_config_source")
-    files.append(path)
+    inputs.files.append(path)
     name = view.text("name")
     for secret in _secrets(view, path):
         if secret.name == name:
@@ -33,6 +50,23 @@ def read_secret(view: View, kind: str, files: list[str]) -> View:
                 view.fail("name", f"the secret {name!r} in {path} is no {kind}")
             return View(getattr(secret, kind), view.path, view.report)
     view.fail("name", f"the file {path} holds no secret {name!r}")
+
+
+def _from_elsewhere(view: View, source: View, kind: str, inputs: TlsInputs) -> View | None:
+    # Sources of control planes may have TLS of their own, and so they import this.
+    from pyproxy.config.config_source_compile import compile_config_source
+
+    config, name = compile_config_source(source, CompileContext(Extensions())), view.text("name")
+    slot = slot_of(config, name)
+    inputs.secrets.append(SecretRef(config, name, slot))
+    body = view.report.secrets.get(slot)
+    if body is None:
+        inputs.pending = True
+        return None
+    secret: Any = message_class(_SECRET).FromString(body)
+    if not secret.HasField(kind):
+        view.fail("name", f"the secret {name!r} is no {kind}")
+    return View(getattr(secret, kind), view.path, view.report)
 
 
 def _secrets(view: View, path: str) -> list[Any]:

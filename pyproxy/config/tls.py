@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pyproxy.config.matchers import StringMatch
 from pyproxy.config.proxy_header import ProxyHeaderConfig
+
+if TYPE_CHECKING:
+    from pyproxy.config.config_source import ConfigSourceConfig
 
 INLINE: Final = "<inline>"
 
@@ -80,12 +83,23 @@ class TlsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretRef:
+    """A secret that comes from elsewhere (`SdsSecretConfig`). `slot` is its name within this process."""
+
+    source: ConfigSourceConfig
+    name: str
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
 class TlsSource:
-    """Where a context came from, so that it can be made again when its files change. `spec` is the message."""
+    """Where a context came from, so that it can be made again when its files or secrets change. `spec` is the
+    message."""
 
     type_name: str
     spec: bytes = field(repr=False)
     files: tuple[str, ...] = ()
+    secrets: tuple[SecretRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +123,8 @@ class DownstreamTlsConfig:
     ocsp_policy: str = "LENIENT_STAPLING"
     prefer_client_ciphers: bool = False
     source: TlsSource | None = None
+    pending: bool = False
+    """Secrets of it are not here: nobody can be let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +138,8 @@ class UpstreamTlsConfig:
     auto_sni_san: bool = False
     max_sessions: int = 1
     source: TlsSource | None = None
+    pending: bool = False
+    """Secrets of it are not here: no host can be reached."""
 
 
 @dataclass(frozen=True, slots=True)

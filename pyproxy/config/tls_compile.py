@@ -12,7 +12,10 @@ import warnings
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -25,7 +28,7 @@ from pyproxy import openssl
 from pyproxy.config.data_source import read_data_source
 from pyproxy.config.matcher_compile import compile_string_match
 from pyproxy.config.ocsp import check_staples
-from pyproxy.config.sds_file import read_secret
+from pyproxy.config.sds_file import TlsInputs, read_secret
 from pyproxy.config.spiffe_compile import SPIFFE, compile_trust_domains
 from pyproxy.config.tls import (
     INLINE,
@@ -75,14 +78,14 @@ _REFUSED: Final = (
 def compile_downstream_tls(view: View) -> DownstreamTlsConfig:
     """A `DownstreamTlsContext`."""
     context = view.need("common_tls_context")
-    files: list[str] = []
-    common = _common(context, files)
+    inputs = TlsInputs()
+    common = _common(context, inputs)
     own = context.message
     if not (own.tls_certificates or own.tls_certificate_sds_secret_configs):  # type: ignore[attr-defined]
         view.fail("common_tls_context", "has no certificate, and a server needs one", expected="tls_certificates")
     required = bool(view.wrapped("require_client_certificate"))
     checks = common.validation
-    if required and not (checks.trusted_ca or checks.trust_domains or checks.pinned):
+    if required and not inputs.pending and not (checks.trusted_ca or checks.trust_domains or checks.pinned):
         # Envoy would let in whoever made a certificate for himself.
         expected = "a trusted_ca, or verify_certificate_spki or verify_certificate_hash"
         view.fail("common_tls_context", "says nothing of the client certificates that are required", expected=expected)
@@ -100,18 +103,19 @@ def compile_downstream_tls(view: View) -> DownstreamTlsConfig:
         sessions=compile_sessions(view),
         ocsp_policy=policy,
         prefer_client_ciphers=bool(view.scalar("prefer_client_ciphers")),
-        source=_source(view, files),
+        source=_source(view, inputs),
+        pending=inputs.pending,
     )
 
 
 def compile_upstream_tls(view: View) -> UpstreamTlsConfig:
     """An `UpstreamTlsContext`."""
     context = view.child("common_tls_context")
-    files: list[str] = []
-    common = TlsConfig() if context is None else _common(context, files)
+    inputs = TlsInputs()
+    common = TlsConfig() if context is None else _common(context, inputs)
     checks = common.validation
     auto_san = bool(view.scalar("auto_sni_san_validation"))
-    if auto_san and not (checks.trusted_ca or checks.trust_domains):
+    if auto_san and not inputs.pending and not (checks.trusted_ca or checks.trust_domains):
         view.fail("auto_sni_san_validation", "needs a validation_context with a trusted_ca")
     most = view.wrapped("max_session_keys")
     return UpstreamTlsConfig(
@@ -120,39 +124,38 @@ def compile_upstream_tls(view: View) -> UpstreamTlsConfig:
         auto_host_sni=bool(view.scalar("auto_host_sni")),
         auto_sni_san=auto_san,
         max_sessions=1 if most is None else most,
-        source=_source(view, files),
+        source=_source(view, inputs),
+        pending=inputs.pending,
     )
 
 
-def _source(view: View, files: list[str]) -> TlsSource | None:
-    """None where nothing of it stands in a file."""
-    if not files:
+def _source(view: View, inputs: TlsInputs) -> TlsSource | None:
+    """None where nothing of it stands in a file or comes from elsewhere."""
+    if not inputs.files and not inputs.secrets:
         return None
     spec = view.message.SerializeToString(deterministic=True)
-    return TlsSource(view.type_name, spec, tuple(dict.fromkeys(files)))
+    files, secrets = dict.fromkeys(inputs.files), dict.fromkeys(inputs.secrets)
+    return TlsSource(view.type_name, spec, tuple(files), tuple(secrets))
 
 
-def _common(view: View, files: list[str]) -> TlsConfig:
+def _common(view: View, inputs: TlsInputs) -> TlsConfig:
     """A `CommonTlsContext`."""
     for name in _REFUSED:
         if any(descriptor.name == name for descriptor, _ in view.message.ListFields()):
             view.fail(name, "is not supported yet", expected="tls_certificates and validation_context")
     certificates = (
-        *view.each("tls_certificates", lambda one: _certificate(one, files)),
-        *view.each(
-            "tls_certificate_sds_secret_configs",
-            lambda one: _certificate(read_secret(one, "tls_certificate", files), files),
-        ),
+        *view.each("tls_certificates", lambda one: _certificate(one, inputs)),
+        *filter(None, view.each("tls_certificate_sds_secret_configs", lambda one: _secret_certificate(one, inputs))),
     )
     kinds = [_key_kind(one) for one in certificates]
     if len(set(kinds)) < len(kinds):
         view.fail("tls_certificates", "several certificates with keys of one kind are not supported yet")
-    validation = _validation_view(view, files)
+    validation = _validation_view(view, inputs)
     params = view.child("tls_params")
     lowest, highest, ciphers, groups, algorithms = (0, 0, "", "", "") if params is None else _parameters(params)
     return TlsConfig(
         certificates=certificates,
-        validation=PeerValidation() if validation is None else _validation(validation, files),
+        validation=PeerValidation() if validation is None else _validation(validation, inputs),
         min_version=lowest,
         max_version=highest,
         ciphers=ciphers,
@@ -162,20 +165,40 @@ def _common(view: View, files: list[str]) -> TlsConfig:
     )
 
 
-def _validation_view(view: View, files: list[str]) -> View | None:
+def _secret_certificate(view: View, inputs: TlsInputs) -> TlsCertificate | None:
+    found = read_secret(view, "tls_certificate", inputs)
+    return None if found is None else _certificate(found, inputs)
+
+
+def check_secret(view: View) -> None:
+    """A `Secret` by itself. Raises InvalidConfig."""
+    match view.oneof("type"):
+        case "tls_certificate":
+            _certificate(view.need("tls_certificate"), TlsInputs())
+        case "validation_context":
+            _validation(view.need("validation_context"), TlsInputs())
+        case kind:
+            view.fail(kind or "", "secrets of this kind are not supported yet", expected="tls_certificate")
+
+
+def _validation_view(view: View, inputs: TlsInputs) -> View | None:
     """Of the three ways to say it: in the message, in a secret, or in the message and more of it in a secret."""
     match view.oneof("validation_context_type"):
         case "validation_context":
             return view.need("validation_context")
         case "validation_context_sds_secret_config":
-            return read_secret(view.need("validation_context_sds_secret_config"), "validation_context", files)
+            return read_secret(view.need("validation_context_sds_secret_config"), "validation_context", inputs)
         case "combined_validation_context":
             combined = view.need("combined_validation_context")
             default = combined.need("default_validation_context")
             secret = combined.need("validation_context_sds_secret_config")
             merged = type(default.message)()
             merged.CopyFrom(default.message)
-            merged.MergeFrom(read_secret(secret, "validation_context", files).message)
+            found = read_secret(secret, "validation_context", inputs)
+            if found is None:
+                default.honour_all()
+                return None
+            merged.MergeFrom(found.message)
             default.honour_all()
             return View(merged, default.path, view.report)
         case _:
@@ -219,24 +242,27 @@ def _parameters(view: View) -> tuple[int, int, str, str, str]:
     return found[0], found[1], ciphers, groups, algorithms
 
 
-def _certificate(view: View, files: list[str]) -> TlsCertificate:
+def _certificate(view: View, inputs: TlsInputs) -> TlsCertificate:
     """A `TlsCertificate`, whose key must be that of the certificate."""
     view.ignore("watched_directory")  # the files themselves are looked at
-    chain = _read(view.need("certificate_chain"), files)
+    chain = _read(view.need("certificate_chain"), inputs)
     try:
         with warnings.catch_warnings(action="ignore"):  # what is merely frowned upon, Envoy takes too
             certificates = x509.load_pem_x509_certificates(chain)
     except ValueError as error:
         view.fail("certificate_chain", f"holds no certificate in PEM: {error}")
-    private = _read(view.need("private_key"), files)
+    private = _read(view.need("private_key"), inputs)
     password = view.child("password")
-    secret = None if password is None else _read(password, files).rstrip(b"\r\n")
+    secret = None if password is None else _read(password, inputs).rstrip(b"\r\n")
     try:
-        key = load_pem_private_key(private, secret)
+        # Its own check of RSA keys searches for factors, which takes a tenth of a second.
+        key = load_pem_private_key(private, secret, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # What the library says might show a part of the key.
         view.fail("private_key", "is not a private key in PEM, or its password is not the right one")
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if isinstance(key, rsa.RSAPrivateKey) and not _signs(key):
+        view.fail("private_key", "is broken: what it signs cannot be verified")
     if key.public_key().public_bytes(*form) != certificates[0].public_key().public_bytes(*form):
         view.fail("private_key", "is not the key of the certificate")
     pem = b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
@@ -245,14 +271,14 @@ def _certificate(view: View, files: list[str]) -> TlsCertificate:
         chain=pem,
         private_key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         path=_path(view, "certificate_chain"),
-        ocsp=b"" if staple is None else _read(staple, files),
+        ocsp=b"" if staple is None else _read(staple, inputs),
     )
 
 
-def _read(source: View, files: list[str]) -> bytes:
-    """What a `DataSource` holds. Adds its file to `files`, if it is one."""
+def _read(source: View, inputs: TlsInputs) -> bytes:
+    """What a `DataSource` holds. Adds its file to `inputs`, if it is one."""
     if source.oneof("specifier") == "filename":
-        files.append(source.text("filename"))
+        inputs.files.append(source.text("filename"))
     source.ignore("watched_directory")
     return read_data_source(source)
 
@@ -263,24 +289,35 @@ def _path(view: View, name: str) -> str:
 
 
 def _key_kind(certificate: TlsCertificate) -> str:
-    return type(load_pem_private_key(certificate.private_key, None)).__name__
+    key = load_pem_private_key(certificate.private_key, None, unsafe_skip_rsa_key_validation=True)
+    return type(key).__name__
 
 
-def _validation(view: View, files: list[str]) -> PeerValidation:
+def _signs(key: rsa.RSAPrivateKey) -> bool:
+    """Whether the parts of a key fit together."""
+    padding, digest = PKCS1v15(), SHA256()
+    try:
+        key.public_key().verify(key.sign(b"", padding, digest), b"", padding, digest)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _validation(view: View, inputs: TlsInputs) -> PeerValidation:
     """A `CertificateValidationContext`."""
     for name in ("ca_certificate_provider_instance", "require_signed_certificate_timestamp"):
         if view.has(name):
             view.fail(name, "is not supported yet")
     if view.has("custom_validator_config"):
-        return _custom_validation(view, files)
+        return _custom_validation(view, inputs)
     ca, crl = view.child("trusted_ca"), view.child("crl")
-    trusted = "" if ca is None else _ascii(view, "trusted_ca", ca, files)
+    trusted = "" if ca is None else _ascii(view, "trusted_ca", ca, inputs)
     if ca is not None:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=trusted)
         except (ValueError, ssl.SSLError) as error:
             view.fail("trusted_ca", f"holds no certificate in PEM: {error}")
-    revoked = "" if crl is None else _ascii(view, "crl", crl, files)
+    revoked = "" if crl is None else _ascii(view, "crl", crl, inputs)
     if revoked:
         try:
             x509.load_pem_x509_crl(revoked.encode())
@@ -308,7 +345,7 @@ def _validation(view: View, files: list[str]) -> PeerValidation:
     )
 
 
-def _custom_validation(view: View, files: list[str]) -> PeerValidation:
+def _custom_validation(view: View, inputs: TlsInputs) -> PeerValidation:
     """By `custom_validator_config`: the one of SPIFFE, which looks at URI names only."""
     extension = view.need("custom_validator_config")
     extension.ignore("name")  # the type chooses
@@ -324,7 +361,7 @@ def _custom_validation(view: View, files: list[str]) -> PeerValidation:
     if view.enum("trust_chain_verification") != "VERIFY_TRUST_CHAIN":
         view.fail("trust_chain_verification", "is not looked at by the SPIFFE validator", expected="VERIFY_TRUST_CHAIN")
     view.ignore("trusted_ca")  # the bundles go in its place (Envoy)
-    domains: tuple[TrustDomain, ...] = compile_trust_domains(typed, lambda source: _read(source, files))
+    domains: tuple[TrustDomain, ...] = compile_trust_domains(typed, lambda source: _read(source, inputs))
     sans = view.each("match_typed_subject_alt_names", _san)
     if any(one.kind != "URI" for one in sans):
         view.fail(
@@ -338,9 +375,9 @@ def _custom_validation(view: View, files: list[str]) -> PeerValidation:
     )
 
 
-def _ascii(view: View, name: str, source: View, files: list[str]) -> str:
+def _ascii(view: View, name: str, source: View, inputs: TlsInputs) -> str:
     try:
-        return _read(source, files).decode("ascii")
+        return _read(source, inputs).decode("ascii")
     except UnicodeDecodeError:
         view.fail(name, "is not PEM")
 

@@ -70,6 +70,8 @@ class DownstreamConnection(Protocol):
 
     def drain(self) -> None: ...
 
+    def abort(self) -> None: ...
+
 
 class StreamAcceptor(Protocol):
     """Takes the requests of one downstream connection."""

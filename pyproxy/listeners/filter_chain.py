@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from pyproxy import openssl
 from pyproxy.config.listener import FilterChainConfig, ListenerConfig
-from pyproxy.config.tls import DownstreamTlsConfig, TlsSource
-from pyproxy.config.tls_reload import reload_tls
+from pyproxy.config.tls import DownstreamTlsConfig
 from pyproxy.filters.common.network_filter import STAYS, NetworkFilter
 from pyproxy.network.incoming import Incoming
+from pyproxy.network.secret_watch import Tls
 from pyproxy.network.transport_sockets.ocsp import Stapler
 from pyproxy.network.transport_sockets.tls import server_context
 from pyproxy.network.transport_sockets.tls_arrival import TlsArrivals
@@ -46,15 +46,32 @@ class FilterChain:
         self._arrivals: TlsArrivals | None = None
         self._forget: Callable[[], None] | None = None
         if config.tls is not None:
-            self._use(config.tls)
+            if not config.tls.pending:
+                self._use(config.tls)
             source = config.tls.source
             if source is not None:
-                self._forget = runtime.secrets.watch(source.files, partial(self._reload, source))
+                self._forget = runtime.secrets.follow(source, self._take)
+
+    @property
+    def ready(self) -> bool:
+        """Whether connections can be opened: its certificates are here, if it needs some."""
+        return self.config.tls is None or self._arrivals is not None
+
+    def serve(self, listener: ListenerConfig) -> None:
+        """The listener has changed, and this chain of it has not."""
+        self._listener = listener
 
     def close(self) -> None:
         """No more connections: its files need not be watched."""
         if self._forget is not None:
             self._forget()
+            self._forget = None
+
+    def end(self) -> None:
+        """Close what is still open. For a chain that its listener has no more."""
+        self.close()
+        self.terminal.abort()
+        self.terminal.close()
 
     def _use(self, tls: DownstreamTlsConfig) -> None:
         spoken = tuple(one for one in tls.common.alpn if one not in self.terminal.UNSPOKEN)
@@ -64,9 +81,8 @@ class FilterChain:
         made = {"ssl": context, "ssl_handshake_timeout": self.config.handshake_seconds}
         self._arrivals, self.tls = TlsArrivals(tls), made
 
-    def _reload(self, source: TlsSource) -> None:
-        """Connections that are open go on as they are. Raises InvalidConfig."""
-        made = reload_tls(source)
+    def _take(self, made: Tls) -> None:
+        """Connections that are open go on as they are."""
         assert isinstance(made, DownstreamTlsConfig)
         self._use(made)
 

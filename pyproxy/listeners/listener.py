@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
 from pyproxy.config.filter_chain_match import ANYTHING
-from pyproxy.config.listener import ListenerConfig
+from pyproxy.config.listener import FilterChainConfig, ListenerConfig
 from pyproxy.config.socket_option import LISTENING
 from pyproxy.listeners.acceptor import AT_ONCE, Acceptor
 from pyproxy.listeners.chain_matcher import ConnectionFacts, FilterChainMatcher
@@ -29,6 +29,9 @@ _BACKLOG: Final = 4096
 """Connections that may wait to be accepted; the system has a bound of its own."""
 
 
+SocketKey = str
+"""See `ListenerConfig.socket_keys`."""
+
 HandOver = Callable[[Address], "Listener | None"]
 
 
@@ -43,47 +46,85 @@ class Listener:
 
     def __init__(self, config: ListenerConfig, runtime: Runtime, hand_over: HandOver) -> None:
         """`hand_over` finds the listener for an address that a connection was redirected from."""
-        self.config = config
         self._runtime = runtime
-        self._servers: list[tuple[socket.socket, _Server]] = []
+        self._servers: dict[SocketKey, tuple[socket.socket, _Server]] = {}
         self._arriving = 0
-        encrypted = any(chain.tls for chain in (*config.filter_chains, config.default_filter_chain) if chain)
-        name = config.stat_prefix or _stat_name(config)
-        self.stats = ListenerStats(runtime.stats, name, tls=encrypted)
-        chains = [FilterChain(chain, config, runtime, self.stats) for chain in config.filter_chains]
-        default = config.default_filter_chain
-        self._default = None if default is None else FilterChain(default, config, runtime, self.stats)
-        self._chains = chains if self._default is None else [*chains, self._default]
-        self._matcher: Any
-        if config.chain_matcher is not None:
-            self._matcher = NamedChainMatcher(config.chain_matcher, {c.config.name: c for c in chains}, self._default)
-        else:
-            self._matcher = FilterChainMatcher(((chain.config.match, chain) for chain in chains), self._default)
+        encrypted = any(chain.tls for chain in config.chains)
+        self.stats = ListenerStats(runtime.stats, config.stat_prefix or _stat_name(config), tls=encrypted)
+        self._offer = hand_over
+        self._default: FilterChain | None = None
+        self._chains: list[FilterChain] = []
+        self._use(config, ())
+
+    def _use(self, config: ListenerConfig, before: Iterable[FilterChain]) -> None:
+        """Serve by this configuration, with those chains from before that are as it wants them. Raises OSError."""
+        kept = {(chain.config.match, chain.config.name): chain for chain in before if chain is not self._default}
+        chains = [self._chain(chain, kept.get((chain.match, chain.name)), config) for chain in config.filter_chains]
+        default = None
+        if config.default_filter_chain is not None:
+            default = self._chain(config.default_filter_chain, self._default, config)
+        self._inspection = Inspection(config, self.stats, self._runtime)
+        self._guard = Guard(config, self._runtime, self.stats)
+        self.config = config
+        self._default = default
+        self._chains = chains if default is None else [*chains, default]
+        for chain in self._chains:
+            chain.serve(config)
+        self._matcher = _matcher(config, chains, default)
         self._only = self._chains[0] if _takes_everything(config) else None
         """The chain of every connection."""
-        self._inspection = Inspection(config, self.stats, runtime)
-        self._guard = Guard(config, runtime, self.stats)
         # Of TLS the contexts are replaced, which `create_server` does not allow.
+        encrypted = any(chain.config.tls for chain in self._chains)
         self._looks = self._only is None or encrypted or bool(config.listener_filters) or self._guard.needed
-        self._hand_over = hand_over if config.use_original_dst else None
+        self._hand_over = self._offer if config.use_original_dst else None
+
+    def _chain(self, config: FilterChainConfig, before: FilterChain | None, listener: ListenerConfig) -> FilterChain:
+        if before is not None and before.config == config:
+            return before
+        return FilterChain(config, listener, self._runtime, self.stats)
+
+    async def update(self, config: ListenerConfig) -> list[FilterChain]:
+        """Serve by another configuration. Connections on chains that it has too live on; the other chains are given
+        back, for their connections to end. Sockets are not looked at."""
+        before, looked = self._chains, self._looks
+        self._use(config, before)
+        if self._looks != looked:
+            servers, self._servers = self._servers, {}
+            for _, server in servers.values():
+                server.close()
+            await self.listen({key: bound for key, (bound, _) in servers.items()})
+        kept = {id(chain) for chain in self._chains}
+        return [chain for chain in before if id(chain) not in kept]
 
     @property
     def connections(self) -> int:
         return sum(chain.connections for chain in self._chains) + self._arriving
 
-    async def listen(self, sockets: list[socket.socket]) -> None:
+    @property
+    def sockets(self) -> dict[SocketKey, socket.socket]:
+        """What it accepts from."""
+        return {key: bound for key, (bound, _) in self._servers.items()}
+
+    async def listen(self, sockets: Mapping[SocketKey, socket.socket]) -> None:
+        """The sockets stay ours: what takes from them has copies."""
         loop, backlog = self._runtime.loop, self.config.backlog or _BACKLOG
-        for at, bound in enumerate(sockets):
+        for key, bound in sockets.items():
             server: Any
             if self._only is None or self._looks:
                 server = Acceptor(loop, bound, self._take, self.config.accepts_at_once or AT_ONCE)
                 server.listen(backlog)
             elif bound.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(self._accept, sock=bound, backlog=backlog)
+                server = await loop.create_unix_server(self._accept, sock=bound.dup(), backlog=backlog)
             else:
-                server = await loop.create_server(self._accept, sock=bound, backlog=backlog)
-            self._servers.append((bound, server))
-            set_options(bound, self.config.options_at(at), LISTENING)
+                server = await loop.create_server(self._accept, sock=bound.dup(), backlog=backlog)
+            self._servers[key] = (bound, server)
+            set_options(bound, self.config.options_of(key), LISTENING)
+
+    def give_up(self, key: SocketKey) -> socket.socket:
+        """Accept no more from one socket, which another listener goes on with: nobody who waits in it is lost."""
+        bound, server = self._servers.pop(key)
+        server.close()
+        return bound
 
     def _accept(self) -> Any:
         assert self._only is not None
@@ -122,6 +163,10 @@ class Listener:
             incoming.close()
             return
         self.stats.downstream_cx_total.value += 1
+        if not chain.ready:
+            self.stats.downstream_context_secrets_not_ready.value += 1
+            incoming.close()
+            return
         factory = partial(chain.open_connection, incoming)
         try:
             if chain.tls:
@@ -135,13 +180,14 @@ class Listener:
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._arriving -= 1
 
-    def stop_accepting(self) -> None:
+    def stop_accepting(self, keys: Collection[SocketKey] | None = None) -> None:
         """Connections that wait in the queue of a socket are taken first: closing it would reset them."""
-        for bound, server in self._servers:
+        for key in list(self._servers) if keys is None else keys:
+            bound, server = self._servers.pop(key)
             for waiting in _accept_all(bound):
                 self._take(waiting)
             server.close()
-        self._servers.clear()
+            bound.close()
 
     def drain(self) -> None:
         """Accept no more; connections end with the request that they are in."""
@@ -149,6 +195,13 @@ class Listener:
         for chain in self._chains:
             chain.terminal.drain()
             chain.close()
+
+    def close(self) -> None:
+        """Close what is still open, and forget everything."""
+        self.stop_accepting()
+        for chain in self._chains:
+            chain.end()
+        self.stats.close()
 
     def ask_to_leave(self) -> None:
         """Each connection ends with the request that it is in, or else with its next one."""
@@ -169,6 +222,12 @@ def _takes_everything(config: ListenerConfig) -> bool:
     if config.chain_matcher is not None:
         return False
     return not chains or (len(chains) == 1 and chains[0].match == ANYTHING)
+
+
+def _matcher(config: ListenerConfig, chains: list[FilterChain], default: FilterChain | None) -> Any:
+    if config.chain_matcher is not None:
+        return NamedChainMatcher(config.chain_matcher, {chain.config.name: chain for chain in chains}, default)
+    return FilterChainMatcher(((chain.config.match, chain) for chain in chains), default)
 
 
 def _facts(incoming: Incoming) -> ConnectionFacts:

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from pyproxy.config.invalid import InvalidConfig
+from pyproxy.config.late import LateValues
+from pyproxy.config.tls import DownstreamTlsConfig, TlsSource, UpstreamTlsConfig
+from pyproxy.config.tls_reload import reload_tls
 from pyproxy.tasks import call_every
 
 log = logging.getLogger("pyproxy.secrets")
@@ -15,6 +19,7 @@ log = logging.getLogger("pyproxy.secrets")
 INTERVAL: Final = 0.5
 """Seconds between looks. A look is one stat per file; there are a few dozen of them."""
 
+Tls = DownstreamTlsConfig | UpstreamTlsConfig
 _Fingerprint = tuple[tuple[int, int, int] | None, ...]
 Tell = Callable[[tuple[str, ...], str], None]
 
@@ -58,10 +63,12 @@ class _Watched:
 
 
 class SecretWatch:
-    """All the watched files of a worker. Costs nothing where there are none."""
+    """All the secrets of a worker, in files that are watched and from elsewhere. Costs nothing where there are none."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tell: Tell = _nobody) -> None:
         """`tell(files, fault)` is called when files have changed; the fault is empty where they are in use."""
+        self.values: LateValues[bytes] = LateValues()
+        """Secrets that came from elsewhere, by slot."""
         self._loop = loop
         self._tell = tell
         self._watched: dict[int, _Watched] = {}
@@ -81,6 +88,34 @@ class SecretWatch:
 
         def forget() -> None:
             self._watched.pop(number, None)
+
+        return forget
+
+    def follow(self, source: TlsSource, use: Callable[[Tls], None]) -> Callable[[], None]:
+        """Call `use` with what the source makes whenever its files or secrets have changed, and at once where all its
+        secrets are here, until the returned function is called."""
+
+        def reload() -> None:
+            known = {ref.slot: self.values.get(ref.slot) for ref in source.secrets}
+            here = {slot: body for slot, body in known.items() if body is not None}
+            if len(here) == len(known):
+                use(reload_tls(source, here))
+
+        def on_secret(body: bytes | None) -> None:
+            if body is None:
+                return  # who has it goes on with it
+            try:
+                reload()
+            except InvalidConfig as error:
+                log.warning("secrets changed and cannot be used, so the old ones stay: %s", error)
+
+        ends = [self.values.watch(ref.slot, on_secret) for ref in source.secrets]
+        if source.files:
+            ends.append(self.watch(source.files, reload))
+
+        def forget() -> None:
+            for end in ends:
+                end()
 
         return forget
 

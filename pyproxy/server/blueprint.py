@@ -17,8 +17,10 @@ from pyproxy.config.bootstrap import BootstrapConfig
 from pyproxy.server.app_log import AppLog
 from pyproxy.server.channel import make_pair
 from pyproxy.server.crew import CrewReport
+from pyproxy.server.discovery.journal import Journal
 from pyproxy.server.flags import Options
 from pyproxy.server.frames import FRAME_LIMIT
+from pyproxy.server.socket_transfer import make_transfer_pair, receive_sockets
 from pyproxy.server.sockets import ListenSockets
 from pyproxy.telemetry.logs import FLUSH_SECONDS
 from pyproxy.telemetry.shared_stats import StatsArea
@@ -36,10 +38,15 @@ class Pairs:
     """(supervisor's end, manager's end)"""
     workers: tuple[tuple[socket.socket, socket.socket], ...]
     """(manager's end, worker's end)"""
+    opened: tuple[socket.socket, socket.socket]
+    """(manager's end, supervisor's end): listen sockets that the manager has opened."""
+    handed: tuple[tuple[socket.socket, socket.socket], ...]
+    """(supervisor's end, worker's end): a worker's share of them."""
 
     @classmethod
     def make(cls, workers: int) -> Pairs:
-        return cls(make_pair(), tuple(make_pair() for _ in range(workers)))
+        handed = tuple(make_transfer_pair() for _ in range(workers))
+        return cls(make_pair(), tuple(make_pair() for _ in range(workers)), make_transfer_pair(), handed)
 
     def keep_for_worker(self, index: int) -> socket.socket:
         """In worker `index`: its own end; everything else is closed."""
@@ -49,22 +56,34 @@ class Pairs:
             managers.close()
             if other != index:
                 workers.close()
+        for other, (supervisors, workers) in enumerate(self.handed):
+            supervisors.close()
+            if other != index:
+                workers.close()
+        for end in self.opened:
+            end.close()
         return self.workers[index][1]
 
     def empty_for_worker(self, index: int) -> None:
         """Before worker `index` is started again: what the dead one did not read is not for its successor."""
         _empty(self.workers[index][1])
+        _close_received(self.handed[index][1])
 
     def empty_for_manager(self) -> None:
         """Before the manager is started again."""
         for sock in (self.link[1], *(managers for managers, _ in self.workers)):
             _empty(sock)
+        _close_received(self.opened[1])
 
     def keep_for_manager(self) -> None:
         """In the manager: its end of each."""
         self.link[0].close()
         for _, workers in self.workers:
             workers.close()
+        self.opened[1].close()
+        for ends in self.handed:
+            for end in ends:
+                end.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +126,19 @@ class Blueprint:
     pairs: Pairs
     stats_areas: StatsAreas
     admin_socket: socket.socket | None = None
+    journal: Journal = field(default_factory=Journal)
+    """What came from control planes and files."""
     started: float = field(default_factory=clock.monotonic)
     started_wall: float = field(default_factory=clock.wall)
 
     @property
     def workers(self) -> int:
         return len(self.pairs.workers)
+
+    @property
+    def needs_manager(self) -> bool:
+        """Somebody asks (admin), or somebody has to be asked (control planes, files)."""
+        return self.admin_socket is not None or self.bootstrap.is_dynamic
 
     @property
     def stop_drain_seconds(self) -> float:
@@ -138,7 +164,8 @@ class Blueprint:
         """In the supervisor, at the very end."""
         self.sockets.close()
         self.close_admin()
-        for pair in (self.pairs.link, *self.pairs.workers):
+        self.journal.close()
+        for pair in (self.pairs.link, *self.pairs.workers, self.pairs.opened, *self.pairs.handed):
             for sock in pair:
                 sock.close()
 
@@ -164,6 +191,12 @@ class ManagerSeat:
 
 RunWorker = Callable[[WorkerSeat], int]
 RunManager = Callable[[ManagerSeat], int]
+
+
+def _close_received(receiver: socket.socket) -> None:
+    for _, sockets in receive_sockets(receiver):
+        for sock in sockets:
+            sock.close()
 
 
 def _empty(sock: socket.socket) -> None:

@@ -41,7 +41,7 @@ transport_socket:
 """
 
 
-class _Refused(Exception):
+class CannotIssue(Exception):
     """The state of the directory does not allow it."""
 
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         return EXIT_USAGE
     try:
         _make(Path(directory).absolute(), identities, days, renew="--renew" in words.switches)
-    except (_Refused, OSError) as error:
+    except (CannotIssue, OSError) as error:
         sys.stderr.write(f"pyproxy certs: {error}\n")
         return EXIT_FAILED
     return EXIT_OK
@@ -93,9 +93,9 @@ def _make(directory: Path, identities: list[Identity], days: int, *, renew: bool
     # All are looked at before the first is written: half of a set helps nobody.
     for path in (path for certificate, key, _ in targets for path in (certificate, key)):
         if not renew and os.path.lexists(path):
-            raise _Refused(f"{path} is there and is not overwritten; --renew makes a new one in its place")
+            raise CannotIssue(f"{path} is there and is not overwritten; --renew makes a new one in its place")
     now = datetime.now(UTC)
-    issuer = _issuer(directory, now)
+    issuer = open_issuer(directory, now)
     for certificate, key, identity in targets:
         leaf, private = issuer.issue(identity, now, days)
         _write(key, private, 0o600, replace=renew)
@@ -108,7 +108,9 @@ def _make(directory: Path, identities: list[Identity], days: int, *, renew: bool
     sys.stdout.write(_SNIPPET.format(certificate=quoted[0], key=quoted[1], ca=quoted[2]))
 
 
-def _issuer(directory: Path, now: datetime) -> Issuer:
+def open_issuer(directory: Path, now: datetime) -> Issuer:
+    """The CA in a directory, which is made if there is none. Raises CannotIssue, OSError."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     certificate, key = directory / "ca.pem", directory / "ca-key.pem"
     if not certificate.exists() and not key.exists():
         made = Issuer.create(now)
@@ -118,13 +120,13 @@ def _issuer(directory: Path, now: datetime) -> Issuer:
         return made
     for path, other in ((certificate, key), (key, certificate)):
         if not path.exists():
-            raise _Refused(f"{path} is missing, but {other.name} is there: a CA needs both")
+            raise CannotIssue(f"{path} is missing, but {other.name} is there: a CA needs both")
     try:
         found = Issuer.load(certificate.read_bytes(), key.read_bytes())
     except (ValueError, TypeError) as error:
-        raise _Refused(f"{certificate} and {key.name} cannot be used as a CA: {error}") from None
+        raise CannotIssue(f"{certificate} and {key.name} cannot be used as a CA: {error}") from None
     if found.certificate.not_valid_after_utc <= now:
-        raise _Refused(f"{certificate} expired at {found.certificate.not_valid_after_utc}: move the directory away")
+        raise CannotIssue(f"{certificate} expired at {found.certificate.not_valid_after_utc}: move the directory away")
     return found
 
 
@@ -142,6 +144,6 @@ def _write(path: Path, content: bytes, mode: int, *, replace: bool) -> None:
         else:
             path.hardlink_to(beside)
     except FileExistsError:
-        raise _Refused(f"{path} is there and is not overwritten") from None
+        raise CannotIssue(f"{path} is there and is not overwritten") from None
     finally:
         beside.unlink(missing_ok=True)

@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from pyproxy.server.flags import FLAGS, Early, Flag, Options, UsageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-SUBCOMMANDS = ("compat", "certs", "intercept")
+SUBCOMMANDS = ("compat", "certs", "control-plane", "intercept")
 
 _USAGE = """\
 usage: pyproxy -c FILE [flags]       start the proxy, with Envoy's flags and an Envoy v3 bootstrap
        pyproxy --mode validate -c FILE    check the bootstrap: every error, with its line
        pyproxy compat FILE [--json]       what of the bootstrap this proxy does not honour
        pyproxy certs --dir DIR ID...      a local CA and certificates, for development
+       pyproxy control-plane --config mesh.yaml    a control plane for laptops and tests
        pyproxy intercept apply|remove|print    bring a pod's traffic to the proxy, with iptables
 """
 _EPILOGUE = """\
@@ -57,6 +58,10 @@ def _subcommand(name: str, words: list[str]) -> int:
         from pyproxy.server import certs
 
         return certs.main(words)
+    if name == "control-plane":
+        from pyproxy.server import control_plane
+
+        return control_plane.main(words)
     if name == "intercept":
         from pyproxy.server import intercept
 

@@ -11,18 +11,26 @@ from functools import partial
 from typing import Any
 
 from pyproxy.clusters.manager import ClusterManager
+from pyproxy.config.cluster import AssignmentConfig
+from pyproxy.config.late import LateValues
+from pyproxy.config.resources import ResourceCompiler
 from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.filters.builtin import EXTENSIONS
 from pyproxy.listeners.manager import HANDSHAKE_GRACE, ListenerManager
 from pyproxy.network.connection_limit import ConnectionLimit
 from pyproxy.network.cork import Cork
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.runtime import Runtime
 from pyproxy.server.blueprint import WorkerSeat
+from pyproxy.server.discovery.feed import LiveParts, ResourceFeed
+from pyproxy.server.discovery.journal import JournalReader
+from pyproxy.server.socket_transfer import receive_sockets
 from pyproxy.server.watchdog import Watchdog
 from pyproxy.server.worker import CannotStart
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.events import EventKind, EventOutbox
 from pyproxy.telemetry.exports import Exports
+from pyproxy.telemetry.listener_stats import ListenerManagerStats
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.server_stats import WatchdogStats
@@ -36,15 +44,24 @@ class DataPlane:
     def __init__(self, loop: asyncio.AbstractEventLoop, seat: WorkerSeat) -> None:
         blueprint = seat.blueprint
         bootstrap = blueprint.bootstrap
+        self._loop = loop
         self._bootstrap = bootstrap
         self._sockets = blueprint.sockets.of_worker(seat.index)
+        self._handed = blueprint.pairs.handed[seat.index][1]
+        assignments = LateValues[AssignmentConfig]()
         self._stats = StatsStore(blueprint.stats_areas.workers[seat.index])
         deadlines = DeadlineTable(loop)
         values = RuntimeValues(bootstrap.runtime_layers)
         events = EventOutbox(worker=seat.index)
         self._secrets = SecretWatch(loop, partial(_tell_secrets, events))
         self._clusters = ClusterManager(
-            loop, self._stats, deadlines, values, workers=blueprint.workers, secrets=self._secrets
+            loop,
+            self._stats,
+            deadlines,
+            values,
+            workers=blueprint.workers,
+            secrets=self._secrets,
+            assignments=assignments,
         )
         exports = Exports(events)
         self._access_logs = AccessLogs(loop, self._stats, blueprint.log_flush_seconds, exports)
@@ -62,19 +79,32 @@ class DataPlane:
             workers=blueprint.workers,
             exports=exports,
         )
-        self._listeners = ListenerManager(self._runtime)
+        self._listeners = ListenerManager(self._runtime, float(blueprint.options.drain_time_s))
+        self._feed: ResourceFeed | None = None
+        if bootstrap.is_dynamic:
+            compiler = ResourceCompiler(EXTENSIONS, allow_unknown=True)
+            parts = LiveParts(self._clusters, assignments, self._runtime.routes, self._secrets.values, self._listeners)
+            self._feed = ResourceFeed(loop, JournalReader(blueprint.journal), parts, compiler, self._take_sockets)
         self._waiting_for = "clusters"
+        self._listener_stats = ListenerManagerStats(self._stats)
         self._watchdog = _watchdog(self._stats, seat.index)
 
     async def start(self) -> None:
         """Clusters first, then listeners: nothing is accepted that could not be sent on."""
         try:
             self._clusters.apply(self._bootstrap.clusters)
+            if self._feed is not None:
+                self._waiting_for = "resources"
+                await self._feed.until_ready()
+                self._waiting_for = "clusters"
             await self._clusters.warm()
             self._waiting_for = "listeners"
-            open_listeners = {name for name, _ in self._sockets}
-            listeners = tuple(one for one in self._bootstrap.listeners if not one.bind or one.name in open_listeners)
+            listeners = tuple(one for one in self._bootstrap.listeners if self._sockets.keys() >= set(one.socket_keys))
             await self._listeners.apply(listeners, self._sockets)
+            if self._feed is not None:
+                self._take_sockets()
+                self._loop.add_reader(self._handed, self._take_sockets)
+                await self._feed.begin_listening()
         except OSError as error:
             raise CannotStart(f"{error.filename or 'a socket'}: {error.strerror or error}") from error
         self._waiting_for = ""
@@ -90,8 +120,20 @@ class DataPlane:
     def clusters(self, start: int, count: int) -> list[dict[str, Any]]:
         return self._clusters.snapshot(start, count)
 
+    def resources_changed(self) -> None:
+        """The manager has written something down."""
+        if self._feed is not None:
+            self._feed.wake()
+
+    def _take_sockets(self) -> None:
+        for key, (sock, *_) in receive_sockets(self._handed):
+            self._listeners.offer(key, sock)
+
     def tick(self, interval: float) -> None:
         self._watchdog.tick(interval)
+        leaving, chains = self._listeners.leaving
+        self._listener_stats.total_listeners_draining.value = leaving
+        self._listener_stats.total_filter_chains_draining.value = chains
         self._stats.flush()
 
     def outbox(self) -> Exports:
@@ -120,6 +162,9 @@ class DataPlane:
             log.warning("%d of %d connections were still open after %g s", left, before, seconds)
 
     async def close(self) -> None:
+        if self._feed is not None:
+            self._feed.close()
+            self._loop.remove_reader(self._handed)
         self._secrets.close()
         self._clusters.close()
         await self._access_logs.close()

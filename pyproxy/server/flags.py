@@ -85,6 +85,11 @@ class Options:
         return self.allow_unknown_static_fields or self.allow_unknown_fields
 
     @property
+    def allows_unknown_dynamic_fields(self) -> bool:
+        """Of resources that come while we run: those who send them may be newer than we are (Envoy's default)."""
+        return not self.reject_unknown_dynamic_fields
+
+    @property
     def component_levels(self) -> dict[str, str]:
         """`--component-log-level` as {component: level}."""
         return dict(_component_levels(self.component_log_level)) if self.component_log_level else {}
@@ -254,7 +259,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("parent-shutdown-time-s", "", _number, "N", matters=False),
     Flag("socket-path", "", _text, "PATH", matters=False),
     Flag("socket-mode", "", _text, "MODE", matters=False),
-    Flag("reject-unknown-dynamic-fields", "", _switch, matters=False),
+    Flag("reject-unknown-dynamic-fields", "refuse resources with fields that are not known", _switch),
     Flag("ignore-unknown-dynamic-fields", "", _switch, matters=False),
     Flag("skip-deprecated-logs", "", _switch, matters=False),
     Flag("log-stacktrace-single-entry", "", _switch, matters=False),

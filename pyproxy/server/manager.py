@@ -64,6 +64,7 @@ class Manager:
         socket = self._seat.blueprint.admin_socket
         if socket is not None:
             await self._admin.start(socket)
+        self._proxy.discover(self._loop, self._stats.store)
         # A manager that was restarted finds workers that have long said what they are.
         await self._proxy.state()
         gc.collect()

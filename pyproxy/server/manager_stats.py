@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from pyproxy.config.resources import ResourceType
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.server.proxy import Proxy
 from pyproxy.server.server_state import ServerState
@@ -69,6 +70,8 @@ class ManagerStats:
         snapshot.gauges["server.total_connections"] = sum(
             value for name, value in snapshot.gauges.items() if _ACTIVE_CONNECTIONS.fullmatch(name)
         )
+        if self._proxy.discovery is not None:
+            self._proxy.discovery.add_stats(snapshot)
         return snapshot
 
     def tell_days_left(self, days: int | None) -> None:
@@ -92,11 +95,6 @@ class ManagerStats:
         self._runtime.num_keys.value = len(values.as_mapping())
         self._runtime.num_layers.value = len(blueprint.bootstrap.runtime_layers)
         self._runtime.load_success.value = 1
-        listeners = len(blueprint.bootstrap.listeners)
-        self._listeners.listener_added.value = listeners
-        self._listeners.listener_create_success.value = listeners * blueprint.workers
-        self._clusters.cluster_added.value = len(blueprint.bootstrap.clusters)
-        self._clusters.active_clusters.value = len(blueprint.bootstrap.clusters)
 
     def _measure_memory(self) -> None:
         """Costs a few milliseconds of reading /proc, so it is done for a scrape and not at every tick."""
@@ -113,11 +111,35 @@ class ManagerStats:
         server.state.value = state.value
         server.uptime.value = int(proxy.uptime)
         server.worker_restarts.value = proxy.restarts
-        drained = len(proxy.drained)
-        self._listeners.listener_stopped.value = drained
-        self._listeners.total_listeners_active.value = len(proxy.blueprint.bootstrap.listeners) - drained
+        self._count_resources()
         if state is ServerState.LIVE and not self._listeners.workers_started.value:
             self._listeners.workers_started.value = 1
             if not self._server.initialization_time_ms.counts():
                 self._server.initialization_time_ms.record(int(proxy.uptime * 1000))
         self.store.flush()
+
+    def _count_resources(self) -> None:
+        """Listeners and clusters: those of the bootstrap, and those that came later."""
+        proxy, listeners, clusters = self._proxy, self._listeners, self._clusters
+        bootstrap, workers, found = proxy.blueprint.bootstrap, proxy.blueprint.workers, proxy.discovery
+        drained = len(proxy.drained)
+        listeners.listener_stopped.value = drained
+        listeners.total_listeners_active.value = len(proxy.listeners()) - drained
+        if found is None:
+            listeners.listener_added.value = len(bootstrap.listeners)
+            listeners.listener_create_success.value = len(bootstrap.listeners) * workers
+            clusters.cluster_added.value = clusters.active_clusters.value = len(bootstrap.clusters)
+            return
+        one, other = found.listeners, found.clusters
+        listeners.listener_added.value = one.added
+        listeners.listener_modified.value = one.modified
+        listeners.listener_removed.value = one.removed
+        listeners.listener_in_place_updated.value = one.updated_in_place
+        listeners.listener_create_success.value = (one.added + one.modified) * workers
+        listeners.listener_create_failure.value = one.failed_to_create
+        listeners.total_listeners_warming.value = len(one.warming)
+        clusters.cluster_added.value = other.added
+        clusters.cluster_modified.value = other.modified
+        clusters.cluster_removed.value = other.removed
+        clusters.active_clusters.value = len(bootstrap.clusters) + len(found.store.of(ResourceType.CLUSTER))
+        clusters.warming_clusters.value = len(other.warming)

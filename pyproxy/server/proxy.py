@@ -13,19 +13,24 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pyproxy import clock
+from pyproxy.config.address import AddressConfig
 from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.cluster import ClusterConfig
+from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.server.blueprint import ManagerSeat
 from pyproxy.server.channel import Channel, ChannelError
 from pyproxy.server.crew import CrewReport, Phase
+from pyproxy.server.discovery.discovery import Discovery, Stage
 from pyproxy.server.event_hub import EventHub
 from pyproxy.server.event_sources import tell_crew
 from pyproxy.server.memory_use import MemoryUse, measure
 from pyproxy.server.server_state import ServerState, overall
+from pyproxy.server.sockets import SocketKey
 from pyproxy.server.worker_link import WorkerLink
 from pyproxy.tasks import spawn
 from pyproxy.telemetry.events import Event, EventKind
+from pyproxy.telemetry.metrics import StatsStore
 
 log = logging.getLogger("pyproxy.server.proxy")
 
@@ -49,6 +54,13 @@ class Proxy:
             WorkerLink(loop, index, pair[0], self._brief) for index, pair in enumerate(seat.blueprint.pairs.workers)
         ]
         self._follow(seat.crew)
+        self.discovery: Discovery | None = None
+
+    def discover(self, loop: asyncio.AbstractEventLoop, stats: StatsStore) -> None:
+        """Begin to learn what the bootstrap leaves to others. `stats` is where it is counted."""
+        if self.blueprint.bootstrap.is_dynamic:
+            self.discovery = Discovery(loop, self.blueprint, self._ask_supervisor, self._wake_workers, stats)
+            self.discovery.start()
 
     # What there is to know
 
@@ -92,12 +104,26 @@ class Proxy:
     async def state(self) -> ServerState:
         """What `/ready` says. It asks the workers, so it is true of the loops that carry the traffic."""
         states = await asyncio.gather(*(worker.ask_state() for worker in self._workers))
-        return overall(states, draining=self.draining, health_failed=self.health_failed)
+        return self._overall(states)
 
     def known_state(self) -> ServerState:
         """The same from what the workers said last, without asking."""
-        states = [worker.state for worker in self._workers]
-        return overall(states, draining=self.draining, health_failed=self.health_failed)
+        return self._overall([worker.state for worker in self._workers])
+
+    def _overall(self, states: list[ServerState | None]) -> ServerState:
+        found = overall(states, draining=self.draining, health_failed=self.health_failed)
+        early = self.discovery is not None and self.discovery.stage is Stage.CLUSTERS
+        return ServerState.PRE_INITIALIZING if early and found is ServerState.INITIALIZING else found
+
+    def listeners(self) -> list[ListenerConfig]:
+        """All listeners that are in force: those of the bootstrap, and those that came later."""
+        later = () if self.discovery is None else self.discovery.listeners.active.values()
+        return [*self.blueprint.bootstrap.listeners, *later]
+
+    def address(self, key: SocketKey) -> AddressConfig | None:
+        """Where a socket really listens."""
+        known = self.blueprint.sockets.addresses if self.discovery is None else self.discovery.publisher.addresses
+        return known.get(key)
 
     async def ask_workers(self, message: dict[str, Any]) -> list[Any]:
         """The answers in the order of the workers, None for those that gave none in time."""
@@ -153,7 +179,8 @@ class Proxy:
         for name in sorted(names):
             self.events.emit(EventKind.LISTENER_DRAINED, name, "accepts no more connections")
         await self._ask_supervisor({"op": "remember", "memory": {"drained": sorted(self.drained)}})
-        await self._ask_supervisor({"op": "close_listeners", "names": sorted(names)})
+        keys = {key for listener in self.listeners() if listener.name in names for key in listener.socket_keys}
+        await self._ask_supervisor({"op": "close_listeners", "keys": sorted(keys)})
         for worker in self._workers:
             worker.tell({"op": "stop_listeners", "names": sorted(names)})
 
@@ -166,6 +193,8 @@ class Proxy:
             self.events.take(Event.of_message(one))
 
     def close(self) -> None:
+        if self.discovery is not None:
+            self.discovery.close()
         self._link.close()
         for worker in self._workers:
             worker.close()
@@ -185,11 +214,19 @@ class Proxy:
         if self.health_failed:
             worker.tell({"op": "fail_health_checks", "failed": True})
 
-    async def _ask_supervisor(self, message: dict[str, Any]) -> None:
+    def _wake_workers(self) -> None:
+        """Something is new in the journal."""
+        for worker in self._workers:
+            worker.tell({"op": "resources_changed"})
+
+    async def _ask_supervisor(self, message: dict[str, Any]) -> bool:
+        """Whether it confirmed."""
         try:
             await self._link.ask(message, LINK_SECONDS)
         except ChannelError as error:
             log.warning("the supervisor did not confirm %s: %s", message["op"], error)
+            return False
+        return True
 
 
 def merge_clusters(answers: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -20,14 +20,14 @@ from pyproxy.config.address import AddressConfig
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.socket_option import BOUND, PREBIND, SocketOption
 from pyproxy.network.keepalive import keep_alive
+from pyproxy.network.quiesce import quiesce
 from pyproxy.network.socket_options import set_options
 from pyproxy.server.port_holder import holders_of
-from pyproxy.server.quiesce import quiesce
 
 log = logging.getLogger("pyproxy.server.sockets")
 
-SocketKey = tuple[str, int]
-"""The name of a listener, and which of its addresses."""
+SocketKey = str
+"""See `ListenerConfig.socket_keys`."""
 
 # Not in the socket module: linux/in.h, linux/in6.h.
 _IP_FREEBIND = 15
@@ -54,6 +54,8 @@ class ListenSockets:
     def __init__(self, by_key: Mapping[SocketKey, tuple[socket.socket, ...]] | None = None) -> None:
         self._by_key = dict(by_key or {})
         self.addresses = {key: address_of(sockets[0]) for key, sockets in self._by_key.items()}
+        self.open = set(self._by_key)
+        """Those that were not retired, also after `close`."""
 
     def of_worker(self, index: int) -> dict[SocketKey, socket.socket]:
         """What worker `index` accepts from."""
@@ -67,21 +69,27 @@ class ListenSockets:
                 if id(sock) not in kept:
                     sock.close()
 
-    def retire(self, listeners: Collection[str] | None = None) -> None:
-        """Take no new connections on these listeners (None: on any). A worker that starts later does not get them."""
-        names = {name for name, _ in self._by_key} if listeners is None else set(listeners)
-        for sock in self._without(names):
+    def add(self, key: SocketKey, sockets: tuple[socket.socket, ...]) -> None:
+        """Sockets that were opened later. In the supervisor: a worker that starts from now on gets them."""
+        self._by_key[key] = sockets
+        self.open.add(key)
+        self.addresses[key] = address_of(sockets[0])
+
+    def retire(self, keys: Collection[SocketKey] | None = None) -> None:
+        """Take no new connections on these (None: on any). A worker that starts later does not get them."""
+        gone = list(self._by_key) if keys is None else keys
+        self.open.difference_update(gone)
+        for sock in self._without(gone):
             quiesce(sock)
             sock.close()
 
     def close(self) -> None:
         """Drop this process's copies; other processes go on with theirs."""
-        for sock in self._without({name for name, _ in self._by_key}):
+        for sock in self._without(list(self._by_key)):
             sock.close()
 
-    def _without(self, names: Collection[str]) -> list[socket.socket]:
-        keys = [key for key in self._by_key if key[0] in names]
-        return [sock for key in keys for sock in self._by_key.pop(key)]
+    def _without(self, keys: Iterable[SocketKey]) -> list[socket.socket]:
+        return [sock for key in keys for sock in self._by_key.pop(key, ())]
 
 
 def open_listeners(listeners: Iterable[ListenerConfig], workers: int) -> ListenSockets:
@@ -89,9 +97,9 @@ def open_listeners(listeners: Iterable[ListenerConfig], workers: int) -> ListenS
     opened: dict[SocketKey, tuple[socket.socket, ...]] = {}
     reasons: list[str] = []
     for listener in listeners:
-        for position, address in enumerate(listener.addresses if listener.bind else ()):
+        for key, address in zip(listener.socket_keys, listener.addresses, strict=False):
             try:
-                opened[listener.name, position] = _open_address(listener, address, workers)
+                opened[key] = open_address(listener, address, workers)
             except OSError as error:
                 reasons.append(f"listener {listener.name!r}: {explain(address, error)}")
     sockets = ListenSockets(opened)
@@ -143,7 +151,8 @@ def address_of(sock: socket.socket) -> AddressConfig:
     return AddressConfig(name[0], name[1])
 
 
-def _open_address(listener: ListenerConfig, address: AddressConfig, workers: int) -> tuple[socket.socket, ...]:
+def open_address(listener: ListenerConfig, address: AddressConfig, workers: int) -> tuple[socket.socket, ...]:
+    """One socket per worker, or one for all. Raises OSError."""
     spread = listener.reuse_port and not address.pipe
     if spread and address.port:
         _warn_if_shared(listener, address)

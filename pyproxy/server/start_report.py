@@ -43,8 +43,9 @@ def report_blueprint(blueprint: Blueprint) -> None:
         len(bootstrap.clusters),
         blueprint.workers,
     )
-    for (name, _), address in blueprint.sockets.addresses.items():
-        log.info("listener '%s' on %s", name, address)
+    for listener in bootstrap.listeners:
+        for key in listener.socket_keys:
+            log.info("listener '%s' on %s", listener.name, blueprint.sockets.addresses[key])
     if blueprint.admin_socket is None:
         admin_log.info("no admin address is configured")
     else:

@@ -27,6 +27,7 @@ from pyproxy.server.link import Link
 from pyproxy.server.process import EXIT_CANNOT_START, Child, Ending
 from pyproxy.server.restart import RestartState
 from pyproxy.server.signals import SignalPipe
+from pyproxy.server.socket_transfer import receive_sockets, send_sockets
 from pyproxy.telemetry.shared_stats import StatsArea
 
 log = logging.getLogger("pyproxy.server.supervisor")
@@ -65,7 +66,7 @@ class Supervisor:
         self._report_owed = False
         self._memory: dict[str, Any] = {}
         self._manager = Seat("pyproxy-manager", self._manager_body, blueprint.stats_areas.manager)
-        if blueprint.admin_socket is None:
+        if not blueprint.needs_manager:
             self._manager.due = None
         self._workers = [self._worker_seat(index) for index in range(blueprint.workers)]
 
@@ -77,7 +78,7 @@ class Supervisor:
         log.info(
             "started: supervisor %d, manager %s, workers %s",
             os.getpid(),
-            self._manager.child.pid if self._manager.child else "none (no admin)",
+            self._manager.child.pid if self._manager.child else "none (nothing to do for one)",
             " ".join(str(seat.child.pid) for seat in self._workers if seat.child),
         )
         poller = select.poll()
@@ -251,11 +252,23 @@ class Supervisor:
                 self._blueprint.app_log.set_levels(body["levels"])
             case "remember":
                 self._memory.update(body["memory"])
+            case "keep_sockets":
+                self._keep_sockets()
             case "close_listeners":
-                self._blueprint.sockets.retire(body["names"])
+                self._blueprint.sockets.retire(body["keys"])
             case unknown:
                 log.error("the manager asks for something unknown: %r", unknown)
         self._link.answer(envelope, {})
+
+    def _keep_sockets(self) -> None:
+        """Take the listen sockets that the manager has opened, and give each running worker its own."""
+        pairs = self._blueprint.pairs
+        for key, sockets in receive_sockets(pairs.opened[1]):
+            self._blueprint.sockets.add(key, tuple(sockets))
+            for index, seat in enumerate(self._workers):
+                share = [sockets[index % len(sockets)]]
+                if seat.child and not send_sockets(pairs.handed[index][0], [(key, share)]):
+                    log.error("%s does not take the socket of %s", seat.name, key)
 
     def _crew(self) -> CrewReport:
         workers = tuple(

@@ -56,6 +56,7 @@ class ClusterStats(StatsBlock):
 
     assignment_stale: Counter
     assignment_timeout_received: Counter
+    assignment_use_cached: Counter
     bind_errors: Counter
     lb_healthy_panic: Counter
     membership_change: MirroredCounter

@@ -58,6 +58,11 @@ class ListenerStats(StatsBlock):
             self._own_active = self.scope.gauge(f"{own}downstream_cx_active")
             self.each_flush(self._copy_own)
 
+    @functools.cached_property
+    def downstream_context_secrets_not_ready(self) -> Counter:
+        """Connections that could not be opened, as the certificate had not come by SDS."""
+        return self.scope.counter("server_ssl_socket_factory.downstream_context_secrets_not_ready")
+
     def _copy_own(self) -> None:
         if "downstream_cx_total" in self.__dict__:
             self._own_total.value = self.downstream_cx_total.value
@@ -210,6 +215,7 @@ class ListenerManagerStats(StatsBlock):
     total_listeners_active: MirroredGauge
     total_listeners_draining: MirroredGauge
     total_listeners_warming: MirroredGauge
+    workers_pinned: MirroredGauge
     workers_started: MirroredGauge
 
 

@@ -16,6 +16,8 @@ from pyproxy.config.cluster import (
     UpstreamHttpOptions,
 )
 from pyproxy.config.cluster_compile import compile_cluster
+from pyproxy.config.extensions import CompileContext
+from pyproxy.filters.builtin import EXTENSIONS
 from tests.config.compiling import URL, as_yaml, assignment, cluster, host, problems, unread, view
 
 CLUSTER = "envoy.config.cluster.v3.Cluster"
@@ -26,7 +28,7 @@ DNS = f"{URL}envoy.extensions.clusters.dns.v3.DnsCluster"
 
 def compiled(**fields: Any) -> tuple[ClusterConfig, list[str], list[str]]:
     seen = view(CLUSTER, as_yaml(cluster(**fields)))
-    value = compile_cluster(seen)
+    value = compile_cluster(seen, CompileContext(EXTENSIONS))
     return value, problems(seen), unread(seen)
 
 
@@ -242,10 +244,11 @@ def test_what_is_not_honoured_is_left_unread(fields: dict[str, Any], listed: lis
 @pytest.mark.parametrize(
     ("fields", "faults"),
     [
-        ({"type": "EDS"}, ["type: clusters of type EDS are not supported yet"]),
+        ({"type": "EDS", "load_assignment": None}, ["eds_cluster_config: is required for a cluster of type EDS"]),
+        ({"type": "EDS"}, ["load_assignment: an EDS cluster learns its hosts"]),
         (
-            {"lb_policy": "LOAD_BALANCING_POLICY_CONFIG", "type": "EDS"},
-            ["load_balancing_policy: is required", "type: clusters of type EDS"],
+            {"lb_policy": "MAGLEV", "type": "EDS"},
+            ["lb_policy: MAGLEV is not", "load_assignment: an EDS cluster"],
         ),
         (
             {"type": "ORIGINAL_DST", "load_assignment": None},

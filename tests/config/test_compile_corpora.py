@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason="PYPROXY_CORPORA does 
 
 COMPILERS: Final[dict[str, Callable[[View, CompileContext], object]]] = {
     "envoy.config.bootstrap.v3.Bootstrap": compile_bootstrap_view,
-    "envoy.config.cluster.v3.Cluster": lambda view, _: compile_cluster(view),
+    "envoy.config.cluster.v3.Cluster": compile_cluster,
     "envoy.config.listener.v3.Listener": compile_listener,
     "envoy.config.route.v3.RouteConfiguration": lambda view, context: compile_route_table(
         view, context, validate=False
@@ -53,6 +53,7 @@ EXPECTED: Final = re.compile(
     | is\ not\ an\ IP\ address
     | cannot\ be\ opened:\ there\ is\ no\ directory
     | is\ not\ safe\ \(RFC\ 8996\)
+    | ^Envoy's\ v2\ API\ is\ gone
     | ^CLUSTER_PROVIDED\ is\ for\ ORIGINAL_DST
     | has\ no\ certificate,\ and\ a\ server\ needs\ one
     # Certificates that the files only speak of.

@@ -101,9 +101,9 @@ def test_every_fault_is_found_in_one_run() -> None:
     assert [one for one in expected if one not in where] == []
 
 
-def test_resources_from_a_control_plane_are_refused() -> None:
+def test_resources_from_a_stream_that_there_is_not_are_refused() -> None:
     _, faults, _ = compiled(bootstrap(dynamic_resources={"lds_config": {"ads": {}}}))
-    assert ["dynamic_resources: resources from xDS are not supported yet" in fault for fault in faults] == [True]
+    assert ["lds_config: says ads, and there is no ads_config" in fault for fault in faults] == [True]
     assert compiled(bootstrap(dynamic_resources={}))[1] == []
 
 

@@ -65,8 +65,8 @@ class StandInPlane:
         self.told: list[str] = []
 
     async def start(self) -> None:
-        for (name, _), sock in self.seat.blueprint.sockets.of_worker(self.seat.index).items():
-            self.servers[name] = await self.loop.create_server(lambda: Greeter(self), sock=sock)
+        for key, sock in self.seat.blueprint.sockets.of_worker(self.seat.index).items():
+            self.servers[key.partition("#")[0]] = await self.loop.create_server(lambda: Greeter(self), sock=sock)
 
     def status(self) -> dict[str, Any]:
         return {"connections": len(self.open)}
@@ -88,6 +88,8 @@ class StandInPlane:
 
     def ask_to_leave(self, names: list[str]) -> None:
         print("ask to leave", *names, os.getpid(), flush=True)
+
+    def resources_changed(self) -> None: ...
 
     async def stop_listeners(self, names: list[str]) -> None:
         for name in names:

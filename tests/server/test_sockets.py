@@ -16,6 +16,14 @@ from tests.support.ports import LOOPBACK
 ANY_PORT = AddressConfig(LOOPBACK, 0)
 
 
+def key(name: str, at: int = 0) -> str:
+    """Of a listener on any port."""
+    return f"{name}#{at} {ANY_PORT}"
+
+
+KEY = key("web")
+
+
 def listener(name: str, *addresses: AddressConfig, **more: object) -> ListenerConfig:
     return ListenerConfig(name, addresses or (ANY_PORT,), **more)  # type: ignore[arg-type]
 
@@ -31,9 +39,9 @@ def opened() -> Iterator[list[ListenSockets]]:
 def test_each_worker_gets_a_socket_of_its_own_on_the_same_port(opened: list[ListenSockets]) -> None:
     sockets = open_listeners([listener("web")], 3)
     opened.append(sockets)
-    own = [sockets.of_worker(index)["web", 0] for index in range(3)]
+    own = [sockets.of_worker(index)[KEY] for index in range(3)]
     assert len({id(sock) for sock in own}) == 3
-    assert {sock.getsockname() for sock in own} == {(LOOPBACK, sockets.addresses["web", 0].port)}
+    assert {sock.getsockname() for sock in own} == {(LOOPBACK, sockets.addresses[KEY].port)}
     for sock in own:
         sock.listen()
 
@@ -41,14 +49,14 @@ def test_each_worker_gets_a_socket_of_its_own_on_the_same_port(opened: list[List
 def test_without_reuse_port_all_workers_share_one(opened: list[ListenSockets]) -> None:
     sockets = open_listeners([listener("web", reuse_port=False)], 3)
     opened.append(sockets)
-    assert len({id(sockets.of_worker(index)["web", 0]) for index in range(3)}) == 1
+    assert len({id(sockets.of_worker(index)[KEY]) for index in range(3)}) == 1
 
 
 def test_further_addresses_of_a_listener_have_a_place_of_their_own(opened: list[ListenSockets]) -> None:
     sockets = open_listeners([listener("web", ANY_PORT, ANY_PORT)], 1)
     opened.append(sockets)
-    assert set(sockets.of_worker(0)) == {("web", 0), ("web", 1)}
-    assert sockets.addresses["web", 0].port != sockets.addresses["web", 1].port
+    assert set(sockets.of_worker(0)) == {key("web", 0), key("web", 1)}
+    assert sockets.addresses[KEY].port != sockets.addresses[key("web", 1)].port
 
 
 def test_a_worker_keeps_only_its_own(opened: list[ListenSockets]) -> None:
@@ -56,17 +64,17 @@ def test_a_worker_keeps_only_its_own(opened: list[ListenSockets]) -> None:
     opened.append(sockets)
     mine, other = sockets.of_worker(0), sockets.of_worker(1)
     sockets.close_except(0)
-    assert mine["web", 0].fileno() >= 0
-    assert mine["shared", 0].fileno() >= 0
-    assert other["web", 0].fileno() == -1
+    assert mine[KEY].fileno() >= 0
+    assert mine[key("shared", 0)].fileno() >= 0
+    assert other[KEY].fileno() == -1
 
 
 def test_a_retired_listener_is_not_given_to_a_later_worker(opened: list[ListenSockets]) -> None:
     sockets = open_listeners([listener("web"), listener("inside")], 1)
     opened.append(sockets)
-    sockets.retire({"inside"})
-    assert set(sockets.of_worker(0)) == {("web", 0)}
-    assert ("inside", 0) in sockets.addresses
+    sockets.retire({key("inside")})
+    assert set(sockets.of_worker(0)) == {key("web", 0)}
+    assert key("inside", 0) in sockets.addresses
 
 
 def test_every_address_that_cannot_be_bound_is_told_with_who_has_it(opened: list[ListenSockets]) -> None:
@@ -103,7 +111,7 @@ def test_to_share_a_port_with_a_stranger_is_warned_about(
 def test_socket_options_of_a_listener_are_inherited_by_its_connections(opened: list[ListenSockets]) -> None:
     sockets = open_listeners([listener("web", tcp_keepalive=(4, 60, 0))], 1)
     opened.append(sockets)
-    server = sockets.of_worker(0)["web", 0]
+    server = sockets.of_worker(0)[KEY]
     server.listen()
     with socket.create_connection(server.getsockname()):
         server.setblocking(True)

@@ -19,6 +19,9 @@ class Discovering(Protocol):
     def on_members(self, members: tuple[Member, ...]) -> None:
         """All the hosts that there are now."""
 
+    def on_priorities(self, *, overprovisioning: int, weighted: bool) -> None:
+        """How the priorities of the members that come next share the load (ClusterLoadAssignment.Policy)."""
+
     def on_settled(self) -> None:
         """The first answer is here, good or bad: a cluster that warms up need not wait longer."""
 

@@ -69,5 +69,13 @@ class SimpleTerminal:
     def drain(self) -> None:
         """Nothing to end early."""
 
+    def abort(self) -> None:
+        """Close all connections now."""
+        for connection in list(self.open):
+            connection.abort()
+
+    def close(self) -> None:
+        """No connection is open any more, and none will come."""
+
     def resume(self) -> None:
         """Nothing was asked."""

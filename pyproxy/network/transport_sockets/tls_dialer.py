@@ -6,13 +6,11 @@ import functools
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 
 from pyproxy import openssl
-from pyproxy.config.tls import TlsSource, UpstreamTlsConfig
-from pyproxy.config.tls_reload import reload_tls
-from pyproxy.network.secret_watch import SecretWatch
+from pyproxy.config.tls import UpstreamTlsConfig
+from pyproxy.network.secret_watch import SecretWatch, Tls
 from pyproxy.network.transport_sockets.sessions import Sessions
 from pyproxy.network.transport_sockets.tls import PeerRefused, client_context, verify_peer
 
@@ -24,11 +22,15 @@ class TlsDialer:
     """One context for all connections of a cluster that are configured alike."""
 
     def __init__(self, config: UpstreamTlsConfig, secrets: SecretWatch) -> None:
-        self._use(config)
+        self._config = config
+        self._context: openssl.Context | None = None
+        self._sessions = Sessions(config.max_sessions)
+        if not config.pending:
+            self._use(config)
         self._forget: Callable[[], None] | None = None
         source = config.source
         if source is not None:
-            self._forget = secrets.watch(source.files, partial(self._reload, source))
+            self._forget = secrets.follow(source, self._take)
 
     def close(self) -> None:
         """No more connections: its files need not be watched."""
@@ -43,15 +45,19 @@ class TlsDialer:
             openssl.resume_with(self._context, sessions.take, sessions.keep)
         self._config = config
 
-    def _reload(self, source: TlsSource) -> None:
-        """Connections that are open go on as they are. Raises InvalidConfig."""
-        made = reload_tls(source)
+    def _take(self, made: Tls) -> None:
+        """Connections that are open go on as they are."""
         assert isinstance(made, UpstreamTlsConfig)
         self._use(made)
 
     def options(self, hostname: str, server_name: str = "") -> dict[str, Any]:
         """For `create_connection`. An empty name sends no SNI, which is also what a name gets that is none.
-        `server_name` is what a request says (Envoy: auto_sni), and goes first."""
+        `server_name` is what a request says (Envoy: auto_sni), and goes first.
+
+        Raises PeerRefused while the certificates have not come.
+        """
+        if self._context is None:
+            raise PeerRefused("Secret is not supplied by SDS")
         return {
             "ssl": self._context,
             "server_hostname": _usable(self._name(hostname, server_name)),

@@ -5,38 +5,53 @@ Those that stand in files are read again for the answer, as the workers read the
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
+from collections.abc import Mapping
 from typing import Any
 
 from cryptography import x509
 
 from pyproxy.config.invalid import InvalidConfig
+from pyproxy.config.resources import ResourceCompiler
 from pyproxy.config.tls import DownstreamTlsConfig, UpstreamTlsConfig
 from pyproxy.config.tls_reload import reload_tls
+from pyproxy.filters.builtin import EXTENSIONS
 from pyproxy.network.transport_sockets.tls import alternative_names
 from pyproxy.server.admin.endpoint import Endpoint, Question, Reply, as_json
+from pyproxy.server.proxy import Proxy
 
 _KINDS = {"DNS": "dns", "URI": "uri", "EMAIL": "email", "IP_ADDRESS": "ip_address"}
 
 
 async def show_certs(question: Question) -> Reply:
     """envoy.admin.v3.Certificates: one entry per TLS context."""
-    bootstrap = question.proxy.blueprint.bootstrap
-    contexts: list[DownstreamTlsConfig | UpstreamTlsConfig | None] = []
-    for listener in bootstrap.listeners:
-        chains = (*listener.filter_chains, *filter(None, (listener.default_filter_chain,)))
-        contexts.extend(chain.tls for chain in chains)
-    for cluster in bootstrap.clusters:
-        contexts.extend((cluster.tls, *(one.tls for one in cluster.tls_matches)))
+    proxy = question.proxy
+    secrets = {} if proxy.discovery is None else proxy.discovery.secret_bodies()
+    later = [] if proxy.discovery is None else proxy.discovery.cluster_bodies()
+    # In a thread: thousands of clusters take a second, and a probe must not wait for that.
+    return await asyncio.to_thread(_show, proxy, later, secrets)
+
+
+def _show(proxy: Proxy, later: list[bytes], secrets: Mapping[str, bytes]) -> Reply:
+    contexts: list[DownstreamTlsConfig | UpstreamTlsConfig] = []
+    for listener in proxy.listeners():
+        contexts.extend(chain.tls for chain in listener.chains if chain.tls is not None)
+    compiler = ResourceCompiler(EXTENSIONS, allow_unknown=True)
+    for cluster in (*proxy.blueprint.bootstrap.clusters, *(compiler.cluster(body) for body in later)):
+        found = (cluster.tls, *(one.tls for one in cluster.tls_matches))
+        contexts.extend(tls for tls in found if tls is not None)
     now = datetime.datetime.now(datetime.UTC)
-    return as_json({"certificates": [_context(one, now) for one in contexts if one is not None]})
+    return as_json({"certificates": [_context(one, now, secrets) for one in contexts]})
 
 
-def _context(config: DownstreamTlsConfig | UpstreamTlsConfig, now: datetime.datetime) -> dict[str, Any]:
+def _context(
+    config: DownstreamTlsConfig | UpstreamTlsConfig, now: datetime.datetime, secrets: Mapping[str, bytes]
+) -> dict[str, Any]:
     if config.source is not None:
         with contextlib.suppress(InvalidConfig):  # the workers go on with the old ones too
-            config = reload_tls(config.source)
+            config = reload_tls(config.source, secrets)
     checks = config.common.validation
     return {
         "ca_cert": [_details(checks.trusted_ca.encode(), checks.trusted_ca_path, now)] if checks.trusted_ca else [],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from pyproxy.config import any_message, descriptors
 from pyproxy.server.admin.clusters import endpoint_config
+from pyproxy.server.admin.dynamic_dump import InForce, moment, typed
 from pyproxy.server.admin.endpoint import PLAIN, Endpoint, Parameter, Question, Reply, as_json, bad_request
 from pyproxy.server.admin.field_mask import UnusableMask, keep
 from pyproxy.server.admin.redact import as_dict
@@ -33,12 +33,13 @@ async def show_config(question: Question) -> Reply:
     wanted: Wanted = (lambda name: bool(names.fullmatch(name))) if query.get("name_regex") else (lambda name: True)
     endpoints = await _endpoints(question.proxy, wanted) if question.flag("include_eds") else None
     # In a thread: thousands of clusters take seconds, and a probe must not wait for that.
-    return await asyncio.to_thread(_show, question, wanted, endpoints)
+    dynamic = InForce.of(question.proxy.discovery, wanted)
+    return await asyncio.to_thread(_show, question, wanted, dynamic, endpoints)
 
 
-def _show(question: Question, wanted: Wanted, endpoints: Data | None) -> Reply:
+def _show(question: Question, wanted: Wanted, dynamic: InForce, endpoints: Data | None) -> Reply:
     query = question.query
-    dumps = _dumps(question.proxy, wanted)
+    dumps = _dumps(question.proxy, wanted, dynamic)
     if endpoints is not None:
         dumps.insert(2, endpoints)
     if query.get("resource"):
@@ -79,28 +80,37 @@ def _masked(dumps: list[Data], mask: str) -> Reply:
     return as_json({"configs": kept})
 
 
-def _dumps(proxy: Proxy, wanted: Wanted) -> list[Data]:
+def _dumps(proxy: Proxy, wanted: Wanted, dynamic: InForce) -> list[Data]:
     """All dumps in Envoy's order. Routes are there when a listener has some."""
     message = proxy.blueprint.message
-    loaded = _moment(proxy.blueprint.started_wall)
+    loaded = moment(proxy.blueprint.started_wall)
     listeners = list(message.static_resources.listeners)
     managers = [manager for listener in listeners for manager in _connection_managers(listener)]
     routes = [manager.route_config for manager in managers if manager.HasField("route_config")]
     clusters = sorted(message.static_resources.clusters, key=lambda cluster: str(cluster.name))
     secrets = [
-        {"name": secret.name, "last_updated": loaded, "secret": _typed(secret)}
+        {"name": secret.name, "last_updated": loaded, "secret": typed(secret)}
         for secret in message.static_resources.secrets
         if wanted(secret.name)
     ]
     dumps = [
         {"@type": f"{_ADMIN}BootstrapConfigDump", "bootstrap": as_dict(message), "last_updated": loaded},
-        _dump("ClustersConfigDump", "static_clusters", _resources("cluster", clusters, wanted, loaded)),
-        _dump("ListenersConfigDump", "static_listeners", _resources("listener", listeners, wanted, loaded)),
+        {
+            **_dump("ClustersConfigDump", "static_clusters", _resources("cluster", clusters, wanted, loaded)),
+            **dynamic.clusters(),
+        },
+        {
+            **_dump("ListenersConfigDump", "static_listeners", _resources("listener", listeners, wanted, loaded)),
+            **dynamic.listeners(),
+        },
         _dump("ScopedRoutesConfigDump", "", []),
-        _dump("RoutesConfigDump", "static_route_configs", _resources("route_config", routes, wanted, loaded)),
-        _dump("SecretsConfigDump", "static_secrets", secrets),
+        {
+            **_dump("RoutesConfigDump", "static_route_configs", _resources("route_config", routes, wanted, loaded)),
+            **dynamic.routes(),
+        },
+        {**_dump("SecretsConfigDump", "static_secrets", secrets), **dynamic.secrets()},
     ]
-    return dumps if managers else [dump for dump in dumps if "Routes" not in dump["@type"]]
+    return dumps if managers or dynamic.has_routes else [dump for dump in dumps if "Routes" not in dump["@type"]]
 
 
 def _dump(name: str, field: str, elements: list[Data]) -> Data:
@@ -108,12 +118,7 @@ def _dump(name: str, field: str, elements: list[Data]) -> Data:
 
 
 def _resources(field: str, messages: Iterable[Any], wanted: Wanted, loaded: str) -> list[Data]:
-    return [{field: _typed(message), "last_updated": loaded} for message in messages if wanted(message.name)]
-
-
-def _typed(message: Any) -> Data:
-    """A message as the content of an Any."""
-    return {"@type": f"{_URL}{message.DESCRIPTOR.full_name}", **as_dict(message)}
+    return [{field: typed(message), "last_updated": loaded} for message in messages if wanted(message.name)]
 
 
 def _connection_managers(listener: Any) -> Iterable[Any]:
@@ -129,14 +134,10 @@ def _connection_managers(listener: Any) -> Iterable[Any]:
 async def _endpoints(proxy: Proxy, wanted: Wanted) -> Data:
     """EndpointsConfigDump: the hosts that discovery has found."""
     clusters = [cluster for cluster in await proxy.clusters() if wanted(cluster["name"])]
-    found = [{"endpoint_config": endpoint_config(cluster)} for cluster in clusters]
-    return _dump("EndpointsConfigDump", "static_endpoint_configs", found)
-
-
-def _moment(seconds: float) -> str:
-    """A `google.protobuf.Timestamp` as JSON, in milliseconds."""
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    static = [{"endpoint_config": endpoint_config(one)} for one in clusters if not one["added_via_api"]]
+    later = [{"endpoint_config": endpoint_config(one)} for one in clusters if one["added_via_api"]]
+    dump = _dump("EndpointsConfigDump", "static_endpoint_configs", static)
+    return {**dump, **({"dynamic_endpoint_configs": later} if later else {})}
 
 
 ENDPOINTS = (

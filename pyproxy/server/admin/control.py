@@ -17,9 +17,7 @@ async def drain_listeners(question: Question) -> Reply:
     proxy = question.proxy
     inbound_only = question.flag("inboundonly")
     names = [
-        listener.name
-        for listener in proxy.blueprint.bootstrap.listeners
-        if not inbound_only or listener.traffic_direction == "INBOUND"
+        listener.name for listener in proxy.listeners() if not inbound_only or listener.traffic_direction == "INBOUND"
     ]
     if question.flag("skip_exit"):
         await proxy.ask_to_leave(names)

@@ -26,8 +26,10 @@ def address_json(address: AddressConfig) -> dict[str, Any]:
 
 def _addresses(proxy: Proxy) -> dict[str, list[AddressConfig]]:
     found: dict[str, list[AddressConfig]] = {}
-    for (name, _), address in proxy.blueprint.sockets.addresses.items():
-        found.setdefault(name, []).append(address)
+    for listener in proxy.listeners():
+        addresses = [address for key in listener.socket_keys if (address := proxy.address(key)) is not None]
+        if addresses:
+            found[listener.name] = addresses
     return found
 
 

@@ -13,13 +13,18 @@ async def show_ready(question: Question) -> Reply:
 
 
 async def show_init_dump(question: Question) -> Reply:
-    """Workers that have not begun to serve."""
+    """What is still waited for, and workers that have not begun to serve."""
+    discovery = question.proxy.discovery
+    resources = [] if discovery is None else discovery.waiting_for()
+    targets = [f"target {kind} {name}".removesuffix(" *") for kind, names in resources for name in names]
     answers = await question.proxy.ask_workers({"op": "status"})
     waiting = [
         {"name": f"worker {index}", "target_names": (answer or {}).get("waiting_for") or ["process"]}
         for index, answer in enumerate(answers)
         if answer is None or answer["state"] == ServerState.INITIALIZING.name
     ]
+    if targets:
+        waiting.insert(0, {"name": "init manager Server", "target_names": targets})
     return as_json({"unready_targets_dumps": waiting} if waiting else {})
 
 

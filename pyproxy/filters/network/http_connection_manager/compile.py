@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from pyproxy.config.access_log_compile import compile_access_logs
+from pyproxy.config.config_source_compile import compile_config_source
 from pyproxy.config.enums import compile_enum
 from pyproxy.config.extensions import Category, CompileContext, Extension, check_order, compile_filter
 from pyproxy.config.listener import FilterConfig
@@ -22,6 +23,7 @@ from pyproxy.filters.network.http_connection_manager.config import (
     HcmTimeouts,
     HttpConnectionManagerConfig,
     LocalReplyConfig,
+    RdsConfig,
     RequestIdOptions,
     ServerHeader,
     Underscores,
@@ -54,6 +56,7 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
     return HttpConnectionManagerConfig(
         stat_prefix=view.text("stat_prefix"),
         route_table=part(report, None, lambda: _route_table(view, context)),
+        rds=part(report, None, lambda: _rds(view, context)),
         filters=part(report, (), lambda: _filters(view, context)),
         codec=_codec(view, http1, common),
         default_http10_host=b"" if http1 is None else http1.text("default_host_for_http_10").encode(),
@@ -87,12 +90,22 @@ def _refuse_extensions(view: View, name: str) -> None:
             extension.fail("", f"the extension {extension.text('name')!r} of type {kind} is not supported yet")
 
 
-def _route_table(view: View, context: CompileContext) -> RouteTableConfig:
+def _route_table(view: View, context: CompileContext) -> RouteTableConfig | None:
+    """None where the routes come from elsewhere."""
     kind = view.oneof("route_specifier")
+    if kind == "rds":
+        return None
     if kind != "route_config":
         what = f"dynamic routes ({kind}) are not supported yet" if kind else "says no routes"
-        view.fail(kind or "", what, expected="route_config")
+        view.fail(kind or "", what, expected="route_config or rds")
     return compile_route_table(view.need(kind), context, validate=True)
+
+
+def _rds(view: View, context: CompileContext) -> RdsConfig | None:
+    rds = view.child("rds") if view.oneof("route_specifier") == "rds" else None
+    if rds is None:
+        return None
+    return RdsConfig(compile_config_source(rds.need("config_source"), context), rds.text("route_config_name"))
 
 
 def _filters(view: View, context: CompileContext) -> tuple[FilterConfig, ...]:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pyproxy.config.access_log import AccessLogConfig, LogFilter
+from pyproxy.config.config_source import ConfigSourceConfig
 from pyproxy.config.format import Format, JsonFormat
 from pyproxy.config.headers import HeaderAdd
 from pyproxy.config.listener import FilterConfig
@@ -124,11 +125,20 @@ class LocalReplyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RdsConfig:
+    """Routes that come from elsewhere (`Rds`)."""
+
+    source: ConfigSourceConfig
+    route_config_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class HttpConnectionManagerConfig:
-    """`route_table` is None only where nothing is served."""
+    """Routes are in `route_table`, or come by `rds`."""
 
     stat_prefix: str
     route_table: RouteTableConfig | None = None
+    rds: RdsConfig | None = None
     filters: tuple[FilterConfig, ...] = ()
     codec: CodecOptions = CodecOptions()
     default_http10_host: bytes = b""

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from pyproxy import clock
+from pyproxy.config.config_source import slot_of
+from pyproxy.config.route import RouteTableConfig
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.network.http_connection_manager.config import HttpConnectionManagerConfig
 from pyproxy.filters.network.http_connection_manager.exchange import Exchange
@@ -41,6 +43,8 @@ _CLOCKS: Final = {
     "max_duration_timeout": "downstream_rq_max_duration_reached",
 }
 """Response code details -> the counter."""
+_NO_ROUTES: Final = RouteTableConfig()
+"""In force until routes have come: no request finds one (Envoy)."""
 
 
 class HttpConnectionManager:
@@ -50,17 +54,11 @@ class HttpConnectionManager:
     """Never agreed on by ALPN, even if it is configured."""
 
     def __init__(self, config: HttpConnectionManagerConfig, runtime: Runtime, chain: Handler) -> None:
-        assert config.route_table is not None
         self.config = config
         self.chain: Any = chain
         self.stats = HcmStats(runtime.stats, config.stat_prefix)
-        self.route_table = RouteTable(
-            config.route_table,
-            runtime.values,
-            clock.rng,
-            lambda name: runtime.clusters.get(name) is not None,
-            suppress_envoy_headers=config.suppress_envoy_headers,
-        )
+        self._runtime = runtime
+        self.route_table = self._table(config.route_table)
         self.finalize_response = ResponseFinalization(config)
         self._prepare = RequestPreparation(config, RequestIds(), runtime.node)
         self._local_replies = LocalReplies(config.local_reply, runtime)
@@ -71,7 +69,6 @@ class HttpConnectionManager:
         ]
         """Of filters: called with each request when it is over."""
         self._logs_at_start = self.logging and config.log_at_start
-        self._runtime = runtime
         self._connections: set[DownstreamConnection] = set()
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
@@ -81,6 +78,32 @@ class HttpConnectionManager:
         self._requests = self.stats.scope.tally(self.stats.downstream_rq_total, self.stats.downstream_rq_http1_total)
         self._routed = self.stats.rq_total
         self.stats.each_flush(self._update_gauges)
+        self._forget_routes: Callable[[], None] | None = None
+        rds = config.rds
+        if rds is not None:
+            self._forget_routes = runtime.routes.watch(slot_of(rds.source, rds.route_config_name), self._on_routes)
+
+    def _table(self, routes: RouteTableConfig | None) -> RouteTable:
+        return RouteTable(
+            _NO_ROUTES if routes is None else routes,
+            self._runtime.values,
+            clock.rng,
+            lambda name: self._runtime.clusters.get(name) is not None,
+            suppress_envoy_headers=self.config.suppress_envoy_headers,
+        )
+
+    def _on_routes(self, routes: RouteTableConfig | None) -> None:
+        """They came, changed or went (RDS). Requests go on with the table that they began with."""
+        self.route_table = self._table(routes)
+        self._prepare.take_internal_only(self.route_table.internal_only_headers)
+
+    def close(self) -> None:
+        """No connection is open any more, and none will come."""
+        if self._forget_routes is not None:
+            self._forget_routes()
+        for log in self._access_logs:
+            log.close()
+        self.stats.close()
 
     def _new_tracer(self) -> Tracer | None:
         config, runtime = self.config, self._runtime
@@ -176,6 +199,11 @@ class HttpConnectionManager:
         self._draining = True
         for connection in self._connections:
             connection.close_after_response()
+
+    def abort(self) -> None:
+        """Close all connections now, whatever they are doing."""
+        for connection in list(self._connections):
+            connection.abort()
 
     def drain(self) -> None:
         """Take no further requests on any connection; those in progress finish."""

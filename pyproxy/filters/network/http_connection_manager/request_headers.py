@@ -118,9 +118,10 @@ class RequestPreparation:
         self._generate_id = config.request_id.generate
         self._edge = forwarding.use_remote_address
         self._internal = tuple(ipaddress.ip_network(cidr, strict=False) for cidr in forwarding.internal_cidrs)
-        own = () if config.route_table is None else config.route_table.internal_only_headers
-        self._internal_only = _INTERNAL_ONLY.union(own)
-        self._special = _SPECIAL.union(own)
+        self._internal_only = _INTERNAL_ONLY
+        self._special = _SPECIAL
+        if config.route_table is not None:
+            self.take_internal_only(config.route_table.internal_only_headers)
         self._agent = node.cluster.encode() if config.add_user_agent else None
         self._node = node.id.encode()
         self._any_path_option = (
@@ -148,6 +149,11 @@ class RequestPreparation:
             or config.add_user_agent
             or forwarding.append_x_forwarded_port
         )
+
+    def take_internal_only(self, names: tuple[bytes, ...]) -> None:
+        """Headers that only requests from inside may carry, beside Envoy's own: the routes say which."""
+        self._internal_only = _INTERNAL_ONLY.union(names)
+        self._special = _SPECIAL.union(names)
 
     def __call__(self, request: Request, *, secure: bool = False) -> None:
         """Change the request in place. Raises ProxyError where it must not go on."""

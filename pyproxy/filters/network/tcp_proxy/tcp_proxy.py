@@ -66,6 +66,17 @@ class TcpProxy:
     def drain(self) -> None:
         """Nothing to end early: where one message ends is not known here."""
 
+    def abort(self) -> None:
+        """Close all connections now."""
+        for session in list(self._sessions):
+            session.abort()
+
+    def close(self) -> None:
+        """No connection is open any more, and none will come."""
+        for log in self.access_logs:
+            log.close()
+        self.stats.close()
+
     def resume(self) -> None:
         """Nothing was asked."""
 

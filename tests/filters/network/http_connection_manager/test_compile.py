@@ -240,10 +240,6 @@ def test_all_faults_are_found_at_once() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        (
-            {"route_config": None, "rds": {"config_source": {"ads": {}}, "route_config_name": "x"}},
-            "dynamic routes (rds) are not",
-        ),
         ({"route_config": None, "scoped_routes": {"name": "x"}}, "dynamic routes (scoped_routes) are not"),
         ({"http_filters": []}, "no request would be answered"),
         ({"http_filters": [{**ROUTER, "disabled": True}]}, "cannot be disabled"),

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from pyproxy.server.quiesce import quiesce
+from pyproxy.network.quiesce import quiesce
 from tests.support.ports import LOOPBACK
 
 

@@ -1,0 +1,236 @@
+"""Everything that the proxy learns while it runs: subscribes, decides what is good, and when there is enough to serve.
+
+Lives in the manager process. The order is Envoy's: clusters with their hosts come first, then listeners with their
+routes, and only then any worker accepts connections. Nothing is waited for longer than its initial_fetch_timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+
+from pyproxy.config.bootstrap import BootstrapConfig
+from pyproxy.config.config_source import ConfigSourceConfig, PathSourceConfig
+from pyproxy.config.invalid import Unhonoured
+from pyproxy.config.resources import ResourceCompiler, ResourceType, empty_assignment
+from pyproxy.filters.builtin import EXTENSIONS
+from pyproxy.server.blueprint import Blueprint
+from pyproxy.server.discovery.clusters import Clusters
+from pyproxy.server.discovery.listeners import Listeners
+from pyproxy.server.discovery.named import NamedResources, Need, want_all
+from pyproxy.server.discovery.publisher import AskSupervisor, Publisher
+from pyproxy.server.discovery.sources import Sources
+from pyproxy.server.discovery.store import ResourceStore
+from pyproxy.telemetry.metrics import StatsStore
+from pyproxy.telemetry.shared_reader import StatsSnapshot
+from pyproxy.xds_client.node import AgentConfig
+from pyproxy.xds_client.source import NoSource, XdsClient
+from pyproxy.xds_client.subscription import WILDCARD
+
+log = logging.getLogger("pyproxy.server.discovery")
+
+
+class Stage(Enum):
+    """What is waited for; the value says it to people."""
+
+    CLUSTERS = "clusters"
+    LISTENERS = "listeners"
+    READY = ""
+
+
+class Discovery:
+    """`tell_workers` lets them look into the journal; `ask` puts questions to the supervisor."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        blueprint: Blueprint,
+        ask: AskSupervisor,
+        tell_workers: Callable[[], None],
+        stats: StatsStore,
+    ) -> None:
+        bootstrap = blueprint.bootstrap
+        allow_unknown = blueprint.options.allows_unknown_dynamic_fields
+        self.unhonoured: dict[tuple[ResourceType, str], tuple[Unhonoured, ...]] = {}
+        """Fields of resources in force, and of those that wait, that are set and not honoured."""
+        compiler = ResourceCompiler(EXTENSIONS, allow_unknown, check=True, tell=self._note_unhonoured)
+        self._loop = loop
+        self._same: dict[tuple[Unhonoured, ...], tuple[Unhonoured, ...]] = {}
+        self._bootstrap: BootstrapConfig = bootstrap
+        self.stage = Stage.CLUSTERS
+        clusters = {cluster.name: cluster for cluster in bootstrap.clusters}
+        self._client = XdsClient(loop, bootstrap.node, AgentConfig(), clusters, bootstrap.dynamic.ads, stats)
+        self.sources = Sources(loop, self._client.source, allow_unknown=allow_unknown)
+        self.store = ResourceStore(loop, blueprint.journal, tell_workers)
+        self.endpoints = NamedResources(
+            loop,
+            ResourceType.ENDPOINTS,
+            self.sources,
+            self.store,
+            lambda body: compiler.endpoints(body).stale_after,
+            empty_assignment,
+        )
+        self.routes = NamedResources(
+            loop, ResourceType.ROUTES, self.sources, self.store, partial(_check_routes, compiler)
+        )
+        self.secrets = NamedResources(
+            loop, ResourceType.SECRET, self.sources, self.store, partial(_check_secret, compiler)
+        )
+        self.clusters = Clusters(
+            self.store, self.endpoints, self.secrets, compiler, bootstrap.clusters, self._on_change
+        )
+        self.publisher = Publisher(
+            self.store,
+            blueprint.pairs.opened[0],
+            ask,
+            {key: blueprint.sockets.addresses[key] for key in blueprint.sockets.open},
+            self._on_change,
+        )
+        self.listeners = Listeners(
+            self.store,
+            self.routes,
+            self.secrets,
+            compiler,
+            bootstrap.listeners,
+            self.publisher,
+            lambda: self.clusters.names,
+            blueprint.workers,
+            self._on_change,
+        )
+        self._static_waits = 0
+
+    def _note_unhonoured(self, kind: ResourceType, name: str, found: tuple[Unhonoured, ...]) -> None:
+        # Thousands of clusters leave out the same: one tuple serves them all.
+        if found:
+            self.unhonoured[kind, name] = self._same.setdefault(found, found)
+        else:
+            self.unhonoured.pop((kind, name), None)
+
+    def unhonoured_now(self) -> list[tuple[ResourceType, str, Unhonoured]]:
+        """Of the resources that there are."""
+        there = {(kind, name.partition("\0")[0]) for kind in ResourceType for name in self.store.of(kind)}
+        there.update((ResourceType.CLUSTER, name) for name in self.clusters.warming)
+        there.update((ResourceType.LISTENER, name) for name in self.listeners.warming)
+        self.unhonoured = {key: found for key, found in self.unhonoured.items() if key in there}
+        return [(kind, name, one) for (kind, name), found in self.unhonoured.items() for one in found]
+
+    def start(self) -> None:
+        """Ask for clusters and hosts."""
+        for cluster in self._bootstrap.clusters:
+            self._want_static(cluster.name, self.clusters.needs_of(cluster))
+        source = self._bootstrap.dynamic.cds
+        if source is None:
+            self.clusters.answered = True
+        else:
+            self._follow(source, ResourceType.CLUSTER, self.clusters)
+        self._on_change()
+
+    def _start_listeners(self) -> None:
+        for listener in self._bootstrap.listeners:
+            self._want_static(listener.name, self.listeners.needs_of(listener))
+        lds = self._bootstrap.dynamic.lds
+        if lds is None:
+            self.listeners.answered = True
+        else:
+            self._follow(lds, ResourceType.LISTENER, self.listeners)
+
+    def close(self) -> None:
+        """End the conversations with control planes."""
+        self._client.close()
+
+    def waiting_for(self) -> list[tuple[str, list[str]]]:
+        """What still has to come before requests are served: (of what kind, which)."""
+        found: list[tuple[str, list[str]]] = []
+        if not self.clusters.answered:
+            found.append(("CDS", [WILDCARD]))
+        if self.stage is not Stage.CLUSTERS and not self.listeners.answered:
+            found.append(("LDS", [WILDCARD]))
+        for kind, resources in (("EDS", self.endpoints), ("RDS", self.routes), ("SDS", self.secrets)):
+            names = resources.waiting()
+            if names:
+                found.append((kind, names))
+        return found
+
+    def secret_bodies(self) -> dict[str, bytes]:
+        """Secrets in force, by slot."""
+        return {slot: held.body for slot, held in self.store.of(ResourceType.SECRET).items()}
+
+    def cluster_bodies(self) -> list[bytes]:
+        """Clusters in force that speak TLS, or may."""
+        return [one.body for one in self.store.of(ResourceType.CLUSTER).values() if b"transport_sockets" in one.body]
+
+    def add_stats(self, snapshot: StatsSnapshot) -> None:
+        """What is counted of subscriptions; streams to control planes count for themselves."""
+        dynamic = self._bootstrap.dynamic
+        for source, counts, prefix in (
+            (dynamic.cds, self.clusters.counts, "cluster_manager.cds"),
+            (dynamic.lds, self.listeners.counts, "listener_manager.lds"),
+        ):
+            if source is not None and isinstance(source.source, PathSourceConfig):
+                counts.add_to(snapshot, prefix, reloads=counts is self.clusters.counts)
+        static = ((one.stat_name, one.eds) for one in self._bootstrap.clusters if one.eds is not None)
+        for name, eds in (*static, *self.clusters.followed()):
+            found = self.endpoints.counts_of(eds.source, eds.service_name)
+            if found is not None:
+                found.add_to(snapshot, f"cluster.{name.replace(':', '_')}", empty=True)
+        for listener in (*self._bootstrap.listeners, *self.listeners.active.values()):
+            for prefix, rds in listener.managers_elsewhere:
+                found = self.routes.counts_of(rds[0], rds[1])
+                if found is not None:
+                    found.add_to(snapshot, f"http.{prefix}.rds.{rds[1].replace(':', '_')}", reloads=True, empty=True)
+
+    def _follow(self, source: ConfigSourceConfig, kind: ResourceType, sink: Clusters | Listeners) -> None:
+        try:
+            self.sources.subscribe(source, kind, sink, {WILDCARD}, sink.on_failure)
+        except NoSource as error:
+            log.error("%s", error)
+            sink.answered = True
+            return
+        if source.initial_fetch_timeout:
+            self._loop.call_later(source.initial_fetch_timeout, sink.give_up)
+
+    def _want_static(self, name: str, needs: tuple[Need, ...]) -> None:
+        """Of a cluster or listener of the bootstrap, which is there from the beginning."""
+        try:
+            self._static_waits += want_all(needs, self._on_static)
+        except NoSource as error:
+            log.error("%r: %s", name, error)
+
+    def _on_static(self) -> None:
+        self._static_waits -= 1
+        self._on_change()
+
+    def _on_change(self) -> None:
+        """Go on to the next stage where the present one has all that it waited for."""
+        if self._static_waits:
+            return
+        if self.stage is Stage.CLUSTERS and self.clusters.answered and not self.clusters.warming:
+            self.stage = Stage.LISTENERS
+            self._start_listeners()
+        if (
+            self.stage is Stage.LISTENERS
+            and not self._static_waits
+            and self.listeners.answered
+            and not self.listeners.warming
+            and not self.publisher.busy
+        ):
+            self.stage = Stage.READY
+            self.store.be_ready()
+            log.info(
+                "all resources are here: %d clusters, %d listeners",
+                len(self.clusters.names),
+                len(self.listeners.active) + len(self._bootstrap.listeners),
+            )
+
+
+def _check_routes(compiler: ResourceCompiler, body: bytes) -> float:
+    compiler.routes(body)
+    return 0.0
+
+
+def _check_secret(compiler: ResourceCompiler, body: bytes) -> float:
+    compiler.secret(body)
+    return 0.0
