@@ -20,6 +20,9 @@ from pyproxy.tasks import Deadlines
 SMALL = 4096
 """Up to this many bytes copying a chunk into its frame is cheaper than a longer writev."""
 
+PREFACE = b"PRI * HTTP/2"
+"""How a connection that speaks HTTP/2 begins; no request of HTTP/1 does."""
+
 _CLOSE = (b"connection", b"close")
 _KEEP_ALIVE = (b"connection", b"keep-alive")
 _CHUNKED = (b"transfer-encoding", b"chunked")
@@ -32,7 +35,8 @@ _BODILESS = frozenset((204, 304))
 class H1DownstreamOptions:
     """How a connection behaves. Deadlines are None where the timeout is off; seconds for times.
 
-    `trailers` sends response trailers on; `proper_case` writes header names as `Content-Type`.
+    `trailers` sends response trailers on; `proper_case` writes header names as `Content-Type`; `sniff` looks whether
+    it is not HTTP/2 that is spoken.
     """
 
     idle: Deadlines | None = None
@@ -43,6 +47,7 @@ class H1DownstreamOptions:
     max_requests: int = 0
     trailers: bool = False
     proper_case: bool = False
+    sniff: bool = False
 
 
 class H1Downstream(Connection):
@@ -58,6 +63,8 @@ class H1Downstream(Connection):
         "_head_method",
         "_head_timed",
         "_keep_alive",
+        "_known",
+        "_opening",
         "_options",
         "_queue",
         "_request_ended",
@@ -91,6 +98,8 @@ class H1Downstream(Connection):
         self._keep_alive = True
         self._chunked = False
         self._closing = False  # no more requests are read
+        self._known = False  # that it is HTTP/1
+        self._opening = b""  # what may become the preface of HTTP/2
         self._serving = False  # the queue
         self._head_timed = False  # by the clock for request heads
         self._unsent = 0  # when the clock of the close was last looked at
@@ -112,10 +121,18 @@ class H1Downstream(Connection):
             options.stream_idle.arm(self)
         if options.max_duration is not None:
             options.max_duration.arm(self)
+        if options.sniff and self.encrypted:
+            tls = self.transport.get_extra_info("ssl_object")
+            if tls is not None and tls.selected_alpn_protocol() == "h2":
+                self._become_h2(b"")
 
     def on_bytes(self, data: bytes) -> None:
         if self._closing:
             return
+        if not self._known:
+            data = self._first_bytes(data)
+            if not data:
+                return
         events = self._decoder.receive(data)
         if len(events) == 1 and self.handler is None:
             only = events[0]
@@ -140,15 +157,28 @@ class H1Downstream(Connection):
             else:
                 self._rest_of_message(event)
 
-    def on_eof(self) -> bool:
-        # As in Envoy, whoever says that nothing more will come has gone, and waits for no answer.
-        if self.handler is not None:
-            self.abort()
-        elif self._options.delayed_close is not None:
-            self._options.delayed_close.arm_once(self)
-        return False
+    def _first_bytes(self, data: bytes) -> bytes:
+        """Which HTTP is it? Gives what is to be read as HTTP/1, if anything (Envoy: codec_type AUTO)."""
+        if self._options.sniff:
+            seen = self._opening + data
+            if PREFACE.startswith(seen[: len(PREFACE)]):
+                if len(seen) >= len(PREFACE):
+                    self._become_h2(seen)
+                else:
+                    self._opening = seen
+                    self._head_incomplete(len(data))
+                return b""
+            data, self._opening = seen, b""
+        self._known = True
+        self._acceptor.on_codec(self, "HTTP/1.1")
+        return data
 
-    def on_closed(self, error: Exception | None) -> None:
+    def _become_h2(self, data: bytes) -> None:
+        self._closing = True
+        self._disarm()
+        self._acceptor.become_h2(self, data)
+
+    def _disarm(self) -> None:
         options = self._options
         for deadlines in (
             options.idle,
@@ -159,6 +189,21 @@ class H1Downstream(Connection):
         ):
             if deadlines is not None:
                 deadlines.disarm(self)
+
+    @property
+    def active(self) -> int:
+        return 0 if self.handler is None else 1
+
+    def on_eof(self) -> bool:
+        # As in Envoy, whoever says that nothing more will come has gone, and waits for no answer.
+        if self.handler is not None:
+            self.abort()
+        elif self._options.delayed_close is not None:
+            self._options.delayed_close.arm_once(self)
+        return False
+
+    def on_closed(self, error: Exception | None) -> None:
+        self._disarm()
         self._closing = True
         self._queue.clear()
         handler, self.handler = self.handler, None

@@ -52,7 +52,7 @@ class FilterChain:
             self._forget()
 
     def _use(self, tls: DownstreamTlsConfig) -> None:
-        spoken = tuple(one for one in tls.common.alpn if one not in self.terminal.UNSPOKEN)
+        spoken = tuple(one for one in tls.common.alpn if one not in self.terminal.unspoken)
         made = {"ssl": server_context(tls, spoken), "ssl_handshake_timeout": self.config.handshake_seconds}
         self._arrivals, self.tls = TlsArrivals(tls), made
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pyproxy.config.access_log import AccessLogConfig, LogFilter
 from pyproxy.config.format import Format, JsonFormat
 from pyproxy.config.headers import HeaderAdd
+from pyproxy.config.http2 import H2Options
 from pyproxy.config.listener import FilterConfig
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.http.codec import CodecOptions
@@ -95,6 +96,8 @@ class HcmTimeouts:
     delayed_close: float = 1.0
     max_stream_duration: float = 0.0
     max_connection_duration: float = 0.0
+    drain: float = 5.0
+    """Between the first GOAWAY of an HTTP/2 connection, which asks the downstream to leave, and the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,10 @@ class HttpConnectionManagerConfig:
     stat_prefix: str
     route_table: RouteTableConfig | None = None
     filters: tuple[FilterConfig, ...] = ()
+    codec_type: str = "AUTO"
+    """`AUTO`, `HTTP1` or `HTTP2`."""
     codec: CodecOptions = CodecOptions()
+    http2: H2Options = H2Options()
     default_http10_host: bytes = b""
     stream_error_on_invalid_message: bool = False
     header_key_format: str = "lower"

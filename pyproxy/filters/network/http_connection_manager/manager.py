@@ -7,7 +7,7 @@ Envoy: envoy.filters.network.http_connection_manager. Security posture: trusts n
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 from pyproxy import clock
 from pyproxy.errors import ProxyError, ResponseFlag, Source
@@ -20,8 +20,11 @@ from pyproxy.filters.network.http_connection_manager.stream_timers import Stream
 from pyproxy.http import downstream_errors
 from pyproxy.http.body import Body
 from pyproxy.http.codec import CodecError, RequestHead
-from pyproxy.http.engines import new_request_decoder
+from pyproxy.http.engines import new_request_decoder, new_session
 from pyproxy.http.h1_downstream import H1Downstream, H1DownstreamOptions
+from pyproxy.http.h2_downstream import H2Downstream, H2DownstreamOptions
+from pyproxy.http.h2_guard import FrameGuard
+from pyproxy.http.h2_session import SessionOptions
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.request_id import RequestIds
 from pyproxy.http.stream import DownstreamConnection, DownstreamStream
@@ -37,12 +40,11 @@ Handler = Callable[[Request], Awaitable[Response]]
 class HttpConnectionManager:
     """Serves the connections of one filter chain. `open_connection` is the protocol factory of its listener."""
 
-    UNSPOKEN: Final = ("h2",)
-    """Never agreed on by ALPN, even if it is configured."""
-
     def __init__(self, config: HttpConnectionManagerConfig, runtime: Runtime, chain: Handler) -> None:
         assert config.route_table is not None
         self.config = config
+        self.unspoken = ("h2",) if config.codec_type == "HTTP1" else ()
+        """Never agreed on by ALPN, even if it is configured."""
         self.chain: Any = chain
         self.stats = HcmStats(runtime.stats, config.stat_prefix)
         self.route_table = RouteTable(
@@ -63,8 +65,19 @@ class HttpConnectionManager:
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
         self._options = self._connection_options()
+        self._h2_options = self._h2_connection_options()
+        self._session_options = SessionOptions(
+            header_table=config.http2.header_table,
+            max_concurrent_streams=config.http2.max_concurrent_streams,
+            stream_window=config.http2.stream_window,
+            connection_window=config.http2.connection_window,
+            allow_connect=config.http2.allow_connect,
+            headers_kb=config.codec.limits.headers_kb,
+            header_count=config.codec.limits.header_count,
+        )
         self._listener_stats: ListenerStats | None = None
         self._requests = self.stats.scope.tally(self.stats.downstream_rq_total, self.stats.downstream_rq_http1_total)
+        self._h2_requests = self.stats.scope.tally(self.stats.downstream_rq_total, self.stats.downstream_rq_http2_total)
         self._routed = self.stats.rq_total
         self.stats.each_flush(self._update_gauges)
 
@@ -83,6 +96,21 @@ class HttpConnectionManager:
             max_requests=self.config.max_requests_per_connection,
             trailers=self.config.codec.keep_trailers,
             proper_case=self.config.header_key_format == "proper",
+            sniff=self.config.codec_type == "AUTO",
+        )
+
+    def _h2_connection_options(self) -> H2DownstreamOptions:
+        """The same clocks, so that they are of one worker's connections and not of one version's."""
+        config, options = self.config, self._options
+        return H2DownstreamOptions(
+            idle=options.idle,
+            stream_idle=options.stream_idle,
+            request_headers=options.request_headers,
+            delayed_close=options.delayed_close,
+            max_duration=options.max_duration,
+            drain=Deadlines(self._runtime.loop, config.timeouts.drain) if config.timeouts.drain else None,
+            max_requests=config.max_requests_per_connection,
+            stream_errors=config.http2.stream_errors,
         )
 
     def count_for(self, listener: ListenerStats) -> None:
@@ -92,7 +120,9 @@ class HttpConnectionManager:
 
     # Connections (http.stream.StreamAcceptor)
 
-    def open_connection(self) -> H1Downstream:
+    def open_connection(self) -> H1Downstream | H2Downstream:
+        if self.config.codec_type == "HTTP2":
+            return self._new_h2()
         return H1Downstream(self._runtime.cork, new_request_decoder(self.config.codec), self, self._options)
 
     def on_open(self, connection: DownstreamConnection) -> None:
@@ -102,9 +132,7 @@ class HttpConnectionManager:
         self._connections.add(connection)
         stats = self.stats
         stats.downstream_cx_total.value += 1
-        stats.downstream_cx_http1_total.value += 1
         stats.downstream_cx_active.value += 1
-        stats.downstream_cx_http1_active.value += 1
         if info.tls is not None:
             stats.downstream_cx_ssl_total.value += 1
             stats.downstream_cx_ssl_active.value += 1
@@ -113,11 +141,48 @@ class HttpConnectionManager:
         if self._draining:
             connection.close_after_response()
 
+    def on_codec(self, connection: DownstreamConnection, version: str) -> None:
+        stats = self.stats
+        connection.info.version = version
+        if version == "HTTP/2":
+            stats.downstream_cx_http2_total.value += 1
+        else:
+            stats.downstream_cx_http1_total.value += 1
+        self._count_codec(connection, 1)
+
+    def _count_codec(self, connection: DownstreamConnection, change: int) -> None:
+        version = connection.info.version
+        if version == "HTTP/2":
+            self.stats.downstream_cx_http2_active.value += change
+        elif version:
+            self.stats.downstream_cx_http1_active.value += change
+
+    def _new_h2(self) -> H2Downstream:
+        config = self.config
+        session = new_session(self._session_options, server=True)
+        guard = FrameGuard(config.http2, config.codec.limits.headers_kb, server=True)
+        return H2Downstream(self._runtime.cork, session, guard, self, self._h2_options)
+
+    def become_h2(self, connection: H1Downstream, data: bytes) -> None:
+        made = self._new_h2()
+        self._connections.discard(connection)
+        self._connections.add(made)
+        made.take_over(connection, connection.info)
+        made.transport.set_protocol(made)
+        self.on_codec(made, "HTTP/2")
+        if self._draining:
+            made.close_after_response()
+        if data:
+            made.on_bytes(data)
+
+    def count(self, what: str) -> None:
+        getattr(self.stats, what).value += 1
+
     def on_closed(self, connection: DownstreamConnection) -> None:
         self._connections.discard(connection)
         stats = self.stats
         stats.downstream_cx_active.value -= 1
-        stats.downstream_cx_http1_active.value -= 1
+        self._count_codec(connection, -1)
         stats.downstream_cx_destroy.value += 1
         if connection.info.tls is not None:
             stats.downstream_cx_ssl_active.value -= 1
@@ -148,14 +213,17 @@ class HttpConnectionManager:
     # Requests
 
     def on_request(self, stream: DownstreamStream, head: RequestHead, body: Body | None) -> Exchange:
-        self._requests.value += 1
+        if head.version == "HTTP/2":
+            self._h2_requests.value += 1
+        else:
+            self._requests.value += 1
         return Exchange(self, stream, head, body)
 
     def on_codec_error(self, stream: DownstreamStream, error: CodecError, size: int) -> Exchange:
         self.stats.downstream_cx_protocol_error.value += 1
         head = RequestHead()
         head.method = head.target = b""
-        head.version = "HTTP/1.1"
+        head.version = stream.info.version or "HTTP/1.1"
         head.host = head.scheme = None
         head.headers = Headers()
         head.expect_continue = head.upgrade = False
@@ -281,4 +349,4 @@ class HttpConnectionManager:
 
     def _update_gauges(self) -> None:
         """Just before statistics are flushed."""
-        self.stats.downstream_rq_active.value = sum(1 for c in self._connections if c.handler is not None)
+        self.stats.downstream_rq_active.value = sum(c.active for c in self._connections)
