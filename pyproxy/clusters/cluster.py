@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from pyproxy.clusters import membership
 from pyproxy.clusters.circuit_breakers import BreakerGauges, ResourceLimits, apply_runtime
@@ -24,7 +24,7 @@ from pyproxy.clusters.host_set import HostSet
 from pyproxy.clusters.load_balancers.load_balancer import Choose, build_load_balancer
 from pyproxy.clusters.membership import Member
 from pyproxy.clusters.try_timers import PER_TRY_TIMEOUT
-from pyproxy.config.cluster import ClusterConfig, DiscoveryType
+from pyproxy.config.cluster import ClusterConfig, DiscoveryType, UpstreamProtocol
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.config.tls import UpstreamTlsConfig
 from pyproxy.errors import ProxyError, ResponseFlag
@@ -37,6 +37,14 @@ from pyproxy.telemetry.cluster_stats import ClusterStats
 from pyproxy.telemetry.metrics import StatsStore
 
 PRIORITIES = ("default", "high")
+_ALPN: Final = {
+    UpstreamProtocol.HTTP1: ("http/1.1",),
+    UpstreamProtocol.HTTP2: ("h2",),
+    UpstreamProtocol.AUTO: ("h2", "http/1.1"),
+    UpstreamProtocol.DOWNSTREAM: ("h2", "http/1.1"),
+}
+"""What may be agreed on by ALPN."""
+
 _SOCKET_LABELS = "envoy.transport_socket_match"
 
 
@@ -129,7 +137,7 @@ class Cluster:
             return None
         found = self._dialers.get(config)
         if found is None:
-            found = self._dialers[config] = TlsDialer(config, self._services.secrets)
+            found = self._dialers[config] = TlsDialer(config, self._services.secrets, _ALPN[self.config.http.protocol])
         return found
 
     def when_ready(self, callback: Callable[[], None]) -> None:

@@ -55,7 +55,8 @@ class Try(Waiter):
         self.settled = False
         self.request = request
         self.pool = pool
-        self.connection: H1Upstream | None = None
+        self.connection: Any = None
+        """Something with `give_up`."""
         self.response: Response | None = None
         self.error: ProxyError | None = None
         self.timeout: Deadlines | None = None
@@ -195,6 +196,14 @@ class H1Upstream(Connection):
     def on_open(self) -> None:
         self.local_address = self.local()
         self.pool.connected(self)
+
+    def take_over(self, other: Connection) -> None:
+        """Be the protocol of a connection that was opened as another one."""
+        self.transport = other.transport
+        self.encrypted = other.encrypted
+        self.write_blocked = other.write_blocked
+        self.local_address = self.local()
+        self.transport.set_protocol(self)
 
     # Sending
 

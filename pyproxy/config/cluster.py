@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.http2 import H2Options
 from pyproxy.config.tls import TransportSocketMatch, UpstreamTlsConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -30,6 +31,15 @@ class LbPolicy(Enum):
     RANDOM = "RANDOM"
     CLUSTER_PROVIDED = "CLUSTER_PROVIDED"
     """Discovery chooses itself, as ORIGINAL_DST does."""
+
+
+class UpstreamProtocol(Enum):
+    HTTP1 = "HTTP1"
+    HTTP2 = "HTTP2"
+    AUTO = "AUTO"
+    """What is agreed on by ALPN."""
+    DOWNSTREAM = "DOWNSTREAM"
+    """That of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,8 @@ class UpstreamHttpOptions:
     header_key_format: str = "lower"
     enable_trailers: bool = False
     max_stream_duration: float = 0.0
+    protocol: UpstreamProtocol = UpstreamProtocol.HTTP1
+    http2: H2Options = H2Options()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,9 +45,10 @@ class Keepalive:
             self._timeout = None
             self._wait()
 
-    def probe(self) -> None:
-        """Send one now, unless one is on its way."""
-        if self._timeout is None:
+    def after_silence(self, seconds: float) -> None:
+        """A stream begins after the connection had none for so long."""
+        idle = self._options.idle_interval
+        if idle and seconds > idle and self._timeout is None:
             self._send()
 
     def _wait(self) -> None:

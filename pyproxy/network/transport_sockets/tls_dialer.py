@@ -19,7 +19,11 @@ _HANDSHAKE_SECONDS: Final = 60.0
 class TlsDialer:
     """One context for all connections of a cluster that are configured alike."""
 
-    def __init__(self, config: UpstreamTlsConfig, secrets: SecretWatch) -> None:
+    def __init__(
+        self, config: UpstreamTlsConfig, secrets: SecretWatch, spoken: tuple[str, ...] = ("http/1.1",)
+    ) -> None:
+        """`spoken`: what may be agreed on by ALPN."""
+        self._spoken = spoken
         self._use(config)
         self._names: dict[str, str] = {}
         self._forget: Callable[[], None] | None = None
@@ -33,8 +37,14 @@ class TlsDialer:
             self._forget()
 
     def _use(self, config: UpstreamTlsConfig) -> None:
-        self._context = client_context(config, tuple(one for one in config.common.alpn if one != "h2"))
+        self._context = client_context(config, self._offer(config.common.alpn))
         self._config = config
+
+    def _offer(self, configured: tuple[str, ...]) -> tuple[str, ...]:
+        """Of what is configured, what can be spoken. HTTP/2 is offered even where nothing is (Envoy)."""
+        if "h2" not in self._spoken:
+            return tuple(one for one in configured if one != "h2")
+        return configured or self._spoken
 
     def _reload(self, source: TlsSource) -> None:
         """Connections that are open go on as they are. Raises InvalidConfig."""
