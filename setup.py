@@ -48,6 +48,7 @@ COMPILED = (
     "clusters/circuit_breakers",
     "clusters/cluster",
     "clusters/conn_pool",
+    "clusters/h2_upstream",
     "clusters/host",
     "clusters/host_set",
     "clusters/load_balancers/edf",

@@ -323,6 +323,7 @@ cdef class NativeSession:
     cdef size_t most_size
     cdef size_t most_count
     cdef dict outgoing
+    cdef int32_t malformed  # the stream of which it was last told so
     cdef set interim  # streams whose final response is still to come
     cdef object failure
     cdef int error_sent
@@ -646,6 +647,7 @@ cdef int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame,
     cdef NativeSession self = <NativeSession> data
     try:
         self.pairs = None
+        self.malformed = frame.hd.stream_id
         self.events.append((MALFORMED, frame.hd.stream_id, _BAD_FIELD, False))
         nghttp2_submit_rst_stream(session, 0, frame.hd.stream_id, h2_session.PROTOCOL_ERROR)
     except BaseException as error:
@@ -667,6 +669,8 @@ cdef int on_frame_received(nghttp2_session *_, const nghttp2_frame *frame, void 
 cdef int on_invalid_frame(nghttp2_session *_, const nghttp2_frame *frame, int code, void *data) noexcept:
     cdef NativeSession self = <NativeSession> data
     if code != NGHTTP2_ERR_HTTP_HEADER and code != NGHTTP2_ERR_HTTP_MESSAGING:
+        return 0
+    if self.malformed == frame.hd.stream_id:
         return 0
     try:
         self.pairs = None

@@ -181,7 +181,7 @@ class PySession:
             if stream in self._streams:
                 self._streams[stream].interim = False
         if self._is_fit(stream, pairs, events, sound=sound):
-            events.append((HEADERS, stream, pairs, False))
+            events.append((HEADERS, stream, pairs, event.stream_ended is not None))
 
     def _on_interim(self, event: h2.events.InformationalResponseReceived, events: list[Event]) -> None:
         pairs = _pairs(event.headers)
@@ -226,10 +226,11 @@ class PySession:
             return
         state.received_end = True
         last = events[-1] if events else None
-        if last is not None and last[1] == stream and last[0] in (DATA, HEADERS):
-            events[-1] = (last[0], stream, last[2], True)
-        elif last is None or last[1] != stream or last[0] != TRAILERS:
-            events.append((DATA, stream, b"", True))
+        if last is None or last[1] != stream or not last[3]:  # it did not come with a head
+            if last is not None and last[1] == stream and last[0] == DATA:
+                events[-1] = (DATA, stream, last[2], True)
+            else:
+                events.append((DATA, stream, b"", True))
         self._close_if_over(stream, state)
 
     def _on_goaway(self, frame: bytes, events: list[Event]) -> None:
