@@ -1,7 +1,7 @@
 """A connection that speaks HTTP/2, from either end: bytes to the session, and what the session has to say to the peer.
 
-What is said in a callback goes out at its end, for all streams in one write. While the peer does not read, nothing is
-taken from the session, so that bodies wait there and hold their sources.
+What is said in a turn of the loop goes out at its end, for all streams in one write. While the peer does not read,
+nothing is taken from the session, so that bodies wait there and hold their sources.
 """
 
 from __future__ import annotations
@@ -87,10 +87,7 @@ class H2Connection(Connection):
         """The session has something to say."""
         if not self._dirty and not self.closed:
             self._dirty = True
-            cork = self._cork
-            cork.dirty.append(self)
-            if not cork.inside:
-                cork.schedule()
+            self._cork.add_late(self)
 
     def flush(self) -> None:
         self._dirty = False

@@ -235,9 +235,10 @@ class H2Downstream(H2Connection):
         for stream in list(self.streams.values()):
             left = stream.last_active + deadlines.seconds - clock.now
             if left <= 0.001:
-                stream.give_up(downstream_errors.stream_idle(504 if stream.request_ended else 408))
-                if stream.number in self.streams and stream.idle:  # the peer does not take it
+                if stream.idle:  # the peer does not take what is left of the response
                     self.reset(stream.number, CANCEL)
+                else:
+                    stream.give_up(downstream_errors.stream_idle(504 if stream.request_ended else 408))
             else:
                 first = min(first, left)
         if self._closing:

@@ -10,7 +10,7 @@ from hpack import Decoder, Encoder
 from hyperframe import frame as frames
 
 from pyproxy.http import engines, h2_py
-from pyproxy.http.h2_session import Event, Session, SessionOptions
+from pyproxy.http.h2_session import SETTINGS, Event, Session, SessionOptions
 from pyproxy.http.message import Pair
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -32,11 +32,10 @@ ENGINES = [FAST, PURE]
 ENGINE_IDS = [engine.name for engine in ENGINES]
 
 
-class Peer:
-    """Speaks to one session and remembers what it said: `frames`, `headers` by stream, `data` by stream."""
+class Wire:
+    """One end of a connection as bytes: remembers what the other end said, by stream."""
 
-    def __init__(self, engine: Engine, *, server: bool = True, **options: int) -> None:
-        self.session = engine.new(server, SessionOptions(**options))  # type: ignore[arg-type]
+    def __init__(self) -> None:
         self.encoder = Encoder()
         self.decoder = Decoder()
         self.frames: list[frames.Frame] = []
@@ -45,41 +44,18 @@ class Peer:
         self.ended: set[int] = set()
         self._unread = b""
         self._block = b""
-        self._server = server
-        opening = (PREFACE if server else b"") + settings()
-        assert [event[0] for event in self.session.receive(opening)] == [6]
-        self.read()
-        self.frames.clear()
-
-    def send(self, *parts: bytes) -> list[Event]:
-        """What comes of it; what the session answers is read too."""
-        events = self.session.receive(b"".join(parts))
-        self.read()
-        return events
-
-    def send_cut(self, data: bytes, rng: random.Random) -> list[Event]:
-        """The same in pieces of any size."""
-        events: list[Event] = []
-        at = 0
-        while at < len(data):
-            size = rng.choice([1, 2, 8, 9, 10, 100, 5000])
-            events += self.session.receive(data[at : at + size])
-            at += size
-        self.read()
-        return events
 
     def head(self, stream: int, pairs: list[Pair], *, ended: bool = True, flags: tuple[str, ...] = ()) -> bytes:
         return headers(stream, self.encoder.encode(pairs), ended=ended, flags=flags)
 
-    def read(self) -> None:
-        """Take everything that the session has to say."""
-        prefix = b"" if self._server else PREFACE
-        while out := self.session.pull():
-            self._unread += out
-        if prefix and self._unread.startswith(prefix):
-            self._unread = self._unread[len(prefix) :]
+    def take(self, said: bytes) -> None:
+        """The other end said this."""
+        self._unread += said
+        self._unread = self._unread.removeprefix(PREFACE)
         while len(self._unread) >= 9:
             made, length = frames.Frame.parse_frame_header(memoryview(self._unread[:9]))
+            if len(self._unread) < 9 + length:
+                break
             made.parse_body(memoryview(self._unread[9 : 9 + length]))
             self._unread = self._unread[9 + length :]
             self._on_frame(made)
@@ -108,6 +84,40 @@ class Peer:
 
     def goaways(self) -> list[tuple[int, int]]:
         return [(made.last_stream_id, made.error_code) for made in self.frames if isinstance(made, frames.GoAwayFrame)]
+
+
+class Peer(Wire):
+    """Speaks to one session."""
+
+    def __init__(self, engine: Engine, *, server: bool = True, **options: int) -> None:
+        super().__init__()
+        self.session = engine.new(server, SessionOptions(**options))  # type: ignore[arg-type]
+        opening = (PREFACE if server else b"") + settings()
+        assert [event[0] for event in self.session.receive(opening)] == [SETTINGS]
+        self.read()
+        self.frames.clear()
+
+    def send(self, *parts: bytes) -> list[Event]:
+        """What comes of it; what the session answers is read too."""
+        events = self.session.receive(b"".join(parts))
+        self.read()
+        return events
+
+    def send_cut(self, data: bytes, rng: random.Random) -> list[Event]:
+        """The same in pieces of any size."""
+        events: list[Event] = []
+        at = 0
+        while at < len(data):
+            size = rng.choice([1, 2, 8, 9, 10, 100, 5000])
+            events += self.session.receive(data[at : at + size])
+            at += size
+        self.read()
+        return events
+
+    def read(self) -> None:
+        """Take everything that the session has to say."""
+        while out := self.session.pull():
+            self.take(out)
 
     def closed(self) -> list[tuple[int, int]]:
         """What the session says of streams that are over, since the last time."""
