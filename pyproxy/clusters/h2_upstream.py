@@ -24,6 +24,7 @@ from pyproxy.http.h2_session import (
     REFUSED_STREAM,
     SETTINGS,
     TRAILERS,
+    WHOLE,
     Event,
 )
 from pyproxy.http.message import Headers, Pair, Response
@@ -98,7 +99,7 @@ class H2UpstreamStream:
 
     # Receiving
 
-    def on_head(self, pairs: list[Pair], data: bytes | None, *, ended: bool) -> None:
+    def on_head(self, pairs: list[Pair], data: bytes | None, trailers: Trailers | None, *, ended: bool) -> None:
         """`data` is the whole body, where it came with the head."""
         attempt = self.attempt
         if attempt is None:
@@ -114,10 +115,12 @@ class H2UpstreamStream:
         info.response_first = clock.now
         headers = Headers(pairs[1:])
         if ended:
-            body = None if data is None else Body.complete(data)
+            body = None if data is None else Body.complete(data, trailers)
             attempt.response = Response(status, headers, body)
             if data is not None:
                 info.wire_received += len(data) + _FRAME
+            if trailers and attempt.request.info.logged:
+                info.header_received += block_size(trailers)
             self._done(attempt)
         else:
             self._body = body = Body(self, self.connection.buffer_limit)
@@ -306,25 +309,19 @@ class H2Upstream(H2Connection):
     # What comes
 
     def on_events(self, events: list[Event]) -> None:
-        last = len(events) - 1
-        taken = -1
         streams = self.streams
-        for at, (kind, number, what, ended) in enumerate(events):
-            if at == taken:
-                continue
-            if kind == HEADERS:
+        for kind, number, what, ended in events:
+            if kind == WHOLE:
+                pairs, data, trailers = what
+                if data:
+                    self.session.consume(number, len(data))
                 stream = streams.get(number)
-                if stream is None:
-                    continue
-                if not ended and at < last:
-                    following = events[at + 1]
-                    if following[0] == DATA and following[1] == number and following[3]:
-                        taken = at + 1  # a small response is here as a whole
-                        if following[2]:
-                            self.session.consume(number, len(following[2]))
-                        stream.on_head(what, following[2], ended=True)
-                        continue
-                stream.on_head(what, None, ended=ended)
+                if stream is not None:
+                    stream.on_head(pairs, data, trailers, ended=True)
+            elif kind == HEADERS:
+                stream = streams.get(number)
+                if stream is not None:
+                    stream.on_head(what, None, None, ended=ended)
             elif kind == DATA:
                 stream = streams.get(number)
                 if stream is not None:

@@ -25,6 +25,7 @@ from pyproxy.http.h2_session import (
     PONG,
     PROTOCOL_ERROR,
     TRAILERS,
+    WHOLE,
     Event,
     Malformed,
 )
@@ -259,19 +260,12 @@ class H2Downstream(H2Connection):
             self._options.request_headers.arm_once(self)
 
     def on_events(self, events: list[Event]) -> None:
-        last = len(events) - 1
-        taken = -1
-        for at, (kind, number, what, ended) in enumerate(events):
-            if at == taken:
-                continue
+        for kind, number, what, ended in events:
             if kind == HEADERS:
-                if not ended and at < last:
-                    following = events[at + 1]
-                    if following[0] == DATA and following[1] == number and following[3]:
-                        taken = at + 1  # a small request is here as a whole
-                        self._on_request(number, what, following[2], ended=True)
-                        continue
-                self._on_request(number, what, None, ended=ended)
+                self._on_request(number, what, None, None, ended=ended)
+            elif kind == WHOLE:
+                pairs, data, trailers = what
+                self._on_request(number, pairs, data, trailers, ended=True)
             elif kind == DATA:
                 stream = self.streams.get(number)
                 if stream is not None:
@@ -291,7 +285,10 @@ class H2Downstream(H2Connection):
             if self._closing:
                 return
 
-    def _on_request(self, number: int, pairs: list[Pair], data: bytes | None, *, ended: bool) -> None:
+    def _on_request(
+        self, number: int, pairs: list[Pair], data: bytes | None, trailers: list[Pair] | None, *, ended: bool
+    ) -> None:
+        """`data` is the whole body, where it came with the head."""
         head = request_head(pairs, ended=ended)
         self.requests += 1
         self.last_active = clock.now
@@ -300,7 +297,9 @@ class H2Downstream(H2Connection):
         body: Body | None = None
         if data is not None:
             head.body = data
-            body = Body.complete(data)
+            if trailers is not None:
+                trailers = trailers_of(trailers) if self._options.trailers else None
+            body = Body.complete(data, trailers)
             if data:
                 self.session.consume(number, len(data))
         elif not ended:

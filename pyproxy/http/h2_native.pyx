@@ -143,6 +143,7 @@ cdef int MALFORMED = h2_session.MALFORMED
 cdef int GOAWAY = h2_session.GOAWAY
 cdef int PONG = h2_session.PONG
 cdef int SETTINGS = h2_session.SETTINGS
+cdef int WHOLE = h2_session.WHOLE
 cdef size_t HIGH = h2_session.HIGH_WATERMARK
 cdef size_t LOW = h2_session.HIGH_WATERMARK // 2
 cdef uint32_t UNTIL_TOLD = 100  # streams at a time, before the peer has said how many it takes
@@ -317,6 +318,8 @@ cdef class NativeSession:
     cdef bint server
     cdef bint heard  # the peer's settings
     cdef list events
+    cdef dict begun  # stream -> (where in `events` its head is, where its only piece of body is or -1)
+    cdef bint holes  # there are some in `events`
     cdef list pairs  # of the header block that is being read
     cdef size_t block_size
     cdef size_t block_count
@@ -342,6 +345,7 @@ cdef class NativeSession:
         cdef int failed
         self.server = server
         self.events = []
+        self.begun = {}
         self.drained = []
         self.closed = []
         self.sent = []
@@ -397,6 +401,11 @@ cdef class NativeSession:
             self.session, <uint8_t *> PyBytes_AS_STRING(data), <size_t> PyBytes_GET_SIZE(data))
         events = self.events
         self.events = []
+        if self.begun:
+            self.begun = {}
+        if self.holes:
+            self.holes = False
+            events = [event for event in events if event is not None]
         if read < 0:
             if self.failure is not None:
                 failure, self.failure = self.failure, None
@@ -432,7 +441,9 @@ cdef class NativeSession:
         cdef tuple last
         if kind == NGHTTP2_DATA:
             if ended:
-                if events:
+                if self.begun and self.complete(stream, None):
+                    return 0
+                if events and events[len(events) - 1] is not None:
                     last = <tuple> events[len(events) - 1]
                     if last[0] == DATA and last[1] == stream:
                         events[len(events) - 1] = (DATA, stream, last[2], True)
@@ -467,17 +478,40 @@ cdef class NativeSession:
                 nghttp2_submit_rst_stream(self.session, 0, stream, h2_session.INTERNAL_ERROR)
                 return 0
         if category == NGHTTP2_HCAT_HEADERS and not (not self.server and stream in self.interim):
-            self.events.append((TRAILERS, stream, pairs, True))
+            if not (self.begun and self.complete(stream, pairs)):
+                self.events.append((TRAILERS, stream, pairs, True))
             return 0
         if not self.server:
             if pairs and (<bytes> (<tuple> pairs[0])[1])[:1] == b"1":
                 self.interim.add(stream)
             elif self.interim:
                 self.interim.discard(stream)
+        if not ended:
+            self.begun[stream] = (len(self.events), -1)
         self.events.append((HEADERS, stream, pairs, ended))
         return 0
 
+    cdef bint complete(self, int32_t stream, object trailers) except -1:
+        """A message has ended. If it began with these bytes, and is short, it becomes one event."""
+        cdef object places = self.begun.pop(stream, None)
+        cdef Py_ssize_t head, piece
+        cdef bytes body = b""
+        if places is None:
+            return False
+        head, piece = <tuple> places
+        if piece >= 0:
+            body = <bytes> (<tuple> self.events[piece])[2]
+            self.events[piece] = None
+            self.holes = True
+        self.events[head] = (WHOLE, stream, ((<tuple> self.events[head])[2], body, trailers), True)
+        return True
+
     cdef int data_received(self, int32_t stream, const uint8_t *data, size_t size) except -1:
+        cdef object places
+        if self.begun:
+            places = self.begun.pop(stream, None)
+            if places is not None and (<tuple> places)[1] < 0:
+                self.begun[stream] = ((<tuple> places)[0], len(self.events))
         self.events.append((DATA, stream, PyBytes_FromStringAndSize(<char *> data, size), False))
         return 0
 

@@ -29,6 +29,7 @@ from pyproxy.http.h2_session import (
     REFUSED_STREAM,
     SETTINGS,
     TRAILERS,
+    WHOLE,
     Event,
     Malformed,
     SessionOptions,
@@ -118,7 +119,7 @@ class PySession:
             self._read(events)
         except h2.exceptions.ProtocolError as error:
             self._fail(int(error.error_code))
-        return events
+        return _merged(events)
 
     def _read(self, events: list[Event]) -> None:
         """One frame after the other, so that what came before a broken one is not lost."""
@@ -408,6 +409,30 @@ class PySession:
     def finished(self) -> bool:
         over = self._terminated or (self._going and not self._streams)
         return over and not self._out and not self._connection._data_to_send  # noqa: SLF001 - there is no other way to ask
+
+
+def _merged(events: list[Event]) -> list[Event]:
+    """Messages that began and ended in these, and are short, as one event each."""
+    merged: list[Event | None] = []
+    begun: dict[int, tuple[int, int]] = {}  # stream -> where its head is, and its only piece of body or -1
+    for event in events:
+        kind, stream, what, ended = event
+        head, piece = begun.pop(stream, (-1, -1))
+        if kind == HEADERS and not ended:
+            begun[stream] = (len(merged), -1)
+        elif kind == DATA and head >= 0 and not ended and piece < 0:
+            begun[stream] = (head, len(merged))
+        elif kind in (DATA, TRAILERS) and head >= 0 and (piece < 0 or not what or kind == TRAILERS):
+            first = merged[head]
+            assert first is not None
+            body = b"" if piece < 0 else merged[piece][2]  # type: ignore[index]
+            if piece >= 0:
+                merged[piece] = None
+            whole = (first[2], body, what) if kind == TRAILERS else (first[2], body or what, None)
+            merged[head] = (WHOLE, stream, whole, True)
+            continue
+        merged.append(event)
+    return [event for event in merged if event is not None]
 
 
 def _pairs(headers: object) -> list[Pair]:

@@ -30,6 +30,9 @@ PONG: Final = 5
 """(PONG, 0, payload, False): the answer to a PING of ours."""
 SETTINGS: Final = 6
 """(SETTINGS, 0, None, False): the peer has said how it wants to be spoken to."""
+WHOLE: Final = 7
+"""(WHOLE, stream, (pairs, body, trailers or None), True): in place of HEADERS, a message that came as a whole at once,
+with not more than one piece of a body."""
 
 Event = tuple[int, int, Any, bool]
 

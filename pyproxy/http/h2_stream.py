@@ -132,14 +132,17 @@ class H2DownstreamStream:
             body.detach()
             whole = b""
         else:
-            whole = None if body.trailers is not None else body.take()
+            whole = body.take()
         connection = self._connection
         if whole is not None:
             if whole:
                 info.bytes_sent = len(whole)
                 info.wire_sent += len(whole) + _FRAME
             self._ended = True
-            connection.respond(self.number, pairs, whole, ended=True)
+            trailers = None if body is None or bodiless else body.trailers
+            connection.respond(self.number, pairs, whole, ended=trailers is None)
+            if trailers is not None:
+                self._end_with(trailers, info)
             if connection.session.waiting(self.number) <= connection.buffer_limit:
                 self._sent()
             else:
@@ -166,13 +169,18 @@ class H2DownstreamStream:
         self._ended = True
         info = self._info
         if trailers:
-            if info is not None:
-                info.response_trailers = trailers
-                info.header_sent += block_size(trailers)
-                info.wire_sent += block_size(trailers) + _FRAME
-            self._connection.send_trailers(self.number, trailers)
+            self._end_with(trailers, info)
         else:
             self._connection.send_end(self.number)
+
+    def _end_with(self, trailers: Trailers, info: StreamInfo | None) -> None:
+        if info is not None:
+            info.response_trailers = trailers
+            if info.logged:
+                size = block_size(trailers)
+                info.header_sent += size
+                info.wire_sent += size + _FRAME
+        self._connection.send_trailers(self.number, trailers)
 
     def on_drained(self) -> None:
         self.last_active = clock.now

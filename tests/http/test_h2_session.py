@@ -19,6 +19,7 @@ from pyproxy.http.h2_session import (
     PROTOCOL_ERROR,
     REFUSED_STREAM,
     TRAILERS,
+    WHOLE,
     Event,
     SessionOptions,
 )
@@ -98,7 +99,32 @@ def test_a_body_comes_in_pieces_and_its_end_with_the_last(engine: Engine) -> Non
     peer = Peer(engine)
     events = peer.send(peer.head(1, POST, ended=False), data(1, b"ab"), data(1, b"cd", ended=True))
     assert events == [(HEADERS, 1, POST, False), (DATA, 1, b"ab", False), (DATA, 1, b"cd", True)]
-    assert peer.send(peer.head(3, POST, ended=False), data(3, b"", ended=True))[1:] == [(DATA, 3, b"", True)]
+    assert peer.send(peer.head(3, POST, ended=False)) == [(HEADERS, 3, POST, False)]
+    assert peer.send(data(3, b"ab")) == [(DATA, 3, b"ab", False)]
+    assert peer.send(data(3, b"", ended=True)) == [(DATA, 3, b"", True)]
+
+
+@engines
+def test_a_short_message_that_is_here_as_a_whole(engine: Engine) -> None:
+    peer = Peer(engine)
+    trailers = [(b"t", b"1")]
+    events = peer.send(
+        peer.head(1, POST, ended=False), peer.head(3, POST, ended=False), peer.head(5, POST, ended=False),
+        peer.head(7, POST, ended=False), peer.head(9, POST, ended=False),
+        data(1, b"ab"), data(3, b"cd"), data(9, b"x"), data(5, b"", ended=True), data(3, b"", ended=True),
+        peer.head(1, trailers), data(7, b"e"), data(7, b"f"), peer.head(7, trailers),
+    )  # fmt: skip
+    assert events == [
+        (WHOLE, 1, (POST, b"ab", trailers), True),
+        (WHOLE, 3, (POST, b"cd", None), True),
+        (WHOLE, 5, (POST, b"", None), True),
+        (HEADERS, 7, POST, False),
+        (HEADERS, 9, POST, False),
+        (DATA, 9, b"x", False),
+        (DATA, 7, b"e", False),
+        (DATA, 7, b"f", False),
+        (TRAILERS, 7, trailers, True),
+    ]
 
 
 @engines
@@ -124,7 +150,8 @@ def only(events: list[Event], stream: int) -> list[Event]:
 @engines
 def test_trailers_both_ways(engine: Engine) -> None:
     peer = Peer(engine)
-    events = peer.send(peer.head(1, POST, ended=False), data(1, b"x"), peer.head(1, [(b"t", b"1")]))
+    peer.send(peer.head(1, POST, ended=False))
+    events = peer.send(data(1, b"x"), peer.head(1, [(b"t", b"1")]))
     assert events[-1] == (TRAILERS, 1, [(b"t", b"1")], True)
     peer.names()
     peer.session.respond(1, OK, b"", False)
@@ -173,9 +200,7 @@ def test_as_a_downstream(engine: Engine) -> None:
     events = peer.send(wire, peer.head(1, [(b"grpc-status", b"0")]))
     assert events == [
         (HEADERS, 1, [(b":status", b"103")], False),
-        (HEADERS, 1, OK, False),
-        (DATA, 1, b"hi", False),
-        (TRAILERS, 1, [(b"grpc-status", b"0")], True),
+        (WHOLE, 1, (OK, b"hi", [(b"grpc-status", b"0")]), True),
     ]
     assert peer.closed() == [(1, 0)]
     assert peer.session.request(GET, b"", True) == 3
