@@ -110,6 +110,10 @@ class ForwardAction:
     timeout: float = 15.0
     idle_timeout: float | None = None
     max_stream_duration: float | None = None
+    grpc_timeout_max: float | None = None
+    """The most that `grpc-timeout` may ask for; 0 for any, None where it is not listened to."""
+    grpc_timeout_offset: float = 0.0
+    """Taken off it, so that we answer before the downstream gives up."""
     per_try_timeout: float | None = None
     priority_high: bool = False
 

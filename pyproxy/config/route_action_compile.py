@@ -97,6 +97,10 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
         timeout=timeout,
         idle_timeout=view.seconds("idle_timeout"),
         max_stream_duration=_max_stream_duration(view) if "max_stream_duration" in present else None,
+        grpc_timeout_max=_grpc_timeout(view, "grpc_timeout_header_max") if "max_stream_duration" in present else None,
+        grpc_timeout_offset=(_grpc_timeout(view, "grpc_timeout_header_offset") or 0.0)
+        if "max_stream_duration" in present
+        else 0.0,
         per_try_timeout=part(report, None, lambda: compile_per_try_timeout(view))
         if "retry_policy" in present
         else None,
@@ -254,6 +258,12 @@ def _max_stream_duration(view: View) -> float | None:
     """What is said of gRPC timeouts beside it is listed as not honoured."""
     durations = view.child("max_stream_duration")
     return None if durations is None else durations.seconds("max_stream_duration")
+
+
+def _grpc_timeout(view: View, name: str) -> float | None:
+    """How far the timeout that a call says itself is believed, or what is taken off it."""
+    durations = view.child("max_stream_duration")
+    return None if durations is None else durations.seconds(name)
 
 
 def _check_upgrades(view: View) -> None:

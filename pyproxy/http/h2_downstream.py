@@ -308,11 +308,16 @@ class H2Downstream(H2Connection):
             self._acceptor.count("downstream_cx_max_requests_reached")
             self.close_after_response()
         stream.handler = handler = self._acceptor.on_request(stream, head, body)
+        stream.body_unread = body is not None
         handler.start()
+        stream.body_unread = False
 
     def _on_malformed(self, number: int, why: Malformed) -> None:
         error = ProxyError(
-            ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR if not why.too_large else None, Source.DOWNSTREAM, 0, why.details
+            ResponseFlag.DOWNSTREAM_REMOTE_RESET if why.too_large else ResponseFlag.DOWNSTREAM_PROTOCOL_ERROR,
+            Source.DOWNSTREAM,
+            0,
+            why.details,
         )
         self.guard.reset_sent()
         stream = self.streams.pop(number, None)

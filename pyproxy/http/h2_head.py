@@ -51,7 +51,8 @@ def _join_cookies(headers: Headers) -> None:
     """They may come in pieces so that they compress better (RFC 9113 8.2.3); nobody else has to know."""
     pieces = headers.get_all(b"cookie")
     if len(pieces) > 1:
-        headers.set(b"cookie", b"; ".join(pieces))
+        headers.remove(b"cookie")
+        headers.add(b"cookie", b"; ".join(pieces))
 
 
 def request_pairs(request: Request) -> list[Pair]:

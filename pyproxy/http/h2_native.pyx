@@ -148,6 +148,7 @@ cdef size_t HIGH = h2_session.HIGH_WATERMARK
 cdef size_t LOW = h2_session.HIGH_WATERMARK // 2
 cdef uint32_t UNTIL_TOLD = 100  # streams at a time, before the peer has said how many it takes
 
+_TOO_LARGE = Malformed(h2_session.INTERNAL_ERROR, "http2.header_list_size_too_large", True)
 _TOO_MANY = Malformed(h2_session.INTERNAL_ERROR, "http2.too_many_headers", True)
 _BAD_FIELD = Malformed(h2_session.PROTOCOL_ERROR, "http2.invalid.header.field")
 _BAD_MESSAGE = Malformed(h2_session.PROTOCOL_ERROR, "http2.violation.of.messaging.rule")
@@ -424,13 +425,14 @@ cdef class NativeSession:
         self.block_size += nghttp2_rcbuf_get_buf(name).len + nghttp2_rcbuf_get_buf(value).len
         self.block_count += 1
         if self.block_size > self.most_size or self.block_count > self.most_count + 4:
-            return self.too_large(frame.hd.stream_id)
+            return self.too_large(
+                frame.hd.stream_id, _TOO_LARGE if self.block_size > self.most_size else _TOO_MANY)
         PyList_Append(self.pairs, pair_of(name, value))
         return 0
 
-    cdef int too_large(self, int32_t stream) except -1:
+    cdef int too_large(self, int32_t stream, object why) except -1:
         self.pairs = None
-        self.events.append((MALFORMED, stream, _TOO_MANY, False))
+        self.events.append((MALFORMED, stream, why, False))
         return 1
 
     cdef int frame_received(self, const nghttp2_frame *frame) except -1:
@@ -474,7 +476,7 @@ cdef class NativeSession:
                 if PyBytes_AS_STRING(name)[0] != b":":
                     fields += 1
             if fields > <Py_ssize_t> self.most_count:
-                self.too_large(stream)
+                self.too_large(stream, _TOO_MANY)
                 nghttp2_submit_rst_stream(self.session, 0, stream, h2_session.INTERNAL_ERROR)
                 return 0
         if category == NGHTTP2_HCAT_HEADERS and not (not self.server and stream in self.interim):

@@ -38,6 +38,7 @@ from pyproxy.http.message import Pair
 
 ENGINE = "h2"
 
+_TOO_LARGE = Malformed(INTERNAL_ERROR, "http2.header_list_size_too_large", too_large=True)
 _TOO_MANY = Malformed(INTERNAL_ERROR, "http2.too_many_headers", too_large=True)
 _BAD_FIELD = Malformed(PROTOCOL_ERROR, "http2.invalid.header.field")
 _PREFACE = 24
@@ -200,7 +201,9 @@ class PySession:
         options = self._options
         count = sum(1 for name, _ in pairs if name[:1] != b":")
         size = sum(len(name) + len(value) for name, value in pairs)
-        if count > options.header_count or size > options.headers_kb * 1024:
+        if size > options.headers_kb * 1024:
+            why = _TOO_LARGE
+        elif count > options.header_count:
             why = _TOO_MANY
         elif not sound:
             why = _BAD_FIELD

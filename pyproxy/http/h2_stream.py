@@ -34,6 +34,7 @@ class H2DownstreamStream:
         "_method",
         "_response_body",
         "_unconsumed",
+        "body_unread",
         "created",
         "handler",
         "info",
@@ -59,6 +60,8 @@ class H2DownstreamStream:
         self.handler: RequestHandler | None = None
         self.request_ended = True
         self.responded = False
+        self.body_unread = False
+        """The request has a body that nobody can have read yet."""
 
     def expect_body(self) -> Body:
         """The request has a body, which is still to come."""
@@ -119,6 +122,9 @@ class H2DownstreamStream:
 
     def send_response(self, status: int, headers: Headers, body: Body | None, info: StreamInfo) -> None:
         self.responded = True
+        if self.body_unread:  # nobody took note of it, as far as the log is concerned (as in Envoy)
+            info.request_end = 0.0
+            info.bytes_received = 0
         bodiless = self._method == b"HEAD" or status in _BODILESS
         if status == 204 and b"content-length" in headers.index:  # RFC 9110 8.6
             headers.remove(b"content-length")

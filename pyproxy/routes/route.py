@@ -39,6 +39,8 @@ class Route:
         "attempt_count_in_response",
         "config",
         "filter_configs",
+        "grpc_timeout_max",
+        "grpc_timeout_offset",
         "idle_timeout",
         "max_stream_duration",
         "metadata",
@@ -96,9 +98,15 @@ class Route:
         self.timeout_ms = b"%d" % round(action.timeout * 1000)
         self.idle_timeout = action.idle_timeout
         self.max_stream_duration = action.max_stream_duration
+        self.grpc_timeout_max = action.grpc_timeout_max
+        self.grpc_timeout_offset = action.grpc_timeout_offset
         per_try = action.per_try_timeout
         self.per_try_timeout: float = levels.virtual_host.per_try_timeout if per_try is None else per_try
-        self.timers = action.idle_timeout is not None or action.max_stream_duration is not None
+        self.timers = (
+            action.idle_timeout is not None
+            or action.max_stream_duration is not None
+            or action.grpc_timeout_max is not None
+        )
         """Some clock is set differently from the connection manager's."""
         self.not_found_status = action.cluster_not_found_status
         self.priority_high = action.priority_high
