@@ -169,7 +169,10 @@ class H2UpstreamStream:
 
     def resume_reading(self) -> None:
         self._held = False
-        self._consume_rest()
+        size, self._unconsumed = self._unconsumed, 0
+        if size:
+            self.connection.session.consume(self.number, size)
+            self.connection.mark()
 
     def cancel_body(self, error: ProxyError) -> None:
         """The downstream no longer wants the response."""
@@ -181,7 +184,6 @@ class H2UpstreamStream:
         """The try was ended by our side."""
         self.attempt = None
         self._body = None
-        self._consume_rest()
         self.connection.session.reset(self.number, CANCEL)
         self.connection.mark()
 
@@ -189,7 +191,6 @@ class H2UpstreamStream:
         """There will be no response, or no more of it."""
         attempt, self.attempt = self.attempt, None
         self._body = None
-        self._consume_rest()
         if attempt is None:
             return
         if not self.request_ended and attempt.request.body is not None and attempt.response is None:
@@ -199,12 +200,6 @@ class H2UpstreamStream:
     @property
     def has_head(self) -> bool:
         return self._body is not None
-
-    def _consume_rest(self) -> None:
-        size, self._unconsumed = self._unconsumed, 0
-        if size:
-            self.connection.session.consume(self.number, size)
-            self.connection.mark()
 
 
 class H2Upstream(H2Connection):
@@ -313,8 +308,6 @@ class H2Upstream(H2Connection):
         for kind, number, what, ended in events:
             if kind == WHOLE:
                 pairs, data, trailers = what
-                if data:
-                    self.session.consume(number, len(data))
                 stream = streams.get(number)
                 if stream is not None:
                     stream.on_head(pairs, data, trailers, ended=True)
@@ -326,8 +319,6 @@ class H2Upstream(H2Connection):
                 stream = streams.get(number)
                 if stream is not None:
                     stream.on_response_data(what, ended=ended)
-                elif what:
-                    self.session.consume(number, len(what))
             elif kind == TRAILERS:
                 stream = streams.get(number)
                 if stream is not None:

@@ -1,10 +1,12 @@
 """Which engines are in use: llhttp and libnghttp2 where they are there, else the pure ones on h11 and h2.
 
+With PYPROXY_PURE=1 in the environment HTTP/2 is spoken by the pure one all the same.
 `pyproxy --version`, the start log and `/server_info` say which; the benchmark asserts the fast one.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from pyproxy.http.codec import CodecOptions, RequestDecoder, ResponseDecoder
@@ -16,6 +18,8 @@ except ImportError:  # httptools is not there for this platform
     from pyproxy.http import h1_py as _engine  # type: ignore[no-redef]
 
 try:
+    if os.environ.get("PYPROXY_PURE"):
+        raise ImportError
     from pyproxy.http import h2_native as _h2_engine
 
     _new_session: Callable[[bool, SessionOptions], Session] = _h2_engine.NativeSession

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +46,12 @@ SOON = 1.0
 """Seconds (Envoy: overload.premature_reset_min_stream_lifetime_seconds)."""
 
 
+log = logging.getLogger("pyproxy.http2")
+
+KeepaliveMaker = Callable[[Callable[[bytes], None], Callable[[], None]], Keepalive]
+"""Makes the keepalive of one connection, from how it sends a PING and what it does when the peer is dead."""
+
+
 @dataclass(frozen=True, slots=True)
 class H2DownstreamOptions:
     """How a connection behaves. Deadlines are None where the timeout is off.
@@ -59,6 +67,7 @@ class H2DownstreamOptions:
     drain: Deadlines | None = None
     max_requests: int = 0
     stream_errors: bool = False
+    keepalive: KeepaliveMaker | None = None
     trailers: bool = True
 
 
@@ -123,7 +132,17 @@ class H2Downstream(H2Connection):
             options.stream_idle.arm(self)
         if options.max_duration is not None:
             options.max_duration.arm(self)
+        if options.keepalive is not None:
+            self.keepalive = options.keepalive(self._ping, self._dead)
         self.mark()  # our settings
+
+    def _ping(self, payload: bytes) -> None:
+        self.session.ping(payload)
+        self.mark()
+
+    def _dead(self) -> None:
+        """The peer has not answered a PING in time."""
+        self.abort()
 
     def on_eof(self) -> bool:
         return False
@@ -270,8 +289,6 @@ class H2Downstream(H2Connection):
                 stream = self.streams.get(number)
                 if stream is not None:
                     stream.receive(what, ended=ended)
-                elif what:
-                    self.session.consume(number, len(what))
             elif kind == TRAILERS:
                 stream = self.streams.get(number)
                 if stream is not None:
@@ -300,8 +317,6 @@ class H2Downstream(H2Connection):
             if trailers is not None:
                 trailers = trailers_of(trailers) if self._options.trailers else None
             body = Body.complete(data, trailers)
-            if data:
-                self.session.consume(number, len(data))
         elif not ended:
             body = stream.expect_body()
         if self._options.max_requests and self.requests >= self._options.max_requests and not self._draining:
@@ -336,6 +351,7 @@ class H2Downstream(H2Connection):
             self.end(PROTOCOL_ERROR)
 
     def on_violation(self) -> None:
+        log.debug("%r ends: %s", self, self.guard.violation)
         self._acceptor.count("downstream_cx_protocol_error")
         self.end(self.guard.code)
 

@@ -125,7 +125,8 @@ cdef extern from "nghttp2/nghttp2.h":
     int nghttp2_submit_shutdown_notice(nghttp2_session *)
     int nghttp2_session_terminate_session(nghttp2_session *, uint32_t)
     int nghttp2_session_resume_data(nghttp2_session *, int32_t)
-    int nghttp2_session_consume(nghttp2_session *, int32_t, size_t)
+    int nghttp2_session_consume_connection(nghttp2_session *, size_t)
+    int nghttp2_session_consume_stream(nghttp2_session *, int32_t, size_t)
     int nghttp2_session_set_local_window_size(nghttp2_session *, uint8_t, int32_t, int32_t)
     uint32_t nghttp2_session_get_remote_settings(nghttp2_session *, int)
     int32_t nghttp2_session_get_last_proc_stream_id(nghttp2_session *)
@@ -327,6 +328,8 @@ cdef class NativeSession:
     cdef size_t most_size
     cdef size_t most_count
     cdef dict outgoing
+    cdef int32_t last_begun  # the last of our streams that went out
+    cdef dict late_resets  # stream -> error code, of those that did not
     cdef int32_t malformed  # the stream of which it was last told so
     cdef set interim  # streams whose final response is still to come
     cdef object failure
@@ -352,6 +355,7 @@ cdef class NativeSession:
         self.sent = []
         self.outgoing = {}
         self.interim = set()
+        self.late_resets = {}
         self.pairs = None
         self.error_sent = -1
         self.most_size = options.headers_kb * 1024
@@ -510,6 +514,7 @@ cdef class NativeSession:
 
     cdef int data_received(self, int32_t stream, const uint8_t *data, size_t size) except -1:
         cdef object places
+        nghttp2_session_consume_connection(self.session, size)
         if self.begun:
             places = self.begun.pop(stream, None)
             if places is not None and (<tuple> places)[1] < 0:
@@ -612,10 +617,13 @@ cdef class NativeSession:
         nghttp2_session_resume_data(self.session, stream)
 
     def reset(self, int32_t stream, uint32_t code):
+        if not self.server and stream > self.last_begun:  # the reset would go out before the head
+            self.late_resets[stream] = code
+            return
         nghttp2_submit_rst_stream(self.session, 0, stream, code)
 
     def consume(self, int32_t stream, size_t size):
-        nghttp2_session_consume(self.session, stream, size)
+        nghttp2_session_consume_stream(self.session, stream, size)
 
     def waiting(self, int32_t stream):
         cdef _Outgoing outgoing = <_Outgoing> self.outgoing.get(stream)
@@ -718,15 +726,22 @@ cdef int on_invalid_frame(nghttp2_session *_, const nghttp2_frame *frame, int co
     return 0
 
 
-cdef int on_frame_sent(nghttp2_session *_, const nghttp2_frame *frame, void *data) noexcept:
+cdef int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *data) noexcept:
     cdef NativeSession self = <NativeSession> data
     cdef int kind = frame.hd.type
     if kind == NGHTTP2_GOAWAY:
         if frame.goaway.error_code:
             self.error_sent = frame.goaway.error_code
-    elif frame.hd.flags & NGHTTP2_FLAG_END_STREAM and (kind == NGHTTP2_DATA or kind == NGHTTP2_HEADERS):
+    elif kind == NGHTTP2_DATA or kind == NGHTTP2_HEADERS:
         try:
-            self.sent.append(frame.hd.stream_id)
+            if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+                self.sent.append(frame.hd.stream_id)
+            if kind == NGHTTP2_HEADERS and not self.server and frame.hd.stream_id > self.last_begun:
+                self.last_begun = frame.hd.stream_id
+                if self.late_resets:
+                    code = self.late_resets.pop(frame.hd.stream_id, None)
+                    if code is not None:
+                        nghttp2_submit_rst_stream(session, 0, frame.hd.stream_id, code)
         except BaseException as error:
             self.failure = error
             return NGHTTP2_ERR_CALLBACK_FAILURE

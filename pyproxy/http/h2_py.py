@@ -51,11 +51,12 @@ _UNTIL_TOLD = 100
 class _Stream:
     """What waits to be sent on one stream, and which of its ends are over."""
 
-    __slots__ = ("chunks", "ended", "high", "interim", "received_end", "sent_end", "trailers", "waiting")
+    __slots__ = ("chunks", "consumed", "ended", "high", "interim", "received_end", "sent_end", "trailers", "waiting")
 
     def __init__(self) -> None:
         self.chunks: deque[bytes] = deque()
         self.waiting = 0
+        self.consumed = 0
         self.ended = False
         self.trailers: list[Pair] | None = None
         self.high = False
@@ -101,6 +102,7 @@ class PySession:
         self._prefaced = not server
         self._out = bytearray()
         self._heard = False
+        self._consumed = 0
         self._going = False  # a GOAWAY was sent or received
         self._last = MOST_STREAM_ID  # streams beyond it are refused
         self._highest = 0
@@ -215,12 +217,13 @@ class PySession:
 
     def _on_data(self, event: h2.events.DataReceived, events: list[Event]) -> None:
         stream, data = event.stream_id, bytes(event.data or b"")
-        padding = event.flow_controlled_length - len(data)
+        self._consumed += event.flow_controlled_length
+        if self._consumed * 2 >= self._options.connection_window:
+            self._connection.increment_flow_control_window(self._consumed)
+            self._consumed = 0
+        self.consume(stream, event.flow_controlled_length - len(data))
         if stream not in self._streams:
-            self.consume(stream, event.flow_controlled_length)
             return
-        if padding > 0:
-            self.consume(stream, padding)
         if data:
             events.append((DATA, stream, data, False))
 
@@ -367,8 +370,13 @@ class PySession:
             self._forget(stream, code)
 
     def consume(self, stream: int, size: int) -> None:
-        if size and not self._terminated:
-            self._connection.acknowledge_received_data(size, stream)
+        state = self._streams.get(stream)
+        if state is None or state.received_end or self._terminated:
+            return
+        state.consumed += size
+        if state.consumed * 2 >= self._options.stream_window:
+            self._connection.increment_flow_control_window(state.consumed, stream)
+            state.consumed = 0
 
     def waiting(self, stream: int) -> int:
         state = self._streams.get(stream)

@@ -6,6 +6,9 @@ too often, or too much of, is judged above them, by `http.h2_guard`, so that it 
 
 Bodies that are sent wait in the session until the peer's windows let them go. `send_data` says when too much waits;
 `drained` then says when it does not any more.
+
+Of what is received the connection is always told to send more, and the stream only as its body goes on (`consume`): so
+a stream that nobody reads stops no other, and each may make us hold as much as the window of one stream.
 """
 
 from __future__ import annotations
@@ -113,7 +116,7 @@ class Session(Protocol):
     def reset(self, stream: int, code: int) -> None: ...
 
     def consume(self, stream: int, size: int) -> None:
-        """So many bytes of what was received have gone on: the peer may send as many more."""
+        """So many bytes of what was received have gone on: the peer may send as many more on this stream."""
 
     def waiting(self, stream: int) -> int:
         """Bytes of the stream that wait to be sent."""

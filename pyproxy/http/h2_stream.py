@@ -78,13 +78,11 @@ class H2DownstreamStream:
         if size:
             if self.handler is not None:
                 self.handler.on_request_data(size)
-            if body is None:
-                self._connection.consume(self.number, size)
-            else:
+            if body is not None:
                 body.feed(data)
                 if self._held:
                     self._unconsumed += size
-                else:
+                elif not ended:
                     self._connection.consume(self.number, size)
         if ended:
             self.receive_end(None)
@@ -253,9 +251,6 @@ class H2DownstreamStream:
         self._drop_bodies(error)
 
     def _drop_bodies(self, error: ProxyError) -> None:
-        size, self._unconsumed = self._unconsumed, 0
-        if size:
-            self._connection.consume(self.number, size)
         self._held = False
         request_body, self._body = self._body, None
         if request_body is not None:

@@ -7,6 +7,7 @@ Envoy: envoy.filters.network.http_connection_manager. Security posture: trusts n
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from pyproxy import clock
@@ -24,6 +25,7 @@ from pyproxy.http.engines import new_request_decoder, new_session
 from pyproxy.http.h1_downstream import H1Downstream, H1DownstreamOptions
 from pyproxy.http.h2_downstream import H2Downstream, H2DownstreamOptions
 from pyproxy.http.h2_guard import FrameGuard
+from pyproxy.http.h2_keepalive import Keepalive
 from pyproxy.http.h2_session import SessionOptions
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.request_id import RequestIds
@@ -102,6 +104,7 @@ class HttpConnectionManager:
     def _h2_connection_options(self) -> H2DownstreamOptions:
         """The same clocks, so that they are of one worker's connections and not of one version's."""
         config, options = self.config, self._options
+        keepalive = config.http2.keepalive
         return H2DownstreamOptions(
             idle=options.idle,
             stream_idle=options.stream_idle,
@@ -111,6 +114,7 @@ class HttpConnectionManager:
             drain=Deadlines(self._runtime.loop, config.timeouts.drain) if config.timeouts.drain else None,
             max_requests=config.max_requests_per_connection,
             stream_errors=config.http2.stream_errors,
+            keepalive=None if keepalive is None else partial(Keepalive, self._runtime.loop, keepalive),
         )
 
     def count_for(self, listener: ListenerStats) -> None:
