@@ -213,6 +213,7 @@ class ConnectionPool:
             self._idle_deadlines.arm(connection)
         if isinstance(connection, H2Upstream):
             stats.upstream_cx_http2_total.value += 1
+            connection.begin()
             self._multiplexed.append(connection)
             self.has_room(connection)
         else:
@@ -229,6 +230,7 @@ class ConnectionPool:
         made: H1Upstream | H2Upstream = self._new_h2() if self._speaks_h2 else self._new_h1()
         made.created = connection.created
         made.take_over(connection)
+        connection.closed = True  # it is not its any more
         return made
 
     def _connect_failed(self, error: Exception | None) -> None:

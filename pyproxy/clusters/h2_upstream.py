@@ -240,7 +240,6 @@ class H2Upstream(H2Connection):
 
     def on_open(self) -> None:
         self.local_address = self.local()
-        self._begin()
         self.pool.connected(self)
 
     def take_over(self, other: Connection) -> None:
@@ -250,9 +249,9 @@ class H2Upstream(H2Connection):
         self.write_blocked = other.write_blocked
         self.local_address = self.local()
         self.transport.set_protocol(self)
-        self._begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Say hello: it is clear that HTTP/2 is spoken."""
         options = self.pool.options.http2.keepalive
         if options is not None:
             self.keepalive = Keepalive(self.pool.cluster.loop, options, self._ping, self._dead)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from dataclasses import dataclass
 
 import h2.config
@@ -28,9 +29,11 @@ class _Stream:
 class H2Client:
     """One connection. Raises ConnectionError where a response breaks off."""
 
-    def __init__(self, port: int, window: int = 1 << 24) -> None:
+    def __init__(self, port: int, window: int = 1 << 24, tls: ssl.SSLContext | None = None) -> None:
         self._socket = socket.create_connection((LOOPBACK, port), timeout=PATIENCE)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname="a")
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="latin-1"))
         self._h2.local_settings = h2.settings.Settings(
             client=True, initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window}

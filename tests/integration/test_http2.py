@@ -8,6 +8,7 @@ import os
 import random
 import re
 import shutil
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -24,10 +25,12 @@ from tests.integration.memory import Peak
 from tests.integration.upstream import Upstream
 from tests.server.bootstraps import HELLO, bootstrap, endpoint, listener, manager, static_cluster
 from tests.server.running import Running, eventually
+from tests.support.certificates import Authority
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.process import ROOT
 
 MB = 1 << 20
+TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3."
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 ENGINES = {"fast": {}, "pure": {"PYPROXY_PURE": "1"}}
 Start = Callable[..., Running]
@@ -183,6 +186,59 @@ def test_a_proxy_that_leaves_finishes_what_it_has(start: Start, upstream: Upstre
         assert client.finish(stream)[0] == 200
         assert client.wait_for_goaway() == 0
     assert proxy.process.wait(30) == 0
+
+
+def secured(authority: Authority, *alpn: str) -> dict[str, Any]:
+    chain, key = authority.issue("server")
+    certificate = {"certificate_chain": {"filename": chain}, "private_key": {"filename": key}}
+    typed = {
+        "@type": f"{TLS}DownstreamTlsContext",
+        "common_tls_context": {"tls_certificates": [certificate], "alpn_protocols": list(alpn)},
+    }
+    return {"name": "tls", "typed_config": typed}
+
+
+def by_alpn(**fields: Any) -> dict[str, Any]:
+    typed = {"@type": f"type.googleapis.com/{OPTIONS}", "auto_config": {"http2_protocol_options": {}, **fields}}
+    tls = {"name": "tls", "typed_config": {"@type": f"{TLS}UpstreamTlsContext"}}
+    return {"typed_extension_protocol_options": {OPTIONS: typed}, "transport_socket": tls}
+
+
+@pytest.mark.parametrize("alpn", [("h2", "http/1.1"), ("http/1.1",)], ids=["h2", "http1"])
+def test_what_is_agreed_on_by_alpn(tmp_path: Path, upstream: Upstream, alpn: tuple[str, ...]) -> None:
+    authority = Authority(tmp_path / "own")
+    (inner,) = free_ports(1)
+    up = {"route": {"cluster": "up"}}
+    web = listener("web", 0, manager("web", {"route": {"cluster": "again"}}))
+    web["filter_chains"][0]["transport_socket"] = secured(authority, "h2", "http/1.1")
+    second = listener("inner", inner, manager("inner", up))
+    second["filter_chains"][0]["transport_socket"] = secured(authority, *alpn)
+    clusters = [static_cluster("up", endpoint(upstream.port)), static_cluster("again", endpoint(inner), **by_alpn())]
+    proxy = Running.real(tmp_path, bootstrap([web, second], clusters), "--concurrency", "1")
+    try:
+        eventually(proxy.ready)
+        context = ssl.create_default_context(cafile=str(authority.ca))
+        context.check_hostname = False
+        offered = ssl.create_default_context(cafile=str(authority.ca))
+        offered.check_hostname = False
+        offered.set_alpn_protocols(["h2"])
+        body = random.Random(2).randbytes(200_000)
+        # By prior knowledge too: some clients speak HTTP/2 without having agreed on it.
+        for tls in (offered, context):
+            with H2Client(proxy.port("web"), tls=tls) as client:
+                for _ in range(3):
+                    assert client.request("POST", "/echo", body) == (200, body)
+        wanted = "http2" if "h2" in alpn else "http1"
+        other = "http1" if "h2" in alpn else "http2"
+
+        def counted() -> bool:
+            text = proxy.admin("/stats?filter=cluster.again.upstream_cx_http")[1]
+            return f"upstream_cx_{wanted}_total: 0" not in text and f"upstream_cx_{other}_total: 0" in text
+
+        eventually(counted)
+        assert "Traceback" not in proxy.said()
+    finally:
+        proxy.stop()
 
 
 def find_h2spec() -> str | None:
