@@ -60,6 +60,7 @@ class ConnectionPool:
         "limits",
         "longest_try",
         "of_http1",
+        "of_tunnels",
         "options",
         "rq_total",
     )
@@ -89,6 +90,8 @@ class ConnectionPool:
         """The connections for requests of high priority, which have limits of their own."""
         self.of_http1: ConnectionPool | None = None
         """The connections for requests that came by HTTP/1, where each goes on as it came."""
+        self.of_tunnels: ConnectionPool | None = None
+        """Connections that carry no HTTP: no other try may get one."""
         self.options = options = cluster.config.http
         self._protocol = options.protocol
         self._speaks_h2 = options.protocol is not UpstreamProtocol.HTTP1
@@ -118,6 +121,10 @@ class ConnectionPool:
             if not connection.closed:
                 connection.start(attempt)
                 return
+        if attempt.request.ends_here:
+            attempt.pool = pool = self._pool_of_tunnels()
+            pool.take(attempt)
+            return
         if self._speaks_h2:
             if self._protocol is UpstreamProtocol.DOWNSTREAM and attempt.request.info.protocol != "HTTP/2":
                 attempt.pool = pool = self._pool_of_http1()
@@ -127,6 +134,10 @@ class ConnectionPool:
                 if one.has_room:
                     self._start(one, attempt)
                     return
+        self.take(attempt)
+
+    def take(self, attempt: Try) -> None:
+        """Run a try on a connection that there is not yet. Raises ProxyError where a breaker is open."""
         limits = self.limits
         if not limits.try_acquire_pending():
             self.cluster.stats.upstream_rq_pending_overflow.value += 1
@@ -285,14 +296,21 @@ class ConnectionPool:
             self._connect_if_allowed()
 
     def _pool_of_http1(self) -> ConnectionPool:
-        made = self.of_http1
-        if made is None:
-            made = self.of_http1 = ConnectionPool(
-                self._loop, self._cork, self.cluster, self.host, self.limits, self._idle_deadlines
-            )
-            made._protocol = UpstreamProtocol.HTTP1
-            made._speaks_h2 = False
-            made._streams_each = 1
+        if self.of_http1 is None:
+            self.of_http1 = self._like_this()
+        return self.of_http1
+
+    def _pool_of_tunnels(self) -> ConnectionPool:
+        if self.of_tunnels is None:
+            self.of_tunnels = self._like_this()
+        return self.of_tunnels
+
+    def _like_this(self) -> ConnectionPool:
+        """Another pool to the same host within the same limits, which does not speak HTTP/2."""
+        made = ConnectionPool(self._loop, self._cork, self.cluster, self.host, self.limits, self._idle_deadlines)
+        made._protocol = UpstreamProtocol.HTTP1
+        made._speaks_h2 = False
+        made._streams_each = 1
         return made
 
     def give_back(self, connection: H1Upstream) -> None:
@@ -365,6 +383,8 @@ class ConnectionPool:
             self.high.drain()
         if self.of_http1 is not None:
             self.of_http1.drain()
+        if self.of_tunnels is not None:
+            self.of_tunnels.drain()
         for connection in list(self._idle):
             connection.closed_by_us = True
             connection.close()
@@ -379,6 +399,8 @@ class ConnectionPool:
             self.high.close()
         if self.of_http1 is not None:
             self.of_http1.close()
+        if self.of_tunnels is not None:
+            self.of_tunnels.close()
         for connection, (task, _) in list(self._opening.items()):
             if self._connect_ended(connection):
                 task.cancel()

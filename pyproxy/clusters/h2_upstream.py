@@ -10,7 +10,7 @@ from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
 from pyproxy.http.body import Body, Trailers
 from pyproxy.http.h2_connection import H2Connection
 from pyproxy.http.h2_guard import FrameGuard
-from pyproxy.http.h2_head import block_size, request_pairs, status_of
+from pyproxy.http.h2_head import CONNECT, block_size, request_pairs, status_of
 from pyproxy.http.h2_keepalive import Keepalive
 from pyproxy.http.h2_session import (
     CANCEL,
@@ -114,6 +114,10 @@ class H2UpstreamStream:
             return
         info.response_first = clock.now
         headers = Headers(pairs[1:])
+        if status == 200 and attempt.request.upgrade and attempt.request.upgrade != CONNECT:
+            status = 101  # as an upgrade of HTTP/1 is granted
+            headers.add(b"upgrade", attempt.request.upgrade)
+            headers.add(b"connection", b"upgrade")
         if ended:
             body = None if data is None else Body.complete(data, trailers)
             attempt.response = Response(status, headers, body)

@@ -48,6 +48,8 @@ class H1DownstreamOptions:
     trailers: bool = False
     proper_case: bool = False
     sniff: bool = False
+    tunnels: bool = False
+    """Requests may ask for a tunnel."""
 
 
 class H1Downstream(Connection):
@@ -71,6 +73,7 @@ class H1Downstream(Connection):
         "_response_body",
         "_serving",
         "_stream_info",
+        "_tunnel",
         "_unread",
         "_unsent",
         "_version",
@@ -99,6 +102,7 @@ class H1Downstream(Connection):
         self._chunked = False
         self._closing = False  # no more requests are read
         self._known = False  # that it is HTTP/1
+        self._tunnel = False  # it was asked for, or stands
         self._opening = b""  # what may become the preface of HTTP/2
         self._serving = False  # the queue
         self._head_timed = False  # by the clock for request heads
@@ -130,6 +134,9 @@ class H1Downstream(Connection):
         if self._closing:
             return
         if not self._known:
+            if self._tunnel:
+                self._tunnel_bytes(data)
+                return
             data = self._first_bytes(data)
             if not data:
                 return
@@ -152,7 +159,9 @@ class H1Downstream(Connection):
                 self._queue.extend(events[position:])
                 self.pause_reading()
                 return
-            if isinstance(event, RequestHead):
+            if self._tunnel:
+                self._behind_tunnel_head(event)
+            elif isinstance(event, RequestHead):
                 self._begin(event)
             else:
                 self._rest_of_message(event)
@@ -172,6 +181,21 @@ class H1Downstream(Connection):
         self._known = True
         self._acceptor.on_codec(self, "HTTP/1.1")
         return data
+
+    def _behind_tunnel_head(self, event: RequestEvent) -> None:
+        """What came at once with a request for a tunnel, before anybody agreed to it."""
+        if isinstance(event, bytes):
+            self._tunnel_bytes(event)
+        else:  # it was taken for HTTP: whoever sends that does not wait for the answer
+            self.abort()
+
+    def _tunnel_bytes(self, data: bytes) -> None:
+        self.last_active = clock.now
+        body = self._body
+        if body is not None:
+            if self.handler is not None:
+                self.handler.on_request_data(len(data))
+            body.feed(data)
 
     def _become_h2(self, data: bytes) -> None:
         self._closing = True
@@ -290,7 +314,13 @@ class H1Downstream(Connection):
         self._head_method = head.method
         self._version = head.version
         self._keep_alive = self._keep_alive and head.keep_alive
-        if head.ended:
+        body: Body | None
+        if head.upgrade and self._options.tunnels and _asks_for_tunnel(head):
+            self._request_ended = False
+            self._known = False
+            self._tunnel = True
+            self._body = body = Body(self, self.buffer_limit)
+        elif head.ended:
             self._request_ended = True
             body = Body.complete(head.body) if head.body or head.chunked else None
         else:
@@ -364,6 +394,10 @@ class H1Downstream(Connection):
         self._keep_alive = False
 
     def send_response(self, status: int, headers: Headers, body: Body | None, info: StreamInfo) -> None:
+        granted = self._tunnel and (status == 101 or (self._head_method == b"CONNECT" and 200 <= status < 300))
+        if granted:
+            self._begin_tunnel(status, headers, body, info)
+            return
         if not self._request_ended or self._body_unread:
             self._keep_alive = False  # what is left of the request must never be read as the next one
             if self._body_unread:  # nobody took note of a body, as far as the log is concerned (as in Envoy)
@@ -405,6 +439,27 @@ class H1Downstream(Connection):
         self.last_active = clock.now
         self._stream_info = info
         self.write(head)
+        self._response_body = body
+        if self.write_blocked:
+            body.hold()
+        body.pipe_to(self)
+
+    def _begin_tunnel(self, status: int, headers: Headers, body: Body | None, info: StreamInfo) -> None:
+        """From now on it is bytes both ways, and the end of either is the end of the connection."""
+        self._keep_alive = False
+        self._chunked = False
+        pairs = headers.pairs
+        if self._options.proper_case:
+            pairs = h1_encode.title_case(pairs)
+        head = h1_encode.response_head(status, pairs, self._version)
+        info.header_sent = h1_encode.header_bytes(head)
+        info.wire_sent += len(head)
+        self._stream_info = info
+        self.last_active = clock.now
+        self.write(head)
+        if body is None:
+            self._sent()
+            return
         self._response_body = body
         if self.write_blocked:
             body.hold()
@@ -537,3 +592,8 @@ class H1Downstream(Connection):
     def __repr__(self) -> str:
         state = "closed" if self.closed else "closing" if self._closing else "busy" if self.handler else "idle"
         return f"<H1Downstream {self.info.connection_id} {state}, {self.requests} requests>"
+
+
+def _asks_for_tunnel(head: RequestHead) -> bool:
+    """An upgrade to HTTP/2 is not taken for one (RFC 9113 3.1)."""
+    return head.method == b"CONNECT" or (head.ended and (head.headers.joined(b"upgrade") or b"").lower() != b"h2c")

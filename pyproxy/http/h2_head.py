@@ -8,6 +8,8 @@ from pyproxy.http.codec import RequestHead
 from pyproxy.http.message import Headers, Pair, Request
 
 _COLON: Final = 58
+CONNECT: Final = b"connect"
+"""`Request.upgrade` of a CONNECT."""
 
 
 def request_head(pairs: list[Pair], *, ended: bool) -> RequestHead:
@@ -42,6 +44,13 @@ def request_head(pairs: list[Pair], *, ended: bool) -> RequestHead:
         headers.remove(b"host")
     if len(index) != len(headers.pairs) and b"cookie" in index:
         _join_cookies(headers)
+    if head.protocol is not None:  # as if it had been an upgrade of HTTP/1 (Envoy)
+        head.method = b"GET"
+        head.upgrade = True
+        headers.add(b"upgrade", head.protocol)
+        headers.add(b"connection", b"upgrade")
+    elif head.method == b"CONNECT":
+        head.upgrade = True
     if b"expect" in index:
         head.expect_continue = index[b"expect"].lower() == b"100-continue"
     return head
@@ -57,11 +66,32 @@ def _join_cookies(headers: Headers) -> None:
 
 def request_pairs(request: Request) -> list[Pair]:
     """The header block of a request that goes upstream."""
+    if request.upgrade:
+        return _tunnel_pairs(request)
     pseudo: list[Pair] = [(b":method", request.method), (b":scheme", request.scheme or b"http")]
     if request.authority:
         pseudo.append((b":authority", request.authority))
     pseudo.append((b":path", request.path))
     return pseudo + request.headers.pairs
+
+
+def _tunnel_pairs(request: Request) -> list[Pair]:
+    """CONNECT, or for what was an upgrade of HTTP/1 the extended CONNECT (RFC 8441)."""
+    if request.upgrade == CONNECT:
+        return [(b":method", b"CONNECT"), (b":authority", request.authority), *request.headers.pairs]
+    return [
+        (b":method", b"CONNECT"),
+        (b":protocol", request.upgrade),
+        (b":scheme", request.scheme or b"http"),
+        (b":authority", request.authority),
+        (b":path", request.path),
+        *without_upgrade(request.headers.pairs),
+    ]
+
+
+def without_upgrade(pairs: list[Pair]) -> list[Pair]:
+    """Header fields without those that ask for an upgrade of HTTP/1, or grant it."""
+    return [pair for pair in pairs if pair[0] != b"upgrade" and pair[0] != b"connection"]
 
 
 _STATUSES: Final = {status: (b":status", b"%d" % status) for status in range(100, 1000)}

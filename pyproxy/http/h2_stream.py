@@ -9,7 +9,7 @@ from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.http import downstream_errors
 from pyproxy.http.body import Body, Trailers
 from pyproxy.http.codec import End
-from pyproxy.http.h2_head import block_size, response_pairs
+from pyproxy.http.h2_head import block_size, response_pairs, without_upgrade
 from pyproxy.http.h2_session import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from pyproxy.http.message import Headers, Pair
 from pyproxy.http.stream import RequestHandler
@@ -126,7 +126,10 @@ class H2DownstreamStream:
         bodiless = self._method == b"HEAD" or status in _BODILESS
         if status == 204 and b"content-length" in headers.index:  # RFC 9110 8.6
             headers.remove(b"content-length")
-        pairs = response_pairs(status, headers)
+        if status == 101:  # there are no upgrades in HTTP/2: the answer to an extended CONNECT is 200
+            pairs = response_pairs(200, Headers(without_upgrade(headers.pairs)))
+        else:
+            pairs = response_pairs(status, headers)
         info.header_sent = size = block_size(pairs) if info.logged else 0
         info.wire_sent += size + _FRAME
         whole: bytes | None

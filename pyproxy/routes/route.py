@@ -38,6 +38,7 @@ class Route:
         "attempt_count_in_request",
         "attempt_count_in_response",
         "config",
+        "ends_connect",
         "filter_configs",
         "grpc_timeout_max",
         "grpc_timeout_offset",
@@ -54,6 +55,7 @@ class Route:
         "timeout",
         "timeout_ms",
         "timers",
+        "upgrades",
         "virtual_cluster",
         "virtual_host",
         "virtual_host_metadata",
@@ -98,6 +100,8 @@ class Route:
         self.timeout_ms = b"%d" % round(action.timeout * 1000)
         self.idle_timeout = action.idle_timeout
         self.max_stream_duration = action.max_stream_duration
+        self.upgrades = dict(action.upgrades)
+        self.ends_connect = action.ends_connect
         self.grpc_timeout_max = action.grpc_timeout_max
         self.grpc_timeout_offset = action.grpc_timeout_offset
         per_try = action.per_try_timeout

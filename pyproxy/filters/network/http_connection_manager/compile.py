@@ -13,10 +13,10 @@ from pyproxy.config.extensions import Category, CompileContext, Extension, check
 from pyproxy.config.http2 import H2Options
 from pyproxy.config.http2_compile import compile_http2
 from pyproxy.config.listener import FilterConfig
-from pyproxy.config.parts import not_yet, part
+from pyproxy.config.parts import part
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.route_compile import compile_route_table
-from pyproxy.config.upgrade_check import check_upgrade_types, upgrade_enabled
+from pyproxy.config.upgrade_check import compile_upgrades
 from pyproxy.config.upstream_http_compile import header_key_format
 from pyproxy.config.view import View
 from pyproxy.filters.network.http_connection_manager.config import (
@@ -47,7 +47,7 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
     view.ignore("http3_protocol_options", "add_proxy_protocol_connection_state", "append_local_overload")
     http1 = view.child("http_protocol_options")
     common = view.child("common_http_protocol_options")
-    for check in (_check_request_ids, _check_upgrades, _check_flush_interval):
+    for check in (_check_request_ids, _check_flush_interval):
         with report.isolate():
             check(view)
     most_requests = None if common is None else common.wrapped("max_requests_per_connection")
@@ -59,6 +59,7 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
         codec_type=part(report, "AUTO", lambda: _codec_type(view)),
         codec=_codec(view, http1, common),
         http2=part(report, None, lambda: _http2(view)) or _DEFAULTS.http2,
+        upgrades=part(report, (), lambda: compile_upgrades(view.children("upgrade_configs"))),
         default_http10_host=b"" if http1 is None else http1.text("default_host_for_http_10").encode(),
         stream_error_on_invalid_message=_stream_errors(view, http1),
         header_key_format="lower" if http1 is None else part(report, "lower", lambda: header_key_format(http1)),
@@ -213,14 +214,6 @@ def _timeouts(view: View, common: View | None) -> HcmTimeouts:
         max_connection_duration=seconds(common, "max_connection_duration", defaults.max_connection_duration),
         drain=seconds(view, "drain_timeout", defaults.drain),
     )
-
-
-def _check_upgrades(view: View) -> None:
-    """No upgrade is allowed yet, so what allows none is honoured."""
-    configs = not_yet(view).children("upgrade_configs")
-    check_upgrade_types(configs)
-    if not any(upgrade_enabled(config) for config in configs):
-        view.ignore("upgrade_configs")
 
 
 def _logs_at_start(view: View) -> bool:

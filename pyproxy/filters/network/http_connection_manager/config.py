@@ -132,6 +132,8 @@ class HttpConnectionManagerConfig:
     """`AUTO`, `HTTP1` or `HTTP2`."""
     codec: CodecOptions = CodecOptions()
     http2: H2Options = H2Options()
+    upgrades: tuple[tuple[bytes, bool], ...] = ()
+    """(protocol, allowed)"""
     default_http10_host: bytes = b""
     stream_error_on_invalid_message: bool = False
     header_key_format: str = "lower"
@@ -154,6 +156,12 @@ class HttpConnectionManagerConfig:
     def suppress_envoy_headers(self) -> bool:
         """Said to the router, which is the last filter, and true for routes too."""
         return bool(self.filters) and bool(self.filters[-1].config.suppress_envoy_headers)
+
+    @property
+    def tunnels(self) -> bool:
+        """Whether any request may become a tunnel."""
+        routes = () if self.route_table is None else self.route_table.forward_actions()
+        return any(allowed for _, allowed in self.upgrades) or any(action.upgrades for action in routes)
 
     def build(self, runtime: Runtime) -> HttpConnectionManager:
         """The live manager with its chain of filters, the last of which answers.

@@ -25,12 +25,14 @@ from pyproxy.http.engines import new_request_decoder, new_session
 from pyproxy.http.h1_downstream import H1Downstream, H1DownstreamOptions
 from pyproxy.http.h2_downstream import H2Downstream, H2DownstreamOptions
 from pyproxy.http.h2_guard import FrameGuard
+from pyproxy.http.h2_head import CONNECT
 from pyproxy.http.h2_keepalive import Keepalive
 from pyproxy.http.h2_session import SessionOptions
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.request_id import RequestIds
 from pyproxy.http.stream import DownstreamConnection, DownstreamStream
 from pyproxy.http.stream_info import UpstreamInfo
+from pyproxy.routes.route import Route
 from pyproxy.routes.table import RouteTable
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
@@ -66,6 +68,7 @@ class HttpConnectionManager:
         self._connections: set[DownstreamConnection] = set()
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
+        self._upgrades = dict(config.upgrades)
         self._options = self._connection_options()
         self._h2_options = self._h2_connection_options()
         self._session_options = SessionOptions(
@@ -99,6 +102,7 @@ class HttpConnectionManager:
             trailers=self.config.codec.keep_trailers,
             proper_case=self.config.header_key_format == "proper",
             sniff=self.config.codec_type == "AUTO",
+            tunnels=self.config.tunnels,
         )
 
     def _h2_connection_options(self) -> H2DownstreamOptions:
@@ -243,7 +247,10 @@ class HttpConnectionManager:
     def prepare(self, request: Request, exchange: Exchange) -> None:
         """Everything before routing. Raises ProxyError where the request ends here."""
         if request.path[:1] != b"/":
-            self._odd_target(request)
+            if request.method == b"CONNECT" and self._options.tunnels:
+                request.path = b""
+            else:
+                self._odd_target(request)
         if not request.authority and request.info.protocol == "HTTP/1.0":
             request.authority = self.config.default_http10_host
         if exchange.upgrade:
@@ -289,10 +296,27 @@ class HttpConnectionManager:
             request.info.request_end = 0.0  # what came would be the beginning of a tunnel
         if self._logs_at_start:
             self._log_start(request)
-        if exchange.upgrade:
+        if exchange.upgrade and not self._grants(request, route):
             self._refuse_upgrade(request)
         if self._timers or (route is not None and route.timers):
             StreamTimers.arm(self._runtime.deadlines, self.config.timeouts, route, exchange)
+
+    def _grants(self, request: Request, route: Route | None) -> bool:
+        """Whether a request may ask for a tunnel; what the route says goes before what is said here (Envoy)."""
+        if request.method == b"CONNECT":
+            if route is None:
+                return True  # there is no route for it, and that is the answer
+            kind = CONNECT
+        else:
+            kind = (request.headers.joined(b"upgrade") or b"").lower()
+        granted = None if route is None else route.upgrades.get(kind)
+        if granted is None:
+            granted = self._upgrades.get(kind, False)
+        if granted:
+            request.upgrade = kind
+            request.ends_here = route is not None and route.ends_connect and kind == CONNECT
+            self.stats.downstream_cx_upgrades_total.value += 1
+        return granted
 
     def _refuse_upgrade(self, request: Request) -> None:
         """It is refused where it would be forwarded, so the log shows where to."""
