@@ -5,7 +5,7 @@ PYTHON ?= $(shell scripts/choose-python)
 VENV := .venv
 BIN := $(VENV)/bin
 BUILT := $(VENV)/.built
-SOURCES := setup.py pyproject.toml $(shell find pyproxy -name '*.py')
+SOURCES := setup.py pyproject.toml $(shell find pyproxy -name '*.py' -o -name '*.pyx')
 
 .PHONY: demo test check bench fmt clean
 

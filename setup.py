@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -35,6 +36,12 @@ COMPILED = (
     "http/h1_head",
     "http/h1_lines",
     "http/h1_rules",
+    "http/h2_connection",
+    "http/h2_downstream",
+    "http/h2_guard",
+    "http/h2_head",
+    "http/h2_session",
+    "http/h2_stream",
     "http/message",
     "http/request_id",
     "http/stream_info",
@@ -43,6 +50,7 @@ COMPILED = (
     "clusters/cluster",
     "clusters/conn_pool",
     "clusters/health_checks/probe",
+    "clusters/h2_upstream",
     "clusters/host",
     "clusters/host_set",
     "clusters/load_balancers/edf",
@@ -146,7 +154,36 @@ def compiled_modules() -> list[Extension]:
     return made
 
 
+def http2_module() -> list[Extension]:
+    """The HTTP/2 engine on libnghttp2, or none where the library or its headers are not there."""
+    if os.environ.get("PYPROXY_PURE"):
+        return []
+    try:
+        from Cython.Build import cythonize
+
+        flags = subprocess.run(
+            ["pkg-config", "--cflags", "--libs", "libnghttp2 >= 1.45"], capture_output=True, text=True, check=True
+        ).stdout.split()
+    except (ImportError, OSError, subprocess.CalledProcessError):
+        print(
+            "pyproxy: no Cython, pkg-config or libnghttp2 (Debian: libnghttp2-dev) here, so HTTP/2 is spoken by the"
+            " slower h2 package",
+            file=sys.stderr,
+        )
+        return []
+    extension = Extension(
+        "pyproxy.http.h2_native",
+        ["pyproxy/http/h2_native.pyx"],
+        include_dirs=[flag[2:] for flag in flags if flag.startswith("-I")],
+        library_dirs=[flag[2:] for flag in flags if flag.startswith("-L")],
+        libraries=[flag[2:] for flag in flags if flag.startswith("-l")],
+        extra_compile_args=["-O2"],
+    )
+    made: list[Extension] = cythonize([extension], build_dir="build", quiet=True)
+    return made
+
+
 setup(
     cmdclass={"build_py": BuildWithDescriptors, "build_ext": BuildWhereItCanBe},
-    ext_modules=compiled_modules(),
+    ext_modules=compiled_modules() + http2_module(),
 )

@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from pyproxy.clusters import membership
 from pyproxy.clusters.balance import Balance, counting_panic, no_host
@@ -28,7 +28,7 @@ from pyproxy.clusters.load_balancers.load_balancer import Choose
 from pyproxy.clusters.membership import Member
 from pyproxy.clusters.outlier_detection import OutlierDetector
 from pyproxy.clusters.try_timers import PER_TRY_IDLE_TIMEOUT, PER_TRY_TIMEOUT
-from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType, LbPolicy
+from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType, LbPolicy, UpstreamProtocol
 from pyproxy.config.late import LateValues
 from pyproxy.config.proxy_header import ProxyHeaderConfig
 from pyproxy.config.runtime_values import RuntimeValues
@@ -43,6 +43,14 @@ from pyproxy.telemetry.cluster_stats import ClusterStats
 from pyproxy.telemetry.metrics import StatsStore
 
 PRIORITIES = ("default", "high")
+_ALPN: Final = {
+    UpstreamProtocol.HTTP1: ("http/1.1",),
+    UpstreamProtocol.HTTP2: ("h2",),
+    UpstreamProtocol.AUTO: ("h2", "http/1.1"),
+    UpstreamProtocol.DOWNSTREAM: ("h2", "http/1.1"),
+}
+"""What may be agreed on by ALPN."""
+
 _SOCKET_LABELS = "envoy.transport_socket_match"
 
 
@@ -159,7 +167,7 @@ class Cluster:
             return None
         found = self._dialers.get(config)
         if found is None:
-            found = self._dialers[config] = TlsDialer(config, self._services.secrets)
+            found = self._dialers[config] = TlsDialer(config, self._services.secrets, _ALPN[self.config.http.protocol])
         return found
 
     def choose_elsewhere(self, request: Request, priorities: frozenset[int]) -> Host | None:

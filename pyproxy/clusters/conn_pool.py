@@ -1,7 +1,8 @@
 """The connections to one host that are open, opening or idle, and the tries that wait for one.
 
 HTTP/1: a connection is lent to one try at a time. The newest idle one is lent first, so that the others may age
-out. What to do is decided synchronously; only opening a connection takes time.
+out. HTTP/2: a connection carries as many tries as the upstream takes. What to do is decided synchronously; only
+opening a connection takes time.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from pyproxy import clock
 from pyproxy.clusters.dial import dial, reason
+from pyproxy.clusters.h2_upstream import H2Upstream
 from pyproxy.clusters.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 from pyproxy.clusters.upstream import H1Upstream, Try
+from pyproxy.config.cluster import UpstreamProtocol
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.http.codec import CodecLimits, CodecOptions
-from pyproxy.http.engines import new_response_decoder
+from pyproxy.http.engines import new_response_decoder, new_session
+from pyproxy.http.h2_guard import FrameGuard
+from pyproxy.http.h2_session import SessionOptions
 from pyproxy.network.cork import Cork
 from pyproxy.tasks import Deadlines, spawn
 
@@ -27,6 +32,9 @@ if TYPE_CHECKING:
 
 _MANY_OPTIONS = 64
 """They are the choice of downstreams: from here on, those that nobody uses are forgotten."""
+_STREAMS_EACH = 100
+"""As many tries are taken for one connection that is being opened; how many it takes is known once it is open."""
+
 _next_id = iter(range(1, 1 << 62))
 
 
@@ -41,9 +49,14 @@ class ConnectionPool:
         "_idle_deadlines",
         "_loop",
         "_most_options",
+        "_multiplexed",
         "_open",
         "_opening",
         "_pending",
+        "_protocol",
+        "_session_options",
+        "_speaks_h2",
+        "_streams_each",
         "_worn_out",
         "by_options",
         "cluster",
@@ -51,6 +64,8 @@ class ConnectionPool:
         "host",
         "limits",
         "longest_try",
+        "of_http1",
+        "of_tunnels",
         "options",
         "rq_total",
         "transport",
@@ -71,8 +86,9 @@ class ConnectionPool:
         self.cluster = cluster
         self.limits = limits
         self._idle: list[H1Upstream] = []
-        self._open: set[H1Upstream] = set()
-        self._opening: dict[H1Upstream, tuple[asyncio.Task[Any], asyncio.TimerHandle]] = {}
+        self._multiplexed: list[H2Upstream] = []
+        self._open: set[H1Upstream | H2Upstream] = set()
+        self._opening: dict[H1Upstream | H2Upstream, tuple[asyncio.Task[Any], asyncio.TimerHandle]] = {}
         self._pending: deque[Try] = deque()
         self._idle_deadlines = idle
         self._draining = False
@@ -83,7 +99,22 @@ class ConnectionPool:
         self._most_options = _MANY_OPTIONS
         self.by_options: dict[TransportSocketOptions, ConnectionPool] = {}
         """The connections for requests that want something else of them."""
+        self.of_http1: ConnectionPool | None = None
+        """The connections for requests that came by HTTP/1, where each goes on as it came."""
+        self.of_tunnels: ConnectionPool | None = None
+        """Connections that carry no HTTP: no other try may get one."""
         self.options = options = cluster.config.http
+        self._protocol = options.protocol
+        self._speaks_h2 = options.protocol is not UpstreamProtocol.HTTP1
+        self._streams_each = min(options.http2.max_concurrent_streams, _STREAMS_EACH) if self._speaks_h2 else 1
+        self._session_options = SessionOptions(
+            header_table=options.http2.header_table,
+            max_concurrent_streams=options.http2.max_concurrent_streams,
+            stream_window=options.http2.stream_window,
+            connection_window=options.http2.connection_window,
+            headers_kb=options.max_response_headers_kb,
+            header_count=options.max_response_headers,
+        )
         longest = options.max_stream_duration
         self.longest_try: Deadlines | None = cluster.deadlines.of(longest) if longest else None
         self.rq_total = cluster.stats.upstream_rq_total
@@ -101,6 +132,23 @@ class ConnectionPool:
             if not connection.closed:
                 connection.start(attempt)
                 return
+        if attempt.request.ends_here:
+            attempt.pool = pool = self._pool_of_tunnels()
+            pool.take(attempt)
+            return
+        if self._speaks_h2:
+            if self._protocol is UpstreamProtocol.DOWNSTREAM and attempt.request.info.protocol != "HTTP/2":
+                attempt.pool = pool = self._pool_of_http1()
+                pool.submit(attempt)
+                return
+            for one in self._multiplexed:
+                if one.has_room:
+                    self._start(one, attempt)
+                    return
+        self.take(attempt)
+
+    def take(self, attempt: Try) -> None:
+        """Run a try on a connection that there is not yet. Raises ProxyError where a breaker is open."""
         limits = self.limits
         if not limits.try_acquire_pending():
             self.cluster.stats.upstream_rq_pending_overflow.value += 1
@@ -132,7 +180,7 @@ class ConnectionPool:
 
     def _connect_if_allowed(self) -> None:
         """Open a connection for a waiting try, within the limit; a pool may always have one (Envoy)."""
-        if len(self._opening) >= len(self._pending):
+        if len(self._opening) * self._streams_each >= len(self._pending):
             return
         if not self.limits.try_acquire_connection():
             self.cluster.stats.upstream_cx_overflow.value += 1
@@ -142,16 +190,22 @@ class ConnectionPool:
         self._connect()
 
     def _connect(self) -> None:
-        stats, host = self.cluster.stats, self.host
-        stats.upstream_cx_total.value += 1
-        stats.upstream_cx_http1_total.value += 1
-        host.cx_total += 1
-        connection = H1Upstream(self._cork, new_response_decoder(self._codec), self, next(_next_id))
-        task = spawn(self._dial(connection), f"connect {host.address}")
+        self.cluster.stats.upstream_cx_total.value += 1
+        self.host.cx_total += 1
+        connection: H1Upstream | H2Upstream = self._new_h2() if self._speaks_h2 else self._new_h1()
+        task = spawn(self._dial(connection), f"connect {self.host.address}")
         timer = self._loop.call_later(self.cluster.config.connect_timeout, self._connect_timed_out, connection)
         self._opening[connection] = (task, timer)
 
-    async def _dial(self, connection: H1Upstream) -> None:
+    def _new_h1(self) -> H1Upstream:
+        return H1Upstream(self._cork, new_response_decoder(self._codec), self, next(_next_id))
+
+    def _new_h2(self) -> H2Upstream:
+        session = new_session(self._session_options, server=False)
+        guard = FrameGuard(self.options.http2, self.options.max_response_headers_kb, server=False)
+        return H2Upstream(self._cork, session, guard, self, next(_next_id))
+
+    async def _dial(self, connection: H1Upstream | H2Upstream) -> None:
         try:
             await dial(self._loop, self.cluster, self.host, connection, self.transport)
         except Exception as error:  # noqa: BLE001 - whatever it was, those that wait must hear of it
@@ -160,7 +214,7 @@ class ConnectionPool:
                 self.cluster.stats.upstream_cx_destroy_remote.value += 1
                 self._connect_failed(error)
 
-    def _connect_timed_out(self, connection: H1Upstream) -> None:
+    def _connect_timed_out(self, connection: H1Upstream | H2Upstream) -> None:
         clock.tick()
         task = self._opening[connection][0]
         if self._connect_ended(connection):
@@ -170,7 +224,7 @@ class ConnectionPool:
             stats.upstream_cx_destroy_local.value += 1
             self._connect_failed(None)
 
-    def _connect_ended(self, connection: H1Upstream) -> bool:
+    def _connect_ended(self, connection: H1Upstream | H2Upstream) -> bool:
         """The attempt to connect has failed, or will not be waited for; False if that is known already."""
         opening = self._opening.pop(connection, None)
         if opening is None:
@@ -183,13 +237,15 @@ class ConnectionPool:
         stats.upstream_cx_destroy.value += 1
         return True
 
-    def connected(self, connection: H1Upstream) -> None:
+    def connected(self, connection: H1Upstream | H2Upstream) -> None:
         """The connection is there; called by itself before anything can happen on it."""
         opening = self._opening.pop(connection, None)
         if opening is None:  # too late
             connection.abort()
             return
         opening[1].cancel()
+        if self._protocol is UpstreamProtocol.AUTO:
+            connection = self._as_agreed(connection)
         stats = self.cluster.stats
         stats.upstream_cx_active.value += 1
         stats.upstream_cx_connect_ms.record(int((clock.now - connection.created) * 1000))
@@ -197,7 +253,27 @@ class ConnectionPool:
         self._open.add(connection)
         if self._idle_deadlines is not None:
             self._idle_deadlines.arm(connection)
-        self._lend(connection)
+        if isinstance(connection, H2Upstream):
+            stats.upstream_cx_http2_total.value += 1
+            connection.begin()
+            self._multiplexed.append(connection)
+            self.has_room(connection)
+        else:
+            stats.upstream_cx_http1_total.value += 1
+            self._lend(connection)
+
+    def _as_agreed(self, connection: H1Upstream | H2Upstream) -> H1Upstream | H2Upstream:
+        """Be sure that what is spoken on a new connection is what was agreed on by ALPN; the next begins with that."""
+        tls = connection.transport.get_extra_info("ssl_object")
+        self._speaks_h2 = tls is not None and tls.selected_alpn_protocol() == "h2"
+        self._streams_each = min(self.options.http2.max_concurrent_streams, _STREAMS_EACH) if self._speaks_h2 else 1
+        if isinstance(connection, H2Upstream) is self._speaks_h2:
+            return connection
+        made: H1Upstream | H2Upstream = self._new_h2() if self._speaks_h2 else self._new_h1()
+        made.created = connection.created
+        made.take_over(connection)
+        connection.closed = True  # it is not its any more
+        return made
 
     def _connect_failed(self, error: Exception | None) -> None:
         """All that wait share the failure: the host cannot be reached (Envoy fails every pending request). None is a
@@ -225,6 +301,49 @@ class ConnectionPool:
             connection.idle_since = clock.now
             self._idle.append(connection)
 
+    def has_room(self, connection: H2Upstream) -> None:
+        """A connection may take tries that wait. One that is not wanted any more leaves."""
+        if connection.leaving:
+            return
+        while self._pending and connection.has_room and not connection.leaving:
+            attempt = self._pending.popleft()
+            self._leave_queue()
+            self._start(connection, attempt)
+        if self._pending:
+            self._connect_if_allowed()
+        elif self._draining:
+            connection.leave()
+
+    def _start(self, connection: H2Upstream, attempt: Try) -> None:
+        connection.start(attempt)
+        if self._worn_out is not None and self._worn_out(connection):
+            connection.leave()
+
+    def leaves(self, connection: H2Upstream) -> None:
+        """A connection takes no further tries."""
+        if connection in self._multiplexed:
+            self._multiplexed.remove(connection)
+        if self._pending:
+            self._connect_if_allowed()
+
+    def _pool_of_http1(self) -> ConnectionPool:
+        if self.of_http1 is None:
+            self.of_http1 = self._like_this()
+        return self.of_http1
+
+    def _pool_of_tunnels(self) -> ConnectionPool:
+        if self.of_tunnels is None:
+            self.of_tunnels = self._like_this()
+        return self.of_tunnels
+
+    def _like_this(self) -> ConnectionPool:
+        """Another pool to the same host within the same limits, which does not speak HTTP/2."""
+        made = ConnectionPool(self._loop, self._cork, self.cluster, self.host, self.limits, self._idle_deadlines)
+        made._protocol = UpstreamProtocol.HTTP1
+        made._speaks_h2 = False
+        made._streams_each = 1
+        return made
+
     def give_back(self, connection: H1Upstream) -> None:
         """The response is complete and the connection can carry another request."""
         if self._worn_out is not None and self._worn_out(connection):
@@ -236,7 +355,7 @@ class ConnectionPool:
             connection.idle_since = clock.now
             self._idle.append(connection)
 
-    def _is_worn_out(self, connection: H1Upstream) -> bool:
+    def _is_worn_out(self, connection: H1Upstream | H2Upstream) -> bool:
         """Whether the connection has reached what it may carry or how long it may live."""
         options, stats = self.options, self.cluster.stats
         if options.max_requests_per_connection and connection.requests >= options.max_requests_per_connection:
@@ -259,13 +378,16 @@ class ConnectionPool:
         self.limits.release_pending()
         self.host.rq_pending_active -= 1
 
-    def connection_closed(self, connection: H1Upstream) -> None:
+    def connection_closed(self, connection: H1Upstream | H2Upstream) -> None:
         if connection not in self._open:
             return
         self._open.discard(connection)
         if self._idle_deadlines is not None:
             self._idle_deadlines.disarm(connection)
-        if connection in self._idle:
+        if isinstance(connection, H2Upstream):
+            if connection in self._multiplexed:
+                self._multiplexed.remove(connection)
+        elif connection in self._idle:
             self._idle.remove(connection)
         self.limits.release_connection()
         stats = self.cluster.stats
@@ -292,10 +414,16 @@ class ConnectionPool:
             self.high.drain()
         for pool in self.by_options.values():
             pool.drain()
+        if self.of_http1 is not None:
+            self.of_http1.drain()
+        if self.of_tunnels is not None:
+            self.of_tunnels.drain()
         for connection in list(self._idle):
             connection.closed_by_us = True
             connection.close()
         self._idle.clear()
+        for one in list(self._multiplexed):
+            one.leave()
 
     def close(self) -> None:
         """All connections end now, and so do the tries on them."""
@@ -304,6 +432,10 @@ class ConnectionPool:
             self.high.close()
         for pool in self.by_options.values():
             pool.close()
+        if self.of_http1 is not None:
+            self.of_http1.close()
+        if self.of_tunnels is not None:
+            self.of_tunnels.close()
         for connection, (task, _) in list(self._opening.items()):
             if self._connect_ended(connection):
                 task.cancel()

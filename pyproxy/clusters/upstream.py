@@ -13,10 +13,11 @@ from pyproxy import clock
 from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
 from pyproxy.http import h1_encode
 from pyproxy.http.body import Body, Trailers
-from pyproxy.http.codec import CodecError, End, ResponseDecoder, ResponseHead
+from pyproxy.http.codec import CodecError, CodecOptions, End, ResponseDecoder, ResponseHead
 from pyproxy.http.drive import Waiter
-from pyproxy.http.message import Request, Response
+from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.stream_info import UpstreamInfo
+from pyproxy.http.tunnel import RawDecoder, TunnelDecoder
 from pyproxy.network.connection import Connection, Peer
 from pyproxy.network.cork import Cork
 from pyproxy.tasks import Deadlines
@@ -58,7 +59,8 @@ class Try(Waiter):
         """Whether another try follows is not known yet, and with it how this one counts."""
         self.request = request
         self.pool = pool
-        self.connection: H1Upstream | None = None
+        self.connection: Any = None
+        """Something with `give_up`."""
         self.response: Response | None = None
         self.error: ProxyError | None = None
         self.timeout: Deadlines | None = None
@@ -176,6 +178,7 @@ class H1Upstream(Connection):
         "_proper_case",
         "_request_ended",
         "_try",
+        "_tunnel",
         "_version",
         "busy",
         "closed_by_us",
@@ -198,6 +201,7 @@ class H1Upstream(Connection):
         self._version = "HTTP/1.1"  # of the last response
         self._chunked = False
         self._closing = False
+        self._tunnel = False
         self.pool = pool
         self.connection_id = connection_id
         self.created = clock.now
@@ -211,6 +215,14 @@ class H1Upstream(Connection):
     def on_open(self) -> None:
         self.local_address = self.local()
         self.pool.connected(self)
+
+    def take_over(self, other: Connection) -> None:
+        """Be the protocol of a connection that was opened as another one."""
+        self.transport = other.transport
+        self.encrypted = other.encrypted
+        self.write_blocked = other.write_blocked
+        self.local_address = self.local()
+        self.transport.set_protocol(self)
 
     # Sending
 
@@ -228,22 +240,27 @@ class H1Upstream(Connection):
         info.protocol = self._version
         body = request.body
         pairs = request.headers.pairs
-        if body is not None:
+        if request.upgrade:
+            self._chunked = False
+            self._open_tunnel(request)
+        elif body is not None:
             self._chunked = b"content-length" not in request.headers.index
             if self._chunked:
                 pairs = [*pairs, _CHUNKED]
         elif request.method not in _BODILESS and b"content-length" not in request.headers.index:
             pairs = [*pairs, _NO_LENGTH]
+        target = request.path or request.authority  # of a CONNECT
         if self._proper_case:
             pairs = h1_encode.title_case(pairs)
-            head = h1_encode.request_head(request.method, request.path, request.authority, pairs, b"Host")
+            head = h1_encode.request_head(request.method, target, request.authority, pairs, b"Host")
         else:
-            head = h1_encode.request_head(request.method, request.path, request.authority, pairs)
+            head = h1_encode.request_head(request.method, target, request.authority, pairs)
         info.header_sent += h1_encode.header_bytes(head)
         info.wire_sent += len(head)
         info.pool_ready = info.request_sent_first = clock.now
         self._decoder.expect(request.method)
-        self.write(head)
+        if not request.ends_here:
+            self.write(head)
         if attempt.timers is not None:
             attempt.timers.connected()
         if body is None:
@@ -254,6 +271,18 @@ class H1Upstream(Connection):
             if self.write_blocked:
                 body.hold()
             body.pipe_to(self)
+        if request.ends_here and self._try is attempt:
+            head_of_tunnel = ResponseHead()
+            head_of_tunnel.status = 200
+            head_of_tunnel.headers = Headers()
+            head_of_tunnel.keep_alive = False
+            self._on_head(head_of_tunnel, attempt)
+
+    def _open_tunnel(self, request: Request) -> None:
+        """What follows the answer is no HTTP, so the connection is not used again."""
+        self._tunnel = True
+        self._closing = True
+        self._decoder = RawDecoder() if request.ends_here else TunnelDecoder(self._decoder, CodecOptions())
 
     def on_data(self, chunk: bytes) -> None:
         size = len(chunk)
@@ -278,6 +307,8 @@ class H1Upstream(Connection):
             if self._try is not None:
                 self._try.info.wire_sent += len(last)
                 self._try.info.header_sent += len(last) - len(h1_encode.LAST_CHUNK)
+        elif self._tunnel:
+            self.shutdown_write()
         self._request_ended = True
         attempt = self._try
         if attempt is not None:
@@ -317,7 +348,7 @@ class H1Upstream(Connection):
                 return  # the rest is nobody's
             if type(event) is ResponseHead:
                 self._closing = self._closing or (event.ended and event.status >= 200 and event is not events[-1])
-                if event.status >= 200:
+                if event.status >= 200 or (event.status == 101 and self._tunnel):
                     self._on_head(event, attempt)
                 elif event.status == 101:
                     self._protocol_error(CodecError(502, "http1.codec_error", "an upgrade nobody asked for"), attempt)

@@ -14,6 +14,7 @@ from typing import Any
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.config_source import ConfigSourceConfig
 from pyproxy.config.health_check import HealthCheckConfig
+from pyproxy.config.http2 import H2Options
 from pyproxy.config.outlier import OutlierConfig
 from pyproxy.config.proxy_header import ProxyHeaderConfig
 from pyproxy.config.tls import SecretRef, TransportSocketMatch, UpstreamTlsConfig
@@ -37,6 +38,15 @@ class LbPolicy(Enum):
     MAGLEV = "MAGLEV"
     CLUSTER_PROVIDED = "CLUSTER_PROVIDED"
     """Discovery chooses itself, as ORIGINAL_DST does."""
+
+
+class UpstreamProtocol(Enum):
+    HTTP1 = "HTTP1"
+    HTTP2 = "HTTP2"
+    AUTO = "AUTO"
+    """What is agreed on by ALPN."""
+    DOWNSTREAM = "DOWNSTREAM"
+    """That of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +143,8 @@ class UpstreamHttpOptions:
     header_key_format: str = "lower"
     enable_trailers: bool = False
     max_stream_duration: float = 0.0
+    protocol: UpstreamProtocol = UpstreamProtocol.HTTP1
+    http2: H2Options = H2Options()
     auto_sni: bool = False
     auto_san_validation: bool = False
     sni_header: bytes = b""

@@ -5,7 +5,7 @@ The compile functions are in `config.route_compile`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -137,6 +137,14 @@ class ForwardAction:
     idle_timeout: float | None = None
     max_stream_duration: float | None = None
     retry: RetryPolicyConfig | None = None
+    upgrades: tuple[tuple[bytes, bool], ...] = ()
+    """(protocol, allowed): goes before what the connection manager says."""
+    ends_connect: bool = False
+    """A CONNECT is no request to the upstream, but a TCP connection to it."""
+    grpc_timeout_max: float | None = None
+    """The most that `grpc-timeout` may ask for; 0 for any, None where it is not listened to."""
+    grpc_timeout_offset: float = 0.0
+    """Taken off it, so that we answer before the downstream gives up."""
     priority_high: bool = False
     hash_policies: tuple[HashPolicyConfig, ...] = ()
 
@@ -233,3 +241,10 @@ class RouteTableConfig:
     vhost_header: bytes = b""
     filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def forward_actions(self) -> Iterator[ForwardAction]:
+        """Of all routes that go to an upstream."""
+        for virtual_host in self.virtual_hosts:
+            for route in virtual_host.routes:
+                if isinstance(route.action, ForwardAction):
+                    yield route.action

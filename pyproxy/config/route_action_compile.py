@@ -11,7 +11,7 @@ from pyproxy.config.data_source import read_data_source
 from pyproxy.config.extensions import CompileContext, compile_overrides
 from pyproxy.config.header_compile import compile_header_changes
 from pyproxy.config.matcher_compile import compile_regex_text
-from pyproxy.config.parts import not_yet, part
+from pyproxy.config.parts import part
 from pyproxy.config.regex import BadRegex, check_substitution
 from pyproxy.config.retry_compile import compile_retry
 from pyproxy.config.route import (
@@ -27,7 +27,7 @@ from pyproxy.config.route import (
     RouteMatch,
     WeightedCluster,
 )
-from pyproxy.config.upgrade_check import check_upgrade_types, upgrade_enabled
+from pyproxy.config.upgrade_check import Upgrades, compile_upgrades
 from pyproxy.config.uri_template import BadTemplate, check_rewrite, check_template
 from pyproxy.config.view import View
 
@@ -45,6 +45,7 @@ _REDIRECTS: Final = {
 }
 _Weighted = tuple[tuple[WeightedCluster, ...], str, bytes]
 _NOT_WEIGHTED: Final[_Weighted] = ((), "", b"")
+_NO_UPGRADES: Final[tuple[Upgrades, bool]] = ((), False)
 _SAME_PATH: Final = PathRewrite()
 _SAME_HOST: Final = HostRewrite()
 _HOST_REWRITES: Final = frozenset(
@@ -79,9 +80,9 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
         path_rewrite = part(report, _SAME_PATH, lambda: _path_rewrite(view, match))
     if not present.isdisjoint(_HOST_REWRITES):
         host_rewrite = part(report, _SAME_HOST, lambda: _host_rewrite(view))
+    upgrades, ends_connect = _NO_UPGRADES
     if "upgrade_configs" in present:
-        with report.isolate():
-            _check_upgrades(view)
+        upgrades, ends_connect = part(report, _NO_UPGRADES, lambda: _upgrades(view))
     timeout = view.seconds("timeout")
     if timeout is None:
         timeout = DEFAULT_TIMEOUT
@@ -100,6 +101,12 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
         idle_timeout=view.seconds("idle_timeout"),
         max_stream_duration=_max_stream_duration(view) if "max_stream_duration" in present else None,
         retry=part(report, None, lambda: compile_retry(view)) if "retry_policy" in present else None,
+        upgrades=upgrades,
+        ends_connect=ends_connect,
+        grpc_timeout_max=_grpc_timeout(view, "grpc_timeout_header_max") if "max_stream_duration" in present else None,
+        grpc_timeout_offset=(_grpc_timeout(view, "grpc_timeout_header_offset") or 0.0)
+        if "max_stream_duration" in present
+        else 0.0,
         priority_high=view.enum("priority") == "HIGH",
         hash_policies=_hash_policies(view) if "hash_policy" in present else (),
     )
@@ -292,15 +299,28 @@ def _max_stream_duration(view: View) -> float | None:
     return None if durations is None else durations.seconds("max_stream_duration")
 
 
-def _check_upgrades(view: View) -> None:
-    """No upgrade is allowed yet, so what allows none is honoured."""
-    configs = not_yet(view).children("upgrade_configs")
-    check_upgrade_types(configs)
+def _grpc_timeout(view: View, name: str) -> float | None:
+    """How far the timeout that a call says itself is believed, or what is taken off it."""
+    durations = view.child("max_stream_duration")
+    return None if durations is None else durations.seconds(name)
+
+
+def _upgrades(view: View) -> tuple[Upgrades, bool]:
+    """Which may be asked for, and whether CONNECT ends here."""
+    configs = view.children("upgrade_configs")
+    upgrades = compile_upgrades(configs)
+    ends = False
     for config in configs:
-        if config.has("connect_config"):
-            config.fail("connect_config", "ending CONNECT here is not supported yet")
-    if not any(upgrade_enabled(config) for config in configs):
-        view.ignore("upgrade_configs")
+        connect = config.child("connect_config")
+        if connect is None:
+            continue
+        if config.text("upgrade_type").lower() != "connect":
+            config.fail("connect_config", "is for CONNECT only", expected="upgrade_type CONNECT")
+        for name in ("proxy_protocol_config", "allow_post"):
+            if any(field.name == name for field, _ in connect.message.ListFields()):
+                connect.fail(name, "is not supported")
+        ends = True
+    return upgrades, ends
 
 
 def _status(view: View, name: str, statuses: dict[str, int]) -> int:

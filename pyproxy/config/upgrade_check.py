@@ -1,4 +1,4 @@
-"""Checks `upgrade_configs` of connection managers and routes: none is allowed yet, and mistakes are told all the same.
+"""Compiles `upgrade_configs` of connection managers and routes: which protocols may be asked for instead of HTTP.
 
 Envoy: envoy.config.route.v3.RouteAction.UpgradeConfig, HttpConnectionManager.UpgradeConfig.
 """
@@ -9,17 +9,17 @@ from collections.abc import Iterable
 
 from pyproxy.config.view import View
 
+Upgrades = tuple[tuple[bytes, bool], ...]
+"""(protocol in lower case, allowed) of each; CONNECT stands for itself."""
 
-def check_upgrade_types(configs: Iterable[View]) -> None:
+
+def compile_upgrades(configs: Iterable[View]) -> Upgrades:
     """Each type stands once."""
-    seen: set[str] = set()
+    found: dict[bytes, bool] = {}
     for config in configs:
         name = config.text("upgrade_type").lower()
-        if name in seen:
+        if name.encode() in found:
             config.fail("upgrade_type", f"{name!r} stands twice")
-        seen.add(name)
-
-
-def upgrade_enabled(config: View) -> bool:
-    enabled = config.wrapped("enabled")
-    return enabled is None or bool(enabled)
+        enabled = config.wrapped("enabled")
+        found[name.encode()] = enabled is None or bool(enabled)
+    return tuple(found.items())

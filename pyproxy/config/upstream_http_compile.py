@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from pyproxy.config.cluster import UpstreamHttpOptions
+from pyproxy.config.cluster import UpstreamHttpOptions, UpstreamProtocol
+from pyproxy.config.http2_compile import compile_http2
 from pyproxy.config.view import View
 
 OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -65,25 +66,52 @@ def _from_extension(view: View, *, encrypted: bool) -> UpstreamHttpOptions:
     check_upstream_filters(view, "http_filters")
     named = _names(view, DEFAULTS, encrypted=encrypted)
     kind = view.oneof("upstream_protocol_options")
-    if kind != "explicit_http_config":
-        what = f"{kind} is not supported yet: it needs HTTP/2" if kind else "chooses no protocol"
-        view.fail(kind or "", what, expected="explicit_http_config with http_protocol_options")
+    if not kind:
+        view.fail(
+            "", "chooses no protocol", expected="explicit_http_config, auto_config, use_downstream_protocol_config"
+        )
     chosen = view.need(kind)
-    protocol = chosen.oneof("protocol_config")
-    if protocol != "http_protocol_options":
-        what = f"{protocol} is not supported yet for upstreams" if protocol else "chooses no protocol"
-        chosen.fail(protocol or "", what, expected="http_protocol_options")
-    options = _http1(chosen.need(protocol), named)
+    explicit = kind == "explicit_http_config"
+    options = _explicit(chosen, named) if explicit else _either(chosen, kind, named, encrypted=encrypted)
     common = view.child("common_http_protocol_options")
     return options if common is None else _common(common, options)
 
 
+def _explicit(view: View, named: UpstreamHttpOptions) -> UpstreamHttpOptions:
+    protocol = view.oneof("protocol_config")
+    if protocol == "http2_protocol_options":
+        return replace(named, protocol=UpstreamProtocol.HTTP2, http2=compile_http2(view.need(protocol)))
+    if protocol != "http_protocol_options":
+        what = f"{protocol} is not supported yet for upstreams" if protocol else "chooses no protocol"
+        view.fail(protocol or "", what, expected="http_protocol_options or http2_protocol_options")
+    return _http1(view.need(protocol), named)
+
+
+def _either(view: View, kind: str, named: UpstreamHttpOptions, *, encrypted: bool) -> UpstreamHttpOptions:
+    """HTTP/1 or HTTP/2, as is agreed on by ALPN or as the downstream speaks."""
+    if view.has("http3_protocol_options"):
+        view.fail("http3_protocol_options", "is not supported", expected="http2_protocol_options")
+    automatic = kind == "auto_config"
+    if automatic and not encrypted:
+        view.fail("", "needs a transport_socket with TLS: what is spoken is agreed on by ALPN")
+    if automatic:
+        view.ignore("alternate_protocols_cache_options")  # for HTTP/3
+    http1 = view.child("http_protocol_options")
+    options = named if http1 is None else _http1(http1, named)
+    return replace(
+        options,
+        protocol=UpstreamProtocol.AUTO if automatic else UpstreamProtocol.DOWNSTREAM,
+        http2=compile_http2(view.child("http2_protocol_options")),
+    )
+
+
 def _from_old_fields(view: View, *, encrypted: bool) -> UpstreamHttpOptions:
     options = _names(view, DEFAULTS, encrypted=encrypted)
-    if view.has("http2_protocol_options"):
-        view.fail(
-            "http2_protocol_options", "HTTP/2 is not supported yet for upstreams", expected="http_protocol_options"
-        )
+    http2 = view.child("http2_protocol_options")
+    if http2 is not None:
+        options = replace(options, protocol=UpstreamProtocol.HTTP2, http2=compile_http2(http2))
+    if view.enum("protocol_selection") == "USE_DOWNSTREAM_PROTOCOL":
+        options = replace(options, protocol=UpstreamProtocol.DOWNSTREAM)
     common = view.child("common_http_protocol_options")
     if common is not None:
         options = _common(common, options)

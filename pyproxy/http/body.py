@@ -71,13 +71,14 @@ class Body:
         self.error: ProxyError | None = None
 
     @staticmethod
-    def complete(data: bytes) -> Body:
+    def complete(data: bytes, trailers: Trailers | None = None) -> Body:
         """A body of which everything is there already."""
         body = Body()
         if data:
             body._chunks.append(data)
             body._waiting = len(data)
         body.ended = True
+        body.trailers = trailers
         return body
 
     # Producer

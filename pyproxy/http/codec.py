@@ -85,10 +85,12 @@ class RequestHead:
     method: bytes
     target: bytes
     host: bytes | None
+    protocol: bytes | None
+    """Of an extended CONNECT (RFC 8441)."""
     scheme: bytes | None
     """From an absolute URI; None where the target was not one."""
     version: str = "HTTP/1.1"
-    """`HTTP/1.1` or `HTTP/1.0`."""
+    """`HTTP/2`, `HTTP/1.1` or `HTTP/1.0`."""
     headers: Headers
     content_length: int | None
     chunked: bool = False
@@ -108,6 +110,7 @@ class RequestHead:
     def __init__(self) -> None:
         self.host = None
         self.scheme = None
+        self.protocol = None
         self.content_length = None
 
 

@@ -20,6 +20,9 @@ from pyproxy.tasks import Deadlines
 SMALL = 4096
 """Up to this many bytes copying a chunk into its frame is cheaper than a longer writev."""
 
+PREFACE = b"PRI * HTTP/2"
+"""How a connection that speaks HTTP/2 begins; no request of HTTP/1 does."""
+
 _CLOSE = (b"connection", b"close")
 _KEEP_ALIVE = (b"connection", b"keep-alive")
 _CHUNKED = (b"transfer-encoding", b"chunked")
@@ -32,7 +35,8 @@ _BODILESS = frozenset((204, 304))
 class H1DownstreamOptions:
     """How a connection behaves. Deadlines are None where the timeout is off; seconds for times.
 
-    `trailers` sends response trailers on; `proper_case` writes header names as `Content-Type`.
+    `trailers` sends response trailers on; `proper_case` writes header names as `Content-Type`; `sniff` looks whether
+    it is not HTTP/2 that is spoken.
     """
 
     idle: Deadlines | None = None
@@ -43,6 +47,9 @@ class H1DownstreamOptions:
     max_requests: int = 0
     trailers: bool = False
     proper_case: bool = False
+    sniff: bool = False
+    tunnels: bool = False
+    """Requests may ask for a tunnel."""
 
 
 class H1Downstream(Connection):
@@ -58,12 +65,15 @@ class H1Downstream(Connection):
         "_head_method",
         "_head_timed",
         "_keep_alive",
+        "_known",
+        "_opening",
         "_options",
         "_queue",
         "_request_ended",
         "_response_body",
         "_serving",
         "_stream_info",
+        "_tunnel",
         "_unread",
         "_unsent",
         "_version",
@@ -91,6 +101,9 @@ class H1Downstream(Connection):
         self._keep_alive = True
         self._chunked = False
         self._closing = False  # no more requests are read
+        self._known = False  # that it is HTTP/1
+        self._tunnel = False  # it was asked for, or stands
+        self._opening = b""  # what may become the preface of HTTP/2
         self._serving = False  # the queue
         self._head_timed = False  # by the clock for request heads
         self._unsent = 0  # when the clock of the close was last looked at
@@ -112,10 +125,21 @@ class H1Downstream(Connection):
             options.stream_idle.arm(self)
         if options.max_duration is not None:
             options.max_duration.arm(self)
+        if options.sniff and self.encrypted:
+            tls = self.transport.get_extra_info("ssl_object")
+            if tls is not None and tls.selected_alpn_protocol() == "h2":
+                self._become_h2(b"")
 
     def on_bytes(self, data: bytes) -> None:
         if self._closing:
             return
+        if not self._known:
+            if self._tunnel:
+                self._tunnel_bytes(data)
+                return
+            data = self._first_bytes(data)
+            if not data:
+                return
         events = self._decoder.receive(data)
         if len(events) == 1 and self.handler is None:
             only = events[0]
@@ -135,10 +159,64 @@ class H1Downstream(Connection):
                 self._queue.extend(events[position:])
                 self.pause_reading()
                 return
-            if isinstance(event, RequestHead):
+            if self._tunnel:
+                self._behind_tunnel_head(event)
+            elif isinstance(event, RequestHead):
                 self._begin(event)
             else:
                 self._rest_of_message(event)
+
+    def _first_bytes(self, data: bytes) -> bytes:
+        """Which HTTP is it? Gives what is to be read as HTTP/1, if anything (Envoy: codec_type AUTO)."""
+        if self._options.sniff:
+            seen = self._opening + data
+            if PREFACE.startswith(seen[: len(PREFACE)]):
+                if len(seen) >= len(PREFACE):
+                    self._become_h2(seen)
+                else:
+                    self._opening = seen
+                    self._head_incomplete(len(data))
+                return b""
+            data, self._opening = seen, b""
+        self._known = True
+        self._acceptor.on_codec(self, "HTTP/1.1")
+        return data
+
+    def _behind_tunnel_head(self, event: RequestEvent) -> None:
+        """What came at once with a request for a tunnel, before anybody agreed to it."""
+        if isinstance(event, bytes):
+            self._tunnel_bytes(event)
+        else:  # it was taken for HTTP: whoever sends that does not wait for the answer
+            self.abort()
+
+    def _tunnel_bytes(self, data: bytes) -> None:
+        self.last_active = clock.now
+        body = self._body
+        if body is not None:
+            if self.handler is not None:
+                self.handler.on_request_data(len(data))
+            body.feed(data)
+
+    def _become_h2(self, data: bytes) -> None:
+        self._closing = True
+        self._disarm()
+        self._acceptor.become_h2(self, data)
+
+    def _disarm(self) -> None:
+        options = self._options
+        for deadlines in (
+            options.idle,
+            options.stream_idle,
+            options.request_headers,
+            options.delayed_close,
+            options.max_duration,
+        ):
+            if deadlines is not None:
+                deadlines.disarm(self)
+
+    @property
+    def active(self) -> int:
+        return 0 if self.handler is None else 1
 
     def on_eof(self) -> bool:
         # As in Envoy, whoever says that nothing more will come has gone, and waits for no answer.
@@ -150,16 +228,7 @@ class H1Downstream(Connection):
         return False
 
     def on_closed(self, error: Exception | None) -> None:
-        options = self._options
-        for deadlines in (
-            options.idle,
-            options.stream_idle,
-            options.request_headers,
-            options.delayed_close,
-            options.max_duration,
-        ):
-            if deadlines is not None:
-                deadlines.disarm(self)
+        self._disarm()
         self._closing = True
         self._queue.clear()
         handler, self.handler = self.handler, None
@@ -252,7 +321,13 @@ class H1Downstream(Connection):
         self._head_method = head.method
         self._version = head.version
         self._keep_alive = self._keep_alive and head.keep_alive
-        if head.ended:
+        body: Body | None
+        if head.upgrade and self._options.tunnels and _asks_for_tunnel(head):
+            self._request_ended = False
+            self._known = False
+            self._tunnel = True
+            self._body = body = Body(self, self.buffer_limit)
+        elif head.ended:
             self._request_ended = True
             body = Body.complete(head.body) if head.body or head.chunked else None
         else:
@@ -327,6 +402,10 @@ class H1Downstream(Connection):
         self._keep_alive = False
 
     def send_response(self, status: int, headers: Headers, body: Body | None, info: StreamInfo) -> None:
+        granted = self._tunnel and (status == 101 or (self._head_method == b"CONNECT" and 200 <= status < 300))
+        if granted:
+            self._begin_tunnel(status, headers, body, info)
+            return
         if not self._request_ended or self._body_unread:
             self._keep_alive = False  # what is left of the request must never be read as the next one
             if self._body_unread:  # nobody took note of a body, as far as the log is concerned (as in Envoy)
@@ -368,6 +447,27 @@ class H1Downstream(Connection):
         self.last_active = clock.now
         self._stream_info = info
         self.write(head)
+        self._response_body = body
+        if self.write_blocked:
+            body.hold()
+        body.pipe_to(self)
+
+    def _begin_tunnel(self, status: int, headers: Headers, body: Body | None, info: StreamInfo) -> None:
+        """From now on it is bytes both ways, and the end of either is the end of the connection."""
+        self._keep_alive = False
+        self._chunked = False
+        pairs = headers.pairs
+        if self._options.proper_case:
+            pairs = h1_encode.title_case(pairs)
+        head = h1_encode.response_head(status, pairs, self._version)
+        info.header_sent = h1_encode.header_bytes(head)
+        info.wire_sent += len(head)
+        self._stream_info = info
+        self.last_active = clock.now
+        self.write(head)
+        if body is None:
+            self._sent()
+            return
         self._response_body = body
         if self.write_blocked:
             body.hold()
@@ -498,3 +598,8 @@ class H1Downstream(Connection):
     def __repr__(self) -> str:
         state = "closed" if self.closed else "closing" if self._closing else "busy" if self.handler else "idle"
         return f"<H1Downstream {self.info.connection_id} {state}, {self.requests} requests>"
+
+
+def _asks_for_tunnel(head: RequestHead) -> bool:
+    """An upgrade to HTTP/2 is not taken for one (RFC 9113 3.1)."""
+    return head.method == b"CONNECT" or (head.ended and (head.headers.joined(b"upgrade") or b"").lower() != b"h2c")

@@ -104,7 +104,7 @@ class Request:
     `route` is the `routes.route.Route` that was chosen, None until then.
     """
 
-    __slots__ = ("authority", "body", "headers", "info", "method", "path", "route", "scheme")
+    __slots__ = ("authority", "body", "ends_here", "headers", "info", "method", "path", "route", "scheme", "upgrade")
 
     def __init__(
         self,
@@ -124,6 +124,11 @@ class Request:
         self.body = body
         self.scheme = scheme
         self.route: Any = None
+        self.upgrade = b""
+        """The protocol that the request asks to be allowed to speak (`connect` for CONNECT), if it is allowed: body and
+        response are the two ways of a tunnel."""
+        self.ends_here = False
+        """It is a CONNECT that ends here: the upstream sees only what is in the tunnel."""
 
     def __repr__(self) -> str:
         return f"<Request {self.method!r} {self.authority!r} {self.path!r}>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from pyproxy.errors import ProxyError
 from pyproxy.http.body import Body
@@ -60,7 +60,10 @@ class DownstreamConnection(Protocol):
     """What the connection manager knows of a connection, whatever its codec."""
 
     info: ConnectionInfo
-    handler: RequestHandler | None
+
+    @property
+    def active(self) -> int:
+        """Requests in progress."""
 
     def peer(self) -> Peer: ...
 
@@ -83,5 +86,14 @@ class StreamAcceptor(Protocol):
         """The downstream broke the protocol after `size` bytes of a request: make the handler that answers."""
 
     def on_open(self, connection: DownstreamConnection) -> None: ...
+
+    def on_codec(self, connection: DownstreamConnection, version: str) -> None:
+        """It is clear which HTTP the connection speaks: `HTTP/1.1` or `HTTP/2`."""
+
+    def become_h2(self, connection: Any, data: bytes) -> None:
+        """A connection that was opened as HTTP/1 turns out to be HTTP/2; `data` is what it has read."""
+
+    def count(self, what: str) -> None:
+        """One more of something that is rare, by the name of its statistic."""
 
     def on_closed(self, connection: DownstreamConnection) -> None: ...

@@ -32,6 +32,8 @@ class ConnectionInfo:
     requested_server_name: str = ""
     tcp_cluster: str = ""
     """The cluster for the TCP proxy, in place of the one that it is configured with (envoy.tcp_proxy.cluster)."""
+    version: str = ""
+    """`HTTP/1.1` or `HTTP/2`, once it is known which of them is spoken."""
     tls: Any
     listener_name: str = ""
     outbound: bool = False
@@ -104,6 +106,7 @@ class ConnectionInfo:
             other.upstream_source = self.upstream_source
         other.direct_local = self.direct_local
         other.requested_server_name = self.requested_server_name
+        other.version = self.version
         other.tls = self.tls
         other.listener_name = self.listener_name
         other.filter_chain_name = self.filter_chain_name

@@ -74,7 +74,7 @@ class FilterChain:
         self.terminal.close()
 
     def _use(self, tls: DownstreamTlsConfig) -> None:
-        spoken = tuple(one for one in tls.common.alpn if one not in self.terminal.UNSPOKEN)
+        spoken = tuple(one for one in tls.common.alpn if one not in self.terminal.unspoken)
         context = server_context(tls, spoken)
         if openssl.usable():
             openssl.staple_with(context, Stapler(tls, self._stats.ssl))

@@ -41,7 +41,10 @@ class Route:
         "attempt_count_in_response",
         "body_buffer_limit",
         "config",
+        "ends_connect",
         "filter_configs",
+        "grpc_timeout_max",
+        "grpc_timeout_offset",
         "hash",
         "idle_timeout",
         "max_stream_duration",
@@ -61,6 +64,7 @@ class Route:
         "timeout_ms",
         "timers",
         "tracing",
+        "upgrades",
         "virtual_cluster",
         "virtual_host",
         "virtual_host_metadata",
@@ -109,6 +113,10 @@ class Route:
         self.timeout_ms = b"%d" % round(action.timeout * 1000)
         self.idle_timeout = action.idle_timeout
         self.max_stream_duration = action.max_stream_duration
+        self.upgrades = dict(action.upgrades)
+        self.ends_connect = action.ends_connect
+        self.grpc_timeout_max = action.grpc_timeout_max
+        self.grpc_timeout_offset = action.grpc_timeout_offset
         config = levels.virtual_host.retry if action.retry is None else action.retry
         self.per_try_timeout: float = 0.0 if config is None else config.per_try_timeout
         self.per_try_idle_timeout: float = 0.0 if config is None else config.per_try_idle_timeout
@@ -117,7 +125,11 @@ class Route:
         """What a request that asks for retries begins with."""
         self.retry: RetryPolicy | None = base if base.on else None
         """When a request is tried again; None where nothing is said of it."""
-        self.timers = action.idle_timeout is not None or action.max_stream_duration is not None
+        self.timers = (
+            action.idle_timeout is not None
+            or action.max_stream_duration is not None
+            or action.grpc_timeout_max is not None
+        )
         """Some clock is set differently from the connection manager's."""
         self.not_found_status = action.cluster_not_found_status
         self.priority_high = action.priority_high

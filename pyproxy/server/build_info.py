@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pyproxy import __version__
 from pyproxy.http import message
-from pyproxy.http.engines import H1_ENGINE
+from pyproxy.http.engines import H1_ENGINE, H2_ENGINE
 
 ENVOY_VERSION = "1.40.0"
 """The Envoy whose behaviour is followed; control planes and tools look for it."""
@@ -53,6 +53,7 @@ def build_info() -> dict[str, str]:
         "python": interpreter(),
         "loop": f"uvloop {importlib.metadata.version('uvloop')}",
         "http1": H1_ENGINE,
+        "http2": H2_ENGINE,
         "hot_path": "compiled" if is_compiled() else "interpreted",
         "tls": tls_library(),
     }

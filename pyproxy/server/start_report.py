@@ -22,8 +22,9 @@ def report_build(options: Options) -> None:
     build = build_info()
     log.info("pyproxy %s, pid %d, following Envoy %s", build["pyproxy"], os.getpid(), ENVOY_VERSION)
     log.info(
-        "engines: HTTP/1 %s, hot path %s, loop %s, TLS %s, %s",
+        "engines: HTTP/1 %s, HTTP/2 %s, hot path %s, loop %s, TLS %s, %s",
         build["http1"],
+        build["http2"],
         build["hot_path"],
         build["loop"],
         build["tls"],

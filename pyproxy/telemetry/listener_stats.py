@@ -134,6 +134,7 @@ class HcmStats(StatsBlock):
     downstream_rq_response_before_rq_complete: Counter
     downstream_rq_rx_reset: Counter
     downstream_rq_timeout: Counter
+    downstream_rq_too_many_premature_resets: Counter
     downstream_rq_too_large: Counter
     downstream_rq_total: Counter
     downstream_rq_tx_reset: Counter

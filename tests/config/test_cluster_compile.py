@@ -266,8 +266,12 @@ def test_what_is_not_honoured_is_left_unread(fields: dict[str, Any], listed: lis
         ({"type": "LOGICAL_DNS", "load_assignment": None}, ["load_assignment: is required"]),
         ({"type": "LOGICAL_DNS", "load_assignment": assignment()}, ["load_assignment.endpoints: holds 0 hosts"]),
         (
-            explicit(explicit_http_config={"http2_protocol_options": {}}),
-            [f'typed_extension_protocol_options["{OPTIONS}"].explicit_http_config.http2_protocol_options: http2'],
+            explicit(explicit_http_config={"http3_protocol_options": {}}),
+            [f'typed_extension_protocol_options["{OPTIONS}"].explicit_http_config.http3_protocol_options: http3'],
+        ),
+        (
+            explicit(auto_config={"http2_protocol_options": {}}),
+            [f'typed_extension_protocol_options["{OPTIONS}"].auto_config: needs a transport_socket with TLS'],
         ),
         (
             {

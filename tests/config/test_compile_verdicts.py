@@ -89,6 +89,7 @@ def dns(**fields: Any) -> dict[str, Any]:
     return {"type": "STRICT_DNS", "load_assignment": assignment(host("localhost")), **fields}
 
 
+KEEPALIVE = {"interval": "1s", "timeout": "1s"}
 BACK_OFF = {"base_interval": "0.1s", "max_interval": "1s"}
 H1: dict[str, Any] = {"http_protocol_options": {}}
 STATUS = {"status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "x"}}}}
@@ -158,6 +159,7 @@ GOOD: dict[str, list[Case]] = {
         {"name": "v", "domains": ["f"], "retry_policy": {"retry_on": "5xx"}, "virtual_clusters": []},
     ],
     "manager": [
+        {"codec_type": "HTTP2", "http2_protocol_options": {"allow_connect": True, "connection_keepalive": KEEPALIVE}},
         {"codec_type": "HTTP1", "via": "x", "server_name": "y", "xff_num_trusted_hops": 2},
         {"internal_address_config": {"cidr_ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 40}]}},
         {"max_request_headers_kb": 8192, "strip_any_host_port": True, "scheme_header_transformation": {}},
@@ -187,6 +189,8 @@ GOOD: dict[str, list[Case]] = {
         {"listener_filters_timeout": "0s", "tcp_backlog_size": 5, "transparent": False, "enable_reuse_port": False},
     ],
     "cluster": [
+        options(explicit_http_config={"http2_protocol_options": {"max_concurrent_streams": 10}}),
+        options(use_downstream_protocol_config={"http2_protocol_options": {}}),
         *({"type": None}, {"load_assignment": None}, dns(), dns(dns_refresh_rate="1s", dns_lookup_family="V4_ONLY")),
         *({"lb_policy": one} for one in ("RANDOM", "LEAST_REQUEST")),
         {"least_request_lb_config": {"choice_count": 3}},
@@ -372,9 +376,9 @@ STRICTER: dict[str, list[Case]] = {
         matching(dynamic_metadata=[{"filter": "a", "path": [{"key": "b"}], "value": {"bool_match": True}}]),
         matching(filter_state=[{"key": "a", "string_match": {"exact": "x"}}]),
     ],
-    "manager": [{"http_filters": []}, {"codec_type": "HTTP2"}],  # the first answers nothing in Envoy
+    "manager": [{"http_filters": []}],  # answers nothing in Envoy
     "listener": [{"filter_chains": [{}]}],
-    "cluster": [options(explicit_http_config={"http2_protocol_options": {}})],
+    "cluster": [],
 }
 
 LOOSER: dict[str, list[Case]] = {

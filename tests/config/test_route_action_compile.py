@@ -27,11 +27,8 @@ from tests.config.compiling import CONTEXT, problems, unread, view
 
 ROUTE = "envoy.config.route.v3.RouteAction"
 NOT_YET = {
-    "upgrade_configs",
     "max_grpc_timeout",
     "grpc_timeout_offset",
-    "grpc_timeout_header_max",
-    "grpc_timeout_header_offset",
 }
 PREFIX = RouteMatch(PathKind.PREFIX, "/")
 REWRITE = "type.googleapis.com/envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig"
@@ -70,7 +67,7 @@ def forward(text: str, match: RouteMatch = PREFIX) -> tuple[ForwardAction, list[
             cluster: a
             max_stream_duration: {max_stream_duration: 2s, grpc_timeout_header_max: 0s, grpc_timeout_header_offset: 1s}
             """,
-            ForwardAction("a", timeout=0.0, max_stream_duration=2.0),
+            ForwardAction("a", timeout=0.0, max_stream_duration=2.0, grpc_timeout_max=0.0, grpc_timeout_offset=1.0),
         ),
         ("{cluster: a, retry_policy: {}}", ForwardAction("a", retry=RetryPolicyConfig())),
         (
@@ -102,6 +99,14 @@ def forward(text: str, match: RouteMatch = PREFIX) -> tuple[ForwardAction, list[
                 ),
             ),
         ),
+        (
+            "{cluster: a, upgrade_configs: [{upgrade_type: WebSocket}, {upgrade_type: x, enabled: false}]}",
+            ForwardAction("a", upgrades=((b"websocket", True), (b"x", False))),
+        ),
+        (
+            "{cluster: a, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]}",
+            ForwardAction("a", upgrades=((b"connect", True),), ends_connect=True),
+        ),
     ],
 )
 def test_an_action_becomes_a_value(text: str, value: ForwardAction) -> None:
@@ -114,10 +119,8 @@ def test_what_nothing_does_yet_is_listed() -> None:
     text = """
     cluster: a
     retry_policy: {retry_on: 5xx, per_try_timeout: 1s}
-    upgrade_configs: [{upgrade_type: x}]
     max_grpc_timeout: 1s
     grpc_timeout_offset: 1s
-    max_stream_duration: {grpc_timeout_header_max: 1s, grpc_timeout_header_offset: 1s}
     """
     assert set(forward(text)[2]) == NOT_YET
 

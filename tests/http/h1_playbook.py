@@ -66,7 +66,7 @@ class Reading:
                 self._go_on(current, event)
 
     def _begin(self, head: Any) -> None:
-        names = set(dir(head)) - {"headers", "body", "ended", "framing", "surplus"}
+        names = set(dir(head)) - {"headers", "body", "ended", "framing", "surplus", "protocol"}
         shown = {name: getattr(head, name) for name in names if not name.startswith("_")}
         if not head.ended:
             assert head.body == b"", "a body in the head of a message that goes on"

@@ -87,6 +87,8 @@ class Acceptor:
         self.at_once: Callable[[Handler], None] = wait
         self.handlers: list[Handler] = []
         self.open = 0
+        self.versions: list[str] = []
+        self.counted: list[str] = []
 
     def on_request(self, stream: DownstreamStream, head: RequestHead, body: Body | None) -> Handler:
         self.handlers.append(Handler(stream, head, body, self.at_once))
@@ -103,3 +105,12 @@ class Acceptor:
 
     def on_closed(self, connection: DownstreamConnection) -> None:
         self.open -= 1
+
+    def on_codec(self, connection: DownstreamConnection, version: str) -> None:
+        self.versions.append(version)
+
+    def become_h2(self, connection: DownstreamConnection, data: bytes) -> None:
+        raise AssertionError("it was not to look for HTTP/2")
+
+    def count(self, what: str) -> None:
+        self.counted.append(what)

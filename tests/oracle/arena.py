@@ -7,13 +7,16 @@ import json
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import overload
 
 from tests.oracle.bootstrap import Plan
 from tests.oracle.case import Case
 from tests.oracle.normalise import Names
 from tests.oracle.observation import Observation, Played, observe
 from tests.support.downstream import Downstream, Exchange, Patience, Piece
+from tests.support.h2_downstream import H2Downstream, Stream
 from tests.support.ports import LOOPBACK, FullListener, free_ports
 from tests.support.process import ProxyDiedError, ProxyProcess
 from tests.support.upstream import ScriptedUpstream
@@ -122,8 +125,13 @@ class Arena:
                 waiting = stack.enter_context(contextlib.closing(Downstream(port, ["GET"], Patience())))
                 waiting.send([_filled(case.behind, host, port)])
                 self._await_upstream()
+            if case.h2:
+                other = stack.enter_context(contextlib.closing(H2Downstream(port, Patience())))
+                other.send([_filled(piece, host, port) for piece in case.send])
+                return other.finish(case.reply_count, closes=case.closes)
             downstream = stack.enter_context(contextlib.closing(Downstream(port, case.request_methods, Patience())))
-            downstream.send([_filled(piece, host, port) for piece in case.send])
+            pieces = [piece for piece in case.send if not isinstance(piece, Stream)]
+            downstream.send([_filled(piece, host, port) for piece in pieces])
             return downstream.finish(case.reply_count, closes=case.closes)
 
     def _await_upstream(self) -> None:
@@ -160,7 +168,14 @@ class Arena:
             return file.read().decode("utf-8", "backslashreplace")
 
 
-def _filled(piece: Piece, host: bytes, port: int) -> Piece:
+@overload
+def _filled(piece: Piece, host: bytes, port: int) -> Piece: ...
+@overload
+def _filled(piece: Piece | Stream, host: bytes, port: int) -> Piece | Stream: ...
+def _filled(piece: Piece | Stream, host: bytes, port: int) -> Piece | Stream:
+    if isinstance(piece, Stream):
+        fields = tuple((name, value.replace("$HOST", host.decode())) for name, value in piece.fields)
+        return replace(piece, fields=fields)
     if not isinstance(piece, bytes):
         return piece
     return piece.replace(b"$HOST", host).replace(b"$PORT_LISTENER", b"%d" % port)

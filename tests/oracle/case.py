@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.downstream import AwaitReply, Piece
+from tests.support.h2_downstream import Stream
 from tests.support.upstream import OK, Answer
 
 Json = dict[str, Any]
@@ -40,7 +41,8 @@ class Case:
     """`status`, `flags` and `details` pin what Envoy does, so that a case cannot silently test something else."""
 
     id: str
-    send: Sequence[Piece]
+    send: Sequence[Piece | Stream]
+    h2: bool = False  # is sent by HTTP/2; what is written as HTTP/1 is translated
     status: int | tuple[int, ...]
     flags: str | None = None
     details: str | None = None
@@ -73,7 +75,7 @@ class Case:
     def request_methods(self) -> Sequence[str]:
         if self.methods is not None:
             return self.methods
-        return [piece.split(b" ", 1)[0].decode("latin-1") for piece in self.send if isinstance(piece, bytes)]
+        return [_method(piece) for piece in self.send if isinstance(piece, bytes | Stream)]
 
     @property
     def reply_count(self) -> int:
@@ -82,6 +84,12 @@ class Case:
     @property
     def log_count(self) -> int:
         return self.logs if self.logs is not None else self.reply_count
+
+
+def _method(piece: bytes | Stream) -> str:
+    if isinstance(piece, Stream):
+        return dict(piece.fields).get(":method", "GET")
+    return piece.split(b" ", 1)[0].decode("latin-1")
 
 
 def request(method: str, target: str, *headers: str, body: bytes = b"", host: str | None = HOST) -> bytes:

@@ -18,5 +18,6 @@ def test_the_version_has_envoys_five_parts() -> None:
 def test_the_engines_are_named() -> None:
     build = build_info()
     assert build["http1"] in ("httptools", "h11")
+    assert build["http2"] in ("nghttp2", "h2")
     assert build["loop"].startswith("uvloop ")
     assert f"CPython {platform.python_version()} " in build["python"]

@@ -44,7 +44,7 @@ class SimpleConnection(Connection):
 class SimpleTerminal:
     """The last filter of a chain, whose connections are made by `make`."""
 
-    UNSPOKEN: Final[tuple[str, ...]] = ()
+    unspoken: Final[tuple[str, ...]] = ()
 
     def __init__(self, runtime: Runtime, make: Callable[[SimpleTerminal], SimpleConnection]) -> None:
         self.runtime = runtime

@@ -21,7 +21,11 @@ _HANDSHAKE_SECONDS: Final = 60.0
 class TlsDialer:
     """One context for all connections of a cluster that are configured alike."""
 
-    def __init__(self, config: UpstreamTlsConfig, secrets: SecretWatch) -> None:
+    def __init__(
+        self, config: UpstreamTlsConfig, secrets: SecretWatch, spoken: tuple[str, ...] = ("http/1.1",)
+    ) -> None:
+        """`spoken`: what may be agreed on by ALPN."""
+        self._spoken = spoken
         self._config = config
         self._context: openssl.Context | None = None
         self._sessions = Sessions(config.max_sessions)
@@ -39,11 +43,17 @@ class TlsDialer:
 
     def _use(self, config: UpstreamTlsConfig) -> None:
         """Sessions that were begun under another configuration are not resumed under this one."""
-        self._context = client_context(config, tuple(one for one in config.common.alpn if one != "h2"))
+        self._context = client_context(config, self._offer(config.common.alpn))
         self._sessions = sessions = Sessions(config.max_sessions)
         if config.max_sessions and openssl.usable():
             openssl.resume_with(self._context, sessions.take, sessions.keep)
         self._config = config
+
+    def _offer(self, configured: tuple[str, ...]) -> tuple[str, ...]:
+        """Of what is configured, what can be spoken. HTTP/2 is offered even where nothing is (Envoy)."""
+        if "h2" not in self._spoken:
+            return tuple(one for one in configured if one != "h2")
+        return configured or self._spoken
 
     def _take(self, made: Tls) -> None:
         """Connections that are open go on as they are."""

@@ -11,12 +11,14 @@ from pyproxy.config.access_log_compile import compile_access_logs
 from pyproxy.config.config_source_compile import compile_config_source
 from pyproxy.config.enums import compile_enum
 from pyproxy.config.extensions import Category, CompileContext, Extension, check_order, compile_filter
+from pyproxy.config.http2 import H2Options
+from pyproxy.config.http2_compile import compile_http2
 from pyproxy.config.listener import FilterConfig
-from pyproxy.config.parts import not_yet, part
+from pyproxy.config.parts import part
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.route_compile import compile_route_table
 from pyproxy.config.tracing_compile import compile_tracing
-from pyproxy.config.upgrade_check import check_upgrade_types, upgrade_enabled
+from pyproxy.config.upgrade_check import compile_upgrades
 from pyproxy.config.upstream_http_compile import header_key_format
 from pyproxy.config.view import View
 from pyproxy.filters.network.http_connection_manager.config import (
@@ -33,8 +35,9 @@ from pyproxy.filters.network.http_connection_manager.local_reply_compile import 
 from pyproxy.http.codec import CodecLimits, CodecOptions
 
 _UUID: Final = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig"
-_CODECS: Final = ("AUTO", "HTTP1")
+_CODECS: Final = ("AUTO", "HTTP1", "HTTP2")
 _EXTENSION_LISTS: Final = ("original_ip_detection_extensions", "early_header_mutation_extensions")
+_STREAM_ERRORS: Final = "stream_error_on_invalid_http_message"
 _NO_LOCAL_REPLY: Final = LocalReplyConfig()
 
 
@@ -47,7 +50,7 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
     view.ignore("http3_protocol_options", "add_proxy_protocol_connection_state", "append_local_overload")
     http1 = view.child("http_protocol_options")
     common = view.child("common_http_protocol_options")
-    for check in (_check_codec_type, _check_upgrades, _check_flush_interval):
+    for check in (_check_flush_interval,):
         with report.isolate():
             check(view)
     most_requests = None if common is None else common.wrapped("max_requests_per_connection")
@@ -58,7 +61,10 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
         route_table=part(report, None, lambda: _route_table(view, context)),
         rds=part(report, None, lambda: _rds(view, context)),
         filters=part(report, (), lambda: _filters(view, context)),
+        codec_type=part(report, "AUTO", lambda: _codec_type(view)),
         codec=_codec(view, http1, common),
+        http2=part(report, None, lambda: _http2(view)) or _DEFAULTS.http2,
+        upgrades=part(report, (), lambda: compile_upgrades(view.children("upgrade_configs"))),
         default_http10_host=b"" if http1 is None else http1.text("default_host_for_http_10").encode(),
         stream_error_on_invalid_message=_stream_errors(view, http1),
         header_key_format="lower" if http1 is None else part(report, "lower", lambda: header_key_format(http1)),
@@ -128,10 +134,15 @@ def _filters(view: View, context: CompileContext) -> tuple[FilterConfig, ...]:
 # The codec
 
 
-def _check_codec_type(view: View) -> None:
+def _codec_type(view: View) -> str:
     kind = view.enum("codec_type")
     if kind not in _CODECS:
         view.fail("codec_type", f"{kind} is not supported yet", expected=" or ".join(_CODECS))
+    return kind
+
+
+def _http2(view: View) -> H2Options:
+    return compile_http2(view.child("http2_protocol_options"), stream_errors=bool(view.wrapped(_STREAM_ERRORS)))
 
 
 def _codec(view: View, http1: View | None, common: View | None) -> CodecOptions:
@@ -161,7 +172,7 @@ _DEFAULT_LIMITS: Final = CodecLimits()
 
 def _stream_errors(view: View, http1: View | None) -> bool:
     """What the HTTP/1 options say stands above what is said for all versions."""
-    general = bool(view.wrapped("stream_error_on_invalid_http_message"))
+    general = bool(view.wrapped(_STREAM_ERRORS))
     special = None if http1 is None else http1.wrapped("override_stream_error_on_invalid_http_message")
     return general if special is None else bool(special)
 
@@ -213,15 +224,8 @@ def _timeouts(view: View, common: View | None) -> HcmTimeouts:
         delayed_close=seconds(view, "delayed_close_timeout", defaults.delayed_close),
         max_stream_duration=seconds(common, "max_stream_duration", defaults.max_stream_duration),
         max_connection_duration=seconds(common, "max_connection_duration", defaults.max_connection_duration),
+        drain=seconds(view, "drain_timeout", defaults.drain),
     )
-
-
-def _check_upgrades(view: View) -> None:
-    """No upgrade is allowed yet, so what allows none is honoured."""
-    configs = not_yet(view).children("upgrade_configs")
-    check_upgrade_types(configs)
-    if not any(upgrade_enabled(config) for config in configs):
-        view.ignore("upgrade_configs")
 
 
 def _logs_at_start(view: View) -> bool:

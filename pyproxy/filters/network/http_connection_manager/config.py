@@ -16,6 +16,7 @@ from pyproxy.config.access_log import AccessLogConfig, LogFilter
 from pyproxy.config.config_source import ConfigSourceConfig
 from pyproxy.config.format import Format, JsonFormat
 from pyproxy.config.headers import HeaderAdd
+from pyproxy.config.http2 import H2Options
 from pyproxy.config.listener import FilterConfig
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.tracing import TracingConfig
@@ -101,6 +102,8 @@ class HcmTimeouts:
     delayed_close: float = 1.0
     max_stream_duration: float = 0.0
     max_connection_duration: float = 0.0
+    drain: float = 5.0
+    """Between the first GOAWAY of an HTTP/2 connection, which asks the downstream to leave, and the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,12 @@ class HttpConnectionManagerConfig:
     route_table: RouteTableConfig | None = None
     rds: RdsConfig | None = None
     filters: tuple[FilterConfig, ...] = ()
+    codec_type: str = "AUTO"
+    """`AUTO`, `HTTP1` or `HTTP2`."""
     codec: CodecOptions = CodecOptions()
+    http2: H2Options = H2Options()
+    upgrades: tuple[tuple[bytes, bool], ...] = ()
+    """(protocol, allowed)"""
     default_http10_host: bytes = b""
     stream_error_on_invalid_message: bool = False
     header_key_format: str = "lower"
@@ -164,6 +172,12 @@ class HttpConnectionManagerConfig:
     def suppress_envoy_headers(self) -> bool:
         """Said to the router, which is the last filter, and true for routes too."""
         return bool(self.filters) and bool(self.filters[-1].config.suppress_envoy_headers)
+
+    @property
+    def tunnels(self) -> bool:
+        """Whether any request may become a tunnel."""
+        routes = () if self.route_table is None else self.route_table.forward_actions()
+        return any(allowed for _, allowed in self.upgrades) or any(action.upgrades for action in routes)
 
     def build(self, runtime: Runtime) -> HttpConnectionManager:
         """The live manager with its chain of filters, the last of which answers.

@@ -8,12 +8,15 @@ from typing import Any
 from pyproxy.config.format import Format, JsonFormat
 from pyproxy.errors import ProxyError
 from pyproxy.filters.network.http_connection_manager.config import LocalReplyConfig, LocalReplyMapper
-from pyproxy.http import local_reply
+from pyproxy.http import grpc, local_reply
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.routes.header_changes import build_header_adds
 from pyproxy.runtime import Runtime
 from pyproxy.telemetry.formatter import build_formatter, build_json_formatter
 from pyproxy.telemetry.log_filters import build_log_filter
+
+_GRPC_CODES = {"max_duration_timeout": grpc.DEADLINE_EXCEEDED}
+"""Where it is not the HTTP status that says what became of a call."""
 
 TextOf = Callable[[Request, Response | None], str]
 
@@ -37,19 +40,21 @@ class LocalReplies:
             if mutate is not None:
                 request.info.status = error.status
                 mutate(request, response)
-        return self._shaped(request, response, error.body, local_reply.TEXT)
+        return self._shaped(request, response, error.body, local_reply.TEXT, _GRPC_CODES.get(error.details))
 
     def shape(self, request: Request, response: Response) -> Response:
         """A response that a route gave by itself."""
-        if not self._mappers and self._format is None:
+        if not self._mappers and self._format is None and not grpc.is_grpc(request.headers):
             return response
-        body = b"" if response.body is None else response.body.take() or b""
+        body = grpc.body_of(response)
         content_type = response.headers.get(b"content-type") or local_reply.TEXT
         for name in (b"content-length", b"content-type"):
             response.headers.remove(name)
         return self._shaped(request, response, body, content_type)
 
-    def _shaped(self, request: Request, response: Response, body: bytes, content_type: bytes) -> Response:
+    def _shaped(
+        self, request: Request, response: Response, body: bytes, content_type: bytes, code: int | None = None
+    ) -> Response:
         info = request.info
         info.status = response.status
         text_of, typed = self._format, self._content_type
@@ -68,6 +73,8 @@ class LocalReplies:
             body = text_of(request, response).encode(errors="surrogateescape")
             content_type = typed or local_reply.TEXT
         info.local_reply_body = b""
+        if grpc.is_grpc(request.headers):
+            return grpc.answer(response, body, code)
         return local_reply.with_body(response, body, content_type)
 
 

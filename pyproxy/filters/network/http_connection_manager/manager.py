@@ -7,6 +7,7 @@ Envoy: envoy.filters.network.http_connection_manager. Security posture: trusts n
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from pyproxy import clock
@@ -22,12 +23,18 @@ from pyproxy.filters.network.http_connection_manager.stream_timers import Stream
 from pyproxy.http import downstream_errors
 from pyproxy.http.body import Body
 from pyproxy.http.codec import CodecError, RequestHead
-from pyproxy.http.engines import new_request_decoder
+from pyproxy.http.engines import new_request_decoder, new_session
 from pyproxy.http.h1_downstream import H1Downstream, H1DownstreamOptions
+from pyproxy.http.h2_downstream import H2Downstream, H2DownstreamOptions
+from pyproxy.http.h2_guard import FrameGuard
+from pyproxy.http.h2_head import CONNECT
+from pyproxy.http.h2_keepalive import Keepalive
+from pyproxy.http.h2_session import SessionOptions
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.request_id import RequestIds
 from pyproxy.http.stream import DownstreamConnection, DownstreamStream
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo, UpstreamInfo
+from pyproxy.routes.route import Route
 from pyproxy.routes.table import RouteTable
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
@@ -43,6 +50,7 @@ _CLOCKS: Final = {
     "max_duration_timeout": "downstream_rq_max_duration_reached",
 }
 """Response code details -> the counter."""
+
 _NO_ROUTES: Final = RouteTableConfig()
 """In force until routes have come: no request finds one (Envoy)."""
 
@@ -50,11 +58,10 @@ _NO_ROUTES: Final = RouteTableConfig()
 class HttpConnectionManager:
     """Serves the connections of one filter chain. `open_connection` is the protocol factory of its listener."""
 
-    UNSPOKEN: Final = ("h2",)
-    """Never agreed on by ALPN, even if it is configured."""
-
     def __init__(self, config: HttpConnectionManagerConfig, runtime: Runtime, chain: Handler) -> None:
         self.config = config
+        self.unspoken = ("h2",) if config.codec_type == "HTTP1" else ()
+        """Never agreed on by ALPN, even if it is configured."""
         self.chain: Any = chain
         self.stats = HcmStats(runtime.stats, config.stat_prefix)
         self._runtime = runtime
@@ -72,10 +79,22 @@ class HttpConnectionManager:
         self._connections: set[DownstreamConnection] = set()
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
+        self._upgrades = dict(config.upgrades)
         self._options = self._connection_options()
         self._tracer = self._new_tracer()
+        self._h2_options = self._h2_connection_options()
+        self._session_options = SessionOptions(
+            header_table=config.http2.header_table,
+            max_concurrent_streams=config.http2.max_concurrent_streams,
+            stream_window=config.http2.stream_window,
+            connection_window=config.http2.connection_window,
+            allow_connect=config.http2.allow_connect,
+            headers_kb=config.codec.limits.headers_kb,
+            header_count=config.codec.limits.header_count,
+        )
         self._listener_stats: ListenerStats | None = None
         self._requests = self.stats.scope.tally(self.stats.downstream_rq_total, self.stats.downstream_rq_http1_total)
+        self._h2_requests = self.stats.scope.tally(self.stats.downstream_rq_total, self.stats.downstream_rq_http2_total)
         self._routed = self.stats.rq_total
         self.stats.each_flush(self._update_gauges)
         self._forget_routes: Callable[[], None] | None = None
@@ -136,6 +155,24 @@ class HttpConnectionManager:
             max_requests=self.config.max_requests_per_connection,
             trailers=self.config.codec.keep_trailers,
             proper_case=self.config.header_key_format == "proper",
+            sniff=self.config.codec_type == "AUTO",
+            tunnels=self.config.tunnels,
+        )
+
+    def _h2_connection_options(self) -> H2DownstreamOptions:
+        """The same clocks, so that they are of one worker's connections and not of one version's."""
+        config, options = self.config, self._options
+        keepalive = config.http2.keepalive
+        return H2DownstreamOptions(
+            idle=options.idle,
+            stream_idle=options.stream_idle,
+            request_headers=options.request_headers,
+            delayed_close=options.delayed_close,
+            max_duration=options.max_duration,
+            drain=Deadlines(self._runtime.loop, config.timeouts.drain) if config.timeouts.drain else None,
+            max_requests=config.max_requests_per_connection,
+            stream_errors=config.http2.stream_errors,
+            keepalive=None if keepalive is None else partial(Keepalive, self._runtime.loop, keepalive),
         )
 
     def count_for(self, listener: ListenerStats) -> None:
@@ -145,7 +182,9 @@ class HttpConnectionManager:
 
     # Connections (http.stream.StreamAcceptor)
 
-    def open_connection(self) -> H1Downstream:
+    def open_connection(self) -> H1Downstream | H2Downstream:
+        if self.config.codec_type == "HTTP2":
+            return self._new_h2()
         return H1Downstream(self._runtime.cork, new_request_decoder(self.config.codec), self, self._options)
 
     def on_open(self, connection: DownstreamConnection) -> None:
@@ -155,9 +194,7 @@ class HttpConnectionManager:
         self._connections.add(connection)
         stats = self.stats
         stats.downstream_cx_total.value += 1
-        stats.downstream_cx_http1_total.value += 1
         stats.downstream_cx_active.value += 1
-        stats.downstream_cx_http1_active.value += 1
         if info.tls is not None:
             stats.downstream_cx_ssl_total.value += 1
             stats.downstream_cx_ssl_active.value += 1
@@ -166,11 +203,48 @@ class HttpConnectionManager:
         if self._draining:
             connection.close_after_response()
 
+    def on_codec(self, connection: DownstreamConnection, version: str) -> None:
+        stats = self.stats
+        connection.info.version = version
+        if version == "HTTP/2":
+            stats.downstream_cx_http2_total.value += 1
+        else:
+            stats.downstream_cx_http1_total.value += 1
+        self._count_codec(connection, 1)
+
+    def _count_codec(self, connection: DownstreamConnection, change: int) -> None:
+        version = connection.info.version
+        if version == "HTTP/2":
+            self.stats.downstream_cx_http2_active.value += change
+        elif version:
+            self.stats.downstream_cx_http1_active.value += change
+
+    def _new_h2(self) -> H2Downstream:
+        config = self.config
+        session = new_session(self._session_options, server=True)
+        guard = FrameGuard(config.http2, config.codec.limits.headers_kb, server=True)
+        return H2Downstream(self._runtime.cork, session, guard, self, self._h2_options)
+
+    def become_h2(self, connection: H1Downstream, data: bytes) -> None:
+        made = self._new_h2()
+        self._connections.discard(connection)
+        self._connections.add(made)
+        made.take_over(connection, connection.info)
+        made.transport.set_protocol(made)
+        self.on_codec(made, "HTTP/2")
+        if self._draining:
+            made.close_after_response()
+        if data:
+            made.on_bytes(data)
+
+    def count(self, what: str) -> None:
+        getattr(self.stats, what).value += 1
+
     def on_closed(self, connection: DownstreamConnection) -> None:
         self._connections.discard(connection)
         stats = self.stats
         stats.downstream_cx_active.value -= 1
-        stats.downstream_cx_http1_active.value -= 1
+        self._count_codec(connection, -1)
         self._count_ending(connection.info)
         if connection.info.tls is not None:
             stats.downstream_cx_ssl_active.value -= 1
@@ -218,7 +292,10 @@ class HttpConnectionManager:
     # Requests
 
     def on_request(self, stream: DownstreamStream, head: RequestHead, body: Body | None) -> Exchange:
-        self._requests.value += 1
+        if head.version == "HTTP/2":
+            self._h2_requests.value += 1
+        else:
+            self._requests.value += 1
         return Exchange(self, stream, head, body)
 
     def on_codec_error(self, stream: DownstreamStream, error: CodecError, size: int) -> Exchange:
@@ -226,7 +303,7 @@ class HttpConnectionManager:
         self._requests.value += 1
         head = RequestHead()
         head.method = head.target = b""
-        head.version = "HTTP/1.1"
+        head.version = stream.info.version or "HTTP/1.1"
         head.host = head.scheme = None
         head.headers = Headers()
         head.expect_continue = head.upgrade = False
@@ -242,7 +319,10 @@ class HttpConnectionManager:
     def prepare(self, request: Request, exchange: Exchange) -> None:
         """Everything before routing. Raises ProxyError where the request ends here."""
         if request.path[:1] != b"/":
-            self._odd_target(request)
+            if request.method == b"CONNECT" and self._options.tunnels:
+                request.path = b""
+            else:
+                self._odd_target(request)
         if not request.authority and request.info.protocol == "HTTP/1.0":
             request.authority = self.config.default_http10_host
         if exchange.upgrade:
@@ -290,10 +370,27 @@ class HttpConnectionManager:
             request.info.request_end = 0.0  # what came would be the beginning of a tunnel
         if self._logs_at_start:
             self._log_start(request)
-        if exchange.upgrade:
+        if exchange.upgrade and not self._grants(request, route):
             self._refuse_upgrade(request)
         if self._timers or (route is not None and route.timers):
             StreamTimers.arm(self._runtime.deadlines, self.config.timeouts, route, exchange)
+
+    def _grants(self, request: Request, route: Route | None) -> bool:
+        """Whether a request may ask for a tunnel; what the route says goes before what is said here (Envoy)."""
+        if request.method == b"CONNECT":
+            if route is None:
+                return True  # there is no route for it, and that is the answer
+            kind = CONNECT
+        else:
+            kind = (request.headers.joined(b"upgrade") or b"").lower()
+        granted = None if route is None else route.upgrades.get(kind)
+        if granted is None:
+            granted = self._upgrades.get(kind, False)
+        if granted:
+            request.upgrade = kind
+            request.ends_here = route is not None and route.ends_connect and kind == CONNECT
+            self.stats.downstream_cx_upgrades_total.value += 1
+        return granted
 
     def _refuse_upgrade(self, request: Request) -> None:
         """It is refused where it would be forwarded, so the log shows where to."""
@@ -375,4 +472,4 @@ class HttpConnectionManager:
 
     def _update_gauges(self) -> None:
         """Just before statistics are flushed."""
-        self.stats.downstream_rq_active.value = sum(1 for c in self._connections if c.handler is not None)
+        self.stats.downstream_rq_active.value = sum(c.active for c in self._connections)

@@ -60,7 +60,7 @@ class ResponseFinalization:
         pairs, index = headers.pairs, headers.index
         if len(index) != len(pairs):
             join_repeated(headers, INLINE_RESPONSE)
-        if not index.keys().isdisjoint(_HOP_BY_HOP):
+        if not index.keys().isdisjoint(_HOP_BY_HOP) and not (response.status == 101 and request.upgrade):
             _remove_hop_by_hop(headers)
         if _DATE not in index:
             date = self._date.at(request.info.start_wall)

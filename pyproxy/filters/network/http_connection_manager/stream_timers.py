@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from pyproxy import clock
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.network.http_connection_manager.config import HcmTimeouts
+from pyproxy.http import grpc
+from pyproxy.http.message import Headers
 from pyproxy.routes.route import Route
 from pyproxy.tasks import Deadlines, DeadlineTable
 
@@ -39,6 +41,8 @@ class StreamTimers:
         duration = timeouts.max_stream_duration
         if route is not None and route.max_stream_duration is not None:
             duration = route.max_stream_duration
+        if route is not None and route.grpc_timeout_max is not None:
+            duration = _grpc_duration(exchange.request.headers, route, duration)
         idle = route.idle_timeout if route is not None else None
         if timeouts.request and not exchange.request.info.request_end:
             timers._request = table.of(timeouts.request)
@@ -86,3 +90,17 @@ class StreamTimers:
                     body=b"stream timeout",
                 )
             )
+
+
+def _grpc_duration(headers: Headers, route: Route, otherwise: float) -> float:
+    """As long as the call asks for, up to what the route allows, where 0 allows any (Envoy)."""
+    most = route.grpc_timeout_max
+    asked = grpc.timeout(headers)
+    if most is None or grpc.TIMEOUT not in headers.index:
+        return otherwise
+    seconds = most if asked is None or (most and (not asked or asked > most)) else asked
+    if seconds > route.grpc_timeout_offset:
+        seconds -= route.grpc_timeout_offset
+    if seconds:
+        headers.set(grpc.TIMEOUT, grpc.timeout_value(seconds))  # nobody need work for longer
+    return seconds

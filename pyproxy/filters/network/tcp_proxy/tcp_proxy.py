@@ -28,7 +28,7 @@ from pyproxy.telemetry.tcp_stats import TcpProxyStats
 class TcpProxy:
     """Serves the connections of one filter chain. `open_connection` is the protocol factory of its listener."""
 
-    UNSPOKEN: Final[tuple[str, ...]] = ()
+    unspoken: Final[tuple[str, ...]] = ()
     """The protocols are spoken by those on both sides."""
 
     def __init__(self, config: TcpProxyConfig, runtime: Runtime) -> None:
