@@ -6,8 +6,13 @@ compiled modules; `make test` does both.
 
 from __future__ import annotations
 
+from hypothesis import settings
+
 from pyproxy.server.build_info import is_compiled
 
 INTERPRETED_ONLY = ("clusters/test_conn_pool.py", "http/test_drive.py", "network/test_connection.py")
 
 collect_ignore = list(INTERPRETED_ONLY) if is_compiled() else []
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")

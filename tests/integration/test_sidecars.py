@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,20 +210,21 @@ class Mesh:
 
 
 @pytest.fixture
-def mesh(tmp_path: Path) -> Iterator[Mesh]:
+def mesh() -> Iterator[Mesh]:
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
     if missing := [tool for tool in NEEDED if shutil.which(tool) is None]:
         pytest.skip(f"not there: {', '.join(missing)}")
-    for folder in (tmp_path, *tmp_path.parents):  # the proxies are not root
-        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
-            folder.chmod(0o755)
-    made = Mesh(tmp_path, Authority(tmp_path / "mesh"))
-    try:
-        made.build()
-        yield made
-    finally:
-        made.tear_down()
+    # Not below pytest's folder, which every pytest that starts meanwhile closes to others: the proxies are not root.
+    with tempfile.TemporaryDirectory(prefix="pyproxy-mesh-") as directory:
+        folder = Path(directory)
+        folder.chmod(0o755)
+        made = Mesh(folder, Authority(folder / "mesh"))
+        try:
+            made.build()
+            yield made
+        finally:
+            made.tear_down()
 
 
 @pytest.mark.parametrize("sides", ["pyproxy-pyproxy", "envoy-pyproxy", "pyproxy-envoy"])
