@@ -48,32 +48,46 @@ ANSWERS = {
 pytestmark = [pytest.mark.oracle, pytest.mark.xdist_group("tunnels")]
 
 
+class Visit:
+    """One connection to the middle."""
+
+    def __init__(self) -> None:
+        self.head = self.inside = b""
+        self.over = False
+
+
 class Middle:
     """An HTTP/1.1 proxy that gives back what comes through, in brackets."""
 
     def __init__(self) -> None:
-        self.heads: list[bytes] = []
-        self.inside = b""
+        self.visits: list[Visit] = []
         self.peer = Peer(self._serve)
 
     def _serve(self, sock: socket.socket) -> None:
         sock.settimeout(5)
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += sock.recv(1) or b"\r\n\r\n"
-        self.heads.append(head)
-        if b"slow" in head:
+        visit = Visit()
+        self.visits.append(visit)
+        try:
+            self._answer(sock, visit)
+        finally:
+            visit.over = True
+
+    def _answer(self, sock: socket.socket, visit: Visit) -> None:
+        while b"\r\n\r\n" not in visit.head:
+            visit.head += sock.recv(1) or b"\r\n\r\n"
+        if b"slow" in visit.head:
             time.sleep(0.3)
-        answer = next((answer for name, answer in ANSWERS.items() if name in head), b"HTTP/1.1 200 OK\r\n\r\n")
-        post = head.startswith(b"POST")
+        answer = next((answer for name, answer in ANSWERS.items() if name in visit.head), b"HTTP/1.1 200 OK\r\n\r\n")
+        post = visit.head.startswith(b"POST")
         if post:
             answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
         sock.sendall(answer)
         if not answer:
             return
         while data := sock.recv(65536):
-            self.inside += data
-            sock.sendall(b"%x\r\n%b\r\n" % (len(data) + 2, b"<%b>" % data) if post else b"<%b>" % data)
+            visit.inside += data
+            with contextlib.suppress(OSError):  # there may be more to read where nobody listens
+                sock.sendall(b"%x\r\n%b\r\n" % (len(data) + 2, b"<%b>" % data) if post else b"<%b>" % data)
 
 
 class Scene:
@@ -86,8 +100,8 @@ class Scene:
         proxy = self.proxies[owner]
         log = proxy.directory / f"{name}.log"
         before = len(log.read_text().splitlines()) if log.exists() else 0
-        self.middle.heads.clear()
-        self.middle.inside = back = b""
+        self.middle.visits.clear()
+        back = b""
         with socket.create_connection((LOOPBACK, proxy.ports[name]), timeout=5) as sock, contextlib.suppress(OSError):
             sock.sendall(b"hello")
             while not back.endswith(b">") and (data := sock.recv(1000)):
@@ -96,7 +110,10 @@ class Scene:
             while data := sock.recv(1000):
                 back += data
         _eventually(lambda: log.exists() and len(log.read_text().splitlines()) > before)
-        return self.middle.heads[:], self.middle.inside, back, log.read_text().splitlines()[before]
+        visits = self.middle.visits
+        _eventually(lambda: all(one.over for one in visits))
+        inside = b"".join(one.inside for one in visits)
+        return [one.head for one in visits], inside, back, log.read_text().splitlines()[before]
 
 
 @pytest.fixture(scope="module")
