@@ -26,6 +26,8 @@ COMPILED = (
     "tasks",
     "network/connection",
     "network/cork",
+    "network/poller",
+    "network/splice",
     "http/body",
     "http/codec",
     "http/drive",
@@ -81,7 +83,6 @@ COMPILED = (
     "filters/network/http_connection_manager/response_headers",
     "filters/network/tcp_proxy/bulk",
     "filters/network/tcp_proxy/session",
-    "filters/network/tcp_proxy/splice",
     "filters/network/tcp_proxy/tcp_proxy",
     "filters/network/tcp_proxy/upstream",
 )

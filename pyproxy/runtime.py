@@ -17,7 +17,9 @@ from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.network.connection_limit import ConnectionLimit
 from pyproxy.network.cork import Cork
+from pyproxy.network.poller import Poller
 from pyproxy.network.secret_watch import SecretWatch
+from pyproxy.network.splice import Splices
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.exports import Exports
 from pyproxy.telemetry.logs import AccessLogs
@@ -42,7 +44,11 @@ class Runtime:
     routes: LateValues[RouteTableConfig] = field(default_factory=LateValues)
     workers: int = 1
     exports: Exports = field(default_factory=Exports)
+    splices: Splices = field(init=False)
     _connection_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.splices = Splices(Poller(self.loop))
 
     def next_connection_id(self) -> int:
         return next(self._connection_ids)

@@ -167,6 +167,7 @@ class DataPlane:
             self._loop.remove_reader(self._handed)
         self._secrets.close()
         self._clusters.close()
+        self._runtime.splices.poller.close()
         await self._access_logs.close()
 
 

@@ -11,7 +11,7 @@ BOTH = UpstreamHttpOptions(auto_sni=True, auto_san_validation=True)
 
 
 def request(authority: bytes, *headers: tuple[bytes, bytes]) -> Request:
-    return Request(b"GET", b"/", authority, Headers(headers), StreamInfo(0.0, 0.0, ConnectionInfo()))
+    return Request(b"GET", b"/", authority, Headers(list(headers)), StreamInfo(0.0, 0.0, ConnectionInfo()))
 
 
 @pytest.mark.parametrize(

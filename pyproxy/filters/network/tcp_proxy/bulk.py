@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from pyproxy.filters.network.tcp_proxy.splice import Splice, is_possible
 from pyproxy.network.connection import Connection
+from pyproxy.network.splice import Splice, Splices
 
 
 class Bulk:
@@ -15,18 +15,19 @@ class Bulk:
     At the end of the source its transport reads again, and so meets that end itself.
     """
 
-    __slots__ = ("_count", "_limit", "_loop", "_over", "_source", "_splice", "_target")
+    __slots__ = ("_count", "_limit", "_over", "_source", "_splice", "_splices", "_target")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        splices: Splices,
         source: Connection,
         target: Connection,
         limit: int,
         count: Callable[[int], None],
     ) -> None:
         """`limit`: bytes that may wait between the two. `count` is told of those that went through."""
-        self._loop = loop
+        self._splices = splices
         self._source = source
         self._target = target
         self._limit = limit
@@ -62,7 +63,7 @@ class Bulk:
         ends = source.socket(), target.socket()
         assert ends[0] is not None
         assert ends[1] is not None
-        self._splice = Splice(self._loop, ends[0].fileno(), ends[1].fileno(), self._count, self._ended)
+        self._splice = Splice(self._splices, ends[0].fileno(), ends[1].fileno(), self._count, self._ended)
         self._splice.start(self._limit)
 
     def _ended(self, by_source: bool) -> None:
@@ -76,6 +77,6 @@ class Bulk:
         self._source.resume_reading()
 
 
-def can_be_taken(source: Connection, target: Connection) -> bool:
+def can_be_taken(splices: Splices, source: Connection, target: Connection) -> bool:
     """Neither is encrypted, and there are not too many already."""
-    return not source.encrypted and not target.encrypted and is_possible()
+    return not source.encrypted and not target.encrypted and splices.has_room

@@ -12,12 +12,12 @@ from pyproxy.clusters.dial import reason
 from pyproxy.clusters.host import Host
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.network.tcp_proxy.bulk import Bulk, can_be_taken
-from pyproxy.filters.network.tcp_proxy.splice import BULK, BULK_SECONDS
 from pyproxy.filters.network.tcp_proxy.tunnel import BadTunnel
 from pyproxy.filters.network.tcp_proxy.upstream import TcpUpstream
 from pyproxy.http.message import Headers, Request
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo, UpstreamInfo
 from pyproxy.network.connection import Connection
+from pyproxy.network.splice import BULK, BULK_SECONDS
 from pyproxy.network.transport_sockets.tls import PeerRefused
 from pyproxy.tasks import Deadlines, spawn
 
@@ -101,13 +101,14 @@ class TcpSession(Connection):
         if info.bytes_received >= self._up_mark:
             fast = clock.now - self._up_since < BULK_SECONDS
             self._up_since, self._up_mark = clock.now, info.bytes_received + BULK
-            if fast and can_be_taken(self, upstream):
+            if fast and can_be_taken(self.proxy.runtime.splices, self, upstream):
                 self._up_mark = _NEVER
                 self._bulk_up = self._bulk(self, upstream, upstream.count_up)
 
     def _bulk(self, source: Connection, target: Connection, count: Callable[[int], None]) -> Bulk:
         assert self._upstream is not None
-        return Bulk(self.proxy.runtime.loop, source, target, self._upstream.bulk_limit, count)
+        runtime = self.proxy.runtime
+        return Bulk(runtime.loop, runtime.splices, source, target, self._upstream.bulk_limit, count)
 
     def count_up(self, size: int) -> None:
         """So many bytes went up without passing here."""
@@ -303,7 +304,7 @@ class TcpSession(Connection):
             fast = clock.now - self._down_since < BULK_SECONDS
             self._down_since, self._down_mark = clock.now, info.bytes_sent + BULK
             upstream = self._upstream
-            if fast and upstream is not None and can_be_taken(upstream, self):
+            if fast and upstream is not None and can_be_taken(self.proxy.runtime.splices, upstream, self):
                 self._down_mark = _NEVER
                 self._bulk_down = self._bulk(upstream, self, upstream.count_down)
 

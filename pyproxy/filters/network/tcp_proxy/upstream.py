@@ -10,9 +10,9 @@ from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.dial import dial
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.transport_socket_options import NO_OPTIONS, options_of_connection
-from pyproxy.filters.network.tcp_proxy.splice import BULK
 from pyproxy.filters.network.tcp_proxy.tunnel import BadTunnel, Tunnel
 from pyproxy.network.connection import Connection
+from pyproxy.network.splice import BULK
 
 if TYPE_CHECKING:
     from pyproxy.filters.network.tcp_proxy.session import TcpSession
