@@ -29,6 +29,7 @@ NEEDS_NO_READER: Final = {
     "FilterOverride.disabled": "no filter but the terminal one yet, which cannot be disabled",
     "FilterConfig.disabled": "no filter but the terminal one yet, which cannot be disabled",
     "FilterConfig.type_name": "tells people what a filter is",
+    "ListenerConfig.socket_options": "read by options_at, which stands beside it",
     "Not.rule": "read by its place, in a match statement",
     "TlsSource.type_name": "read by reload_tls, which stands beside it",
     "TlsSource.spec": "read by reload_tls, which stands beside it",

@@ -65,7 +65,7 @@ def _details(pem: bytes, path: str, now: datetime.datetime) -> dict[str, Any]:
     left = certificate.not_valid_after_utc - now
     return {
         "path": path,
-        "serial_number": f"{certificate.serial_number:x}",
+        "serial_number": _serial(certificate.serial_number),
         "subject_alt_names": [{_KINDS[kind]: name} for kind, name in alternative_names(certificate)],
         "days_until_expiration": str(max(0, left.days)),
         "valid_from": f"{certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}",
@@ -74,3 +74,9 @@ def _details(pem: bytes, path: str, now: datetime.datetime) -> dict[str, Any]:
 
 
 ENDPOINTS = (Endpoint("/certs", "print certs on machine", show_certs),)
+
+
+def _serial(number: int) -> str:
+    """Whole bytes in hexadecimal, with the zero that may stand at the front (Envoy)."""
+    text = f"{number:x}"
+    return text if len(text) % 2 == 0 else f"0{text}"

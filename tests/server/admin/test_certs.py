@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from pyproxy.server.admin import certs
 from tests.server.bootstraps import HELLO, bootstrap, endpoint, listener, manager, static_cluster
 from tests.server.running import Running, eventually
 from tests.support.certificates import Authority
@@ -86,3 +87,8 @@ def test_after_a_rotation(tmp_path: Path) -> None:
         assert "PRIVATE" not in before + after
     finally:
         proxy.stop()
+
+
+def test_serial_numbers_are_whole_bytes() -> None:
+    assert certs._serial(0xABC) == "0abc"
+    assert certs._serial(0xAB) == "ab"
