@@ -30,9 +30,10 @@ _SET_GROUPS_LIST = 92
 _SET_SIGALGS_LIST = 98
 _SET_SESSION_CACHE_MODE = 44
 _SET_TICKET_KEYS = 59
+_SET_SERVERNAME_CALLBACK = 53
 _SET_STATUS_CALLBACK = 63
 _SET_STATUS_RESPONSE = 71
-_STAPLED, _REFUSED, _NOT_STAPLED = 0, 2, 3  # SSL_TLSEXT_ERR_
+_DONE, _REFUSED, _NOT_DONE = 0, 2, 3  # SSL_TLSEXT_ERR_
 _OURS_TO_KEEP = 0x1 | 0x300  # SSL_SESS_CACHE_CLIENT, SSL_SESS_CACHE_NO_INTERNAL
 _HOST_NAME = 0  # TLSEXT_NAMETYPE_host_name
 _BEGINS = 0x10  # SSL_CB_HANDSHAKE_START
@@ -43,6 +44,7 @@ _VERIFY: Final = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 _STATUS: Final = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 _NEW_SESSION: Final = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 _INFO: Final = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_int)
+_SERVERNAME: Final = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)
 
 _SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     # name: (result, *arguments)
@@ -51,7 +53,8 @@ _SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "ERR_clear_error": (None,),
     "SSL_CTX_get_options": (c_uint64, c_void_p),
     "SSL_CTX_ctrl": (c_long, c_void_p, c_int, c_long, c_void_p),
-    "SSL_CTX_callback_ctrl": (c_long, c_void_p, c_int, _STATUS),
+    "SSL_CTX_callback_ctrl": (c_long, c_void_p, c_int, c_void_p),
+    "SSL_set_SSL_CTX": (c_void_p, c_void_p, c_void_p),
     "SSL_CTX_set_timeout": (c_long, c_void_p, c_long),
     "SSL_CTX_set_ciphersuites": (c_int, c_void_p, c_char_p),
     "SSL_CTX_set_cert_verify_callback": (None, c_void_p, _VERIFY, c_void_p),
@@ -240,17 +243,38 @@ def staple_with(context: Context, choose: Callable[[bytes], bytes | None]) -> No
             response = choose(_der(library.i2d_X509, library.SSL_get_certificate(tls)))
         except Exception:
             log.exception("no OCSP response is shown")
-            return _NOT_STAPLED
+            return _NOT_DONE
         if not response:
-            return _REFUSED if response is None else _NOT_STAPLED
+            return _REFUSED if response is None else _NOT_DONE
         copy = library.CRYPTO_malloc(len(response), b"", 0)  # OpenSSL frees it
         ctypes.memmove(copy, response, len(response))
         library.SSL_ctrl(tls, _SET_STATUS_RESPONSE, len(response), copy)
-        return _STAPLED
+        return _DONE
 
     callback = _STATUS(called)
     context.callbacks = (*context.callbacks, callback)
-    library.SSL_CTX_callback_ctrl(_handle(context), _SET_STATUS_CALLBACK, callback)
+    library.SSL_CTX_callback_ctrl(_handle(context), _SET_STATUS_CALLBACK, ctypes.cast(callback, c_void_p))
+
+
+def show_by_name(context: Context, choose: Callable[[str], Context | None]) -> None:
+    """Of a server: for the name that a client asks for (RFC 6066 3; empty for none), show the certificates of the
+    context that `choose` gives; None for those of this one. Whom to trust does not change."""
+    library = _library()
+
+    def called(tls: int, _: int | None, __: int | None) -> int:
+        try:
+            name: bytes | None = library.SSL_get_servername(tls, _HOST_NAME)
+            found = choose("" if name is None else name.decode("ascii", "replace"))
+            if found is not None:
+                library.SSL_set_SSL_CTX(tls, _handle(found))
+        except Exception:
+            log.exception("no certificate is chosen by the name of the server")
+            return _REFUSED
+        return _DONE if name is not None else _NOT_DONE
+
+    callback = _SERVERNAME(called)
+    context.callbacks = (*context.callbacks, callback)
+    library.SSL_CTX_callback_ctrl(_handle(context), _SET_SERVERNAME_CALLBACK, ctypes.cast(callback, c_void_p))
 
 
 Take = Callable[[str], bytes | None]

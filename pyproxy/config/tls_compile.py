@@ -96,7 +96,7 @@ def compile_downstream_tls(view: View) -> DownstreamTlsConfig:
     check_staples(view, common.certificates, policy)
     if any(one.ocsp for one in common.certificates) and not openssl.usable():
         view.fail("common_tls_context", "OCSP responses " + NEEDS_OPENSSL)
-    view.ignore("full_scan_certs_on_sni_mismatch")  # there is one certificate for each kind of key
+    view.ignore("full_scan_certs_on_sni_mismatch")  # the first certificate of each kind of key is at hand in any case
     return DownstreamTlsConfig(
         common,
         required,
@@ -113,6 +113,8 @@ def compile_upstream_tls(view: View) -> UpstreamTlsConfig:
     context = view.child("common_tls_context")
     inputs = TlsInputs()
     common = TlsConfig() if context is None else _common(context, inputs)
+    if context is not None and len(common.certificates) > 1:
+        context.fail("tls_certificates", "are several, and a client can show only one (Envoy)", expected="one")
     checks = common.validation
     auto_san = bool(view.scalar("auto_sni_san_validation"))
     if auto_san and not inputs.pending and not (checks.trusted_ca or checks.trust_domains):
@@ -148,8 +150,8 @@ def _common(view: View, inputs: TlsInputs) -> TlsConfig:
         *filter(None, view.each("tls_certificate_sds_secret_configs", lambda one: _secret_certificate(one, inputs))),
     )
     kinds = [_key_kind(one) for one in certificates]
-    if len(set(kinds)) < len(kinds):
-        view.fail("tls_certificates", "several certificates with keys of one kind are not supported yet")
+    if len(set(kinds)) < len(kinds) and not openssl.usable():
+        view.fail("tls_certificates", "several certificates with keys of one kind " + NEEDS_OPENSSL)
     validation = _validation_view(view, inputs)
     params = view.child("tls_params")
     lowest, highest, ciphers, groups, algorithms = (0, 0, "", "", "") if params is None else _parameters(params)

@@ -75,9 +75,10 @@ class FilterChain:
 
     def _use(self, tls: DownstreamTlsConfig) -> None:
         spoken = tuple(one for one in tls.common.alpn if one not in self.terminal.unspoken)
-        context = server_context(tls, spoken)
-        if openssl.usable():
-            openssl.staple_with(context, Stapler(tls, self._stats.ssl))
+        stapler = Stapler(tls, self._stats.ssl)
+        context = server_context(
+            tls, spoken, (lambda one: openssl.staple_with(one, stapler)) if openssl.usable() else None
+        )
         made = {"ssl": context, "ssl_handshake_timeout": self.config.handshake_seconds}
         self._arrivals, self.tls = TlsArrivals(tls), made
 

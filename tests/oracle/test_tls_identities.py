@@ -51,6 +51,13 @@ class Pki:
         self.root = Identity.root("root")
         self.server = self.root.issue("server", x509.DNSName("server.test"))
         self.server_rsa = self.root.issue("server", x509.DNSName("server.test"), rsa_bits=2048)
+        self.many = [
+            self.root.issue("first", x509.DNSName("first.test")),
+            self.root.issue("second", x509.DNSName("second.test"), x509.DNSName("*.wild.test")),
+            self.root.issue("third", x509.DNSName("a.wild.test")),
+            self.root.issue("rsa", x509.DNSName("second.test"), rsa_bits=2048),
+            self.root.issue("common.test"),
+        ]
         self.one, self.two = Identity.root("one"), Identity.root("two")
         self.between = self.one.issue("between", ca=True)
         self.pinned = Identity.root("pinned", ca=False)
@@ -182,6 +189,7 @@ def _contexts(pki: Pki, proxy: Proxy) -> dict[str, tuple[Json, Json]]:
         "short": (both, {"session_timeout": "90s"}),
         "own-keys": (both, {"session_ticket_keys": {"keys": [{"inline_bytes": _text(bytes(range(80)))}]}}),
         "stapled": ({"tls_certificates": stapled}, {}),
+        "many": ({"tls_certificates": [own(one) for one in pki.many]}, {}),
         "stale": ({"tls_certificates": old}, {}),
         "stale-strict": ({"tls_certificates": old}, {"ocsp_staple_policy": "STRICT_STAPLING"}),
         "stale-must": ({"tls_certificates": old}, {"ocsp_staple_policy": "MUST_STAPLE"}),
@@ -311,6 +319,33 @@ def test_ocsp_responses(scene: Scene, owner: str, on: str, status: str, flag: st
     else:
         assert "Cipher is (NONE)" in asked, asked
     assert "Cipher is (NONE)" not in _openssl(proxy.ports[on], flag)
+
+
+@needs_openssl
+@pytest.mark.parametrize("flag", ["-tls1_2", "-tls1_3"])
+@pytest.mark.parametrize(
+    ("name", "algorithms", "shown"),
+    [
+        ("first.test", "", "first"),
+        ("second.test", "", "second"),
+        ("second.test", "RSA-PSS+SHA256", "rsa"),
+        ("b.wild.test", "", "second"),
+        ("a.wild.test", "", "third"),
+        ("b.a.wild.test", "", "first"),
+        ("wild.test", "", "first"),
+        ("common.test", "", "common.test"),
+        ("other.test", "", "first"),
+        ("", "", "first"),
+    ],
+)
+@pytest.mark.parametrize("owner", OWNERS)
+def test_the_certificate_is_for_the_name(
+    scene: Scene, owner: str, name: str, algorithms: str, shown: str, flag: str
+) -> None:
+    asks = ["-servername", name] if name else ["-noservername"]
+    likes = ["-sigalgs", algorithms] if algorithms else []
+    said = _openssl(scene.proxies[owner].ports["many"], flag, *asks, *likes)
+    assert re.search(r"subject=CN ?= ?(\S+)", said)[1] == shown, said  # type: ignore[index]
 
 
 @needs_openssl

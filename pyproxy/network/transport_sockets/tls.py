@@ -10,7 +10,8 @@ import hashlib
 import os
 import re
 import ssl
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pyproxy import openssl
 from pyproxy.config.matchers import StringKind, StringMatch
 from pyproxy.config.regex import compile_regex
-from pyproxy.config.tls import DownstreamTlsConfig, PeerValidation, TlsConfig, UpstreamTlsConfig
+from pyproxy.config.tls import DownstreamTlsConfig, PeerValidation, TlsCertificate, TlsConfig, UpstreamTlsConfig
+from pyproxy.network.transport_sockets.by_name import by_name, find, first_of_each_kind
 from pyproxy.network.transport_sockets.sessions import let_resume
 from pyproxy.network.transport_sockets.spiffe import SpiffeValidator
 
@@ -58,9 +60,36 @@ class WrongName(PeerRefused):
     san = True
 
 
-def server_context(config: DownstreamTlsConfig, alpn: tuple[str, ...]) -> openssl.Context:
-    """`alpn` are those of the configured protocols that are spoken behind it."""
-    context = _context(ssl.PROTOCOL_TLS_SERVER, config.common, alpn)
+def server_context(
+    config: DownstreamTlsConfig, alpn: tuple[str, ...], prepare: Callable[[openssl.Context], None] | None = None
+) -> openssl.Context:
+    """`alpn` are those of the configured protocols that are spoken behind it. `prepare` is called for each context that
+    it consists of: one shows no more than one certificate for each kind of key."""
+    every = config.common.certificates
+    default = first_of_each_kind(every)
+    context = _server_context(config, default, alpn)
+    contexts = {default: context}
+    if len(default) < len(every):
+        groups = by_name(every)
+        for group in groups.values():
+            if group not in contexts:
+                contexts[group] = _server_context(config, group, alpn)
+
+        def choose(name: str) -> openssl.Context | None:
+            group = find(groups, name)
+            return None if group is None else contexts[group]
+
+        openssl.show_by_name(context, choose)
+    if prepare is not None:
+        for one in contexts.values():
+            prepare(one)
+    return context
+
+
+def _server_context(
+    config: DownstreamTlsConfig, certificates: tuple[TlsCertificate, ...], alpn: tuple[str, ...]
+) -> openssl.Context:
+    context = _context(ssl.PROTOCOL_TLS_SERVER, replace(config.common, certificates=certificates), alpn)
     if config.prefer_client_ciphers:
         context.options &= ~(ssl.OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA)
     checks = config.common.validation
