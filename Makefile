@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUILT := $(VENV)/.built
 SOURCES := setup.py pyproject.toml $(shell find pyproxy -name '*.py' -o -name '*.pyx')
 
-.PHONY: demo test check bench fmt clean
+.PHONY: demo test check bench drills fmt clean
 
 demo: $(BUILT)
 	$(BIN)/python -m examples.demo $(ARGS)
@@ -24,6 +24,9 @@ check: $(BUILT)
 
 bench: $(BUILT) .oracle/bin/envoy
 	$(BIN)/python -m bench $(ARGS)
+
+drills: $(BUILT) .oracle/bin/envoy
+	$(BIN)/python -m drills $(ARGS)
 
 fmt: $(BUILT)
 	$(BIN)/ruff format .

@@ -10,7 +10,12 @@ from hypothesis import settings
 
 from pyproxy.server.build_info import is_compiled
 
-INTERPRETED_ONLY = ("clusters/test_conn_pool.py", "http/test_drive.py", "network/test_connection.py")
+INTERPRETED_ONLY = (
+    "clusters/test_conn_pool.py",
+    "filters/http/router/test_retries.py",
+    "http/test_drive.py",
+    "network/test_connection.py",
+)
 
 collect_ignore = list(INTERPRETED_ONLY) if is_compiled() else []
 

@@ -81,7 +81,8 @@ class RetryState:
             return False
         refused = error.retriable is Retriable.ALWAYS
         wanted = self._policy.after_reset(error, started=started, refused=refused)
-        free = flag is ResponseFlag.UPSTREAM_CONNECTION_FAILURE and self._limits.own_retry_limits
+        lost = flag is ResponseFlag.UPSTREAM_CONNECTION_FAILURE or may_repeat(attempt.request, error)
+        free = lost and self._limits.own_retry_limits
         if not self._allowed(attempt, wanted, free=free):
             return not wanted and len(self._tried) == 1 and may_repeat(attempt.request, error)
         host = attempt.pool.host
@@ -92,7 +93,8 @@ class RetryState:
         return True
 
     def _allowed(self, attempt: Try, wanted: bool, *, free: bool) -> bool:
-        """`free`: nothing was sent, so that a retry costs no upstream any work."""
+        """`free`: a retry costs no upstream any work that it would not have had, as nothing was sent or the connection
+        had ended before."""
         self._tried.append(attempt.pool.host)
         stats, info = self.cluster.stats, attempt.request.info
         if self._holds:

@@ -118,31 +118,28 @@ class Router:
         return response
 
     async def _once(self, call: Call) -> None:
-        """One try, and a second one where the first did certainly nothing."""
-        attempt = self._try(call, None)
-        try:
-            response = await attempt
-        except ProxyError as error:
-            if not attempt.over:  # thrown in from outside: nobody wants the response
-                attempt.abandon()
-                raise
-            _report_error(attempt, error)
-            host = elsewhere(call.cluster, error, attempt.pool.host)
-            if host is None and not may_repeat(call.request, error):
-                raise
-        else:
-            _report(attempt, response)
-            return
-        note_attempted(call.request.info, attempt)
-        attempt = self._try(call, host)
-        try:
-            response = await attempt
-        except ProxyError as error:
-            if not attempt.over:
-                attempt.abandon()
-                raise
-            _report_error(attempt, error)
-            raise of_last_try(error) from error
+        """One try, and another one where the one before did certainly nothing: once on another host if the first could
+        not be reached, once again if a connection had ended before it was used."""
+        moved = repeated = False
+        host: Host | None = None
+        while True:
+            attempt = self._try(call, host)
+            try:
+                response = await attempt
+                break
+            except ProxyError as error:
+                if not attempt.over:  # thrown in from outside: nobody wants the response
+                    attempt.abandon()
+                    raise
+                _report_error(attempt, error)
+                host = None if moved else elsewhere(call.cluster, error, attempt.pool.host)
+                again = host is None and not repeated and may_repeat(call.request, error)
+                if host is None and not again:
+                    if call.tries > 1:
+                        raise of_last_try(error) from error
+                    raise
+                moved, repeated = moved or host is not None, repeated or again
+            note_attempted(call.request.info, attempt)
         _report(attempt, response)
 
     async def _insist(self, call: Call, policy: RetryPolicy) -> None:
