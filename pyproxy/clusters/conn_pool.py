@@ -182,7 +182,9 @@ class ConnectionPool:
         """Open a connection for a waiting try, within the limit; a pool may always have one (Envoy)."""
         if len(self._opening) * self._streams_each >= len(self._pending):
             return
-        if not self.limits.try_acquire_connection():
+        most = self.cluster.config.per_host_connections
+        full = 0 < most <= self.host.cx_active + len(self._opening)
+        if full or not self.limits.try_acquire_connection():
             self.cluster.stats.upstream_cx_overflow.value += 1
             if self._open or self._opening:
                 return

@@ -179,6 +179,8 @@ class ClusterConfig:
     connect_timeout: float = 5.0
     buffer_limit: int = 1024 * 1024
     thresholds: tuple[Thresholds, Thresholds] = (Thresholds(), Thresholds())
+    per_host_connections: int = 0
+    """At most so many connections to one host; 0 for no limit (CircuitBreakers.per_host_thresholds)."""
     http: UpstreamHttpOptions = UpstreamHttpOptions()
     original_dst_header: bytes = b""
     """The header that names the host of an ORIGINAL_DST cluster; empty for none."""

@@ -61,6 +61,7 @@ def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
         connect_timeout=_DEFAULT_CONNECT if connect is None else connect,
         buffer_limit=_DEFAULT_BUFFER if buffer is None else buffer,
         thresholds=_thresholds(view),
+        per_host_connections=part(report, 0, lambda: _per_host(view)),
         http=http,
         alt_stat_name=view.text("alt_stat_name"),
         dns_lookup_family=found.lookup_family,
@@ -113,6 +114,21 @@ def _thresholds(view: View) -> tuple[Thresholds, Thresholds]:
         found.setdefault(entry.enum("priority"), _threshold(entry))
     default, high = (found.get(priority, _DEFAULT_THRESHOLDS[0]) for priority in _PRIORITIES)
     return default, high
+
+
+def _per_host(view: View) -> int:
+    """Envoy honours `max_connections` of these alone, and refuses the others; and only those of the default priority
+    are looked at here, as all requests share them."""
+    breakers = view.child("circuit_breakers")
+    if breakers is None:
+        return 0
+    for entry in breakers.children("per_host_thresholds"):
+        for name in ("max_pending_requests", "max_requests", "max_retries", "retry_budget", "max_connection_pools"):
+            if entry.has(name):
+                entry.fail(name, "is not for one host", expected="max_connections")
+        if entry.enum("priority") == "DEFAULT":
+            return entry.wrapped("max_connections") or 0
+    return 0
 
 
 def _threshold(view: View) -> Thresholds:

@@ -100,7 +100,7 @@ class CompileContext:
         view.fail(name, f"unknown {what} {cluster!r}", expected="the name of a cluster", nearest=self._suggest(cluster))
 
     def check_mirrors(self, view: View) -> None:
-        """The clusters of `request_mirror_policies`, which are not honoured yet, must exist all the same."""
+        """The clusters of `request_mirror_policies` must exist."""
         for at, policy in enumerate(view.message.request_mirror_policies):  # type: ignore[attr-defined]
             if policy.cluster and self.clusters is not None and policy.cluster not in self.clusters:
                 path = (*view.path, "request_mirror_policies", at, "cluster")

@@ -94,6 +94,18 @@ class HashPolicyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MirrorConfig:
+    """Where copies of requests go (envoy.config.route.v3.RouteAction.RequestMirrorPolicy): to a cluster, or to that
+    which a header names. `suffix`: the authority of a copy ends in `-shadow`."""
+
+    cluster: str = ""
+    header: bytes = b""
+    fraction: Fraction | None = None
+    suffix: bool = True
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FilterOverride:
     """What a route table, virtual host, route or weighted cluster says about one HTTP filter.
 
@@ -147,6 +159,7 @@ class ForwardAction:
     """Taken off it, so that we answer before the downstream gives up."""
     priority_high: bool = False
     hash_policies: tuple[HashPolicyConfig, ...] = ()
+    mirrors: tuple[MirrorConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +233,7 @@ class VirtualHostConfig:
     retry: RetryPolicyConfig | None = None
     body_buffer_limit: int | None = None
     tell_timeout_retries: bool = False
+    mirrors: tuple[MirrorConfig, ...] = ()
     require_tls: str = "NONE"
     virtual_clusters: tuple[VirtualClusterConfig, ...] = ()
     include_attempt_count_in_request: bool = False
@@ -239,6 +253,7 @@ class RouteTableConfig:
     internal_only_headers: tuple[bytes, ...] = ()
     ignore_port: bool = False
     vhost_header: bytes = b""
+    mirrors: tuple[MirrorConfig, ...] = ()
     filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 

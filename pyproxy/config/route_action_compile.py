@@ -11,6 +11,7 @@ from pyproxy.config.data_source import read_data_source
 from pyproxy.config.extensions import CompileContext, compile_overrides
 from pyproxy.config.header_compile import compile_header_changes
 from pyproxy.config.matcher_compile import compile_regex_text
+from pyproxy.config.mirror_compile import compile_mirrors
 from pyproxy.config.parts import part
 from pyproxy.config.regex import BadRegex, check_substitution
 from pyproxy.config.retry_compile import compile_retry
@@ -108,6 +109,7 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
         if "max_stream_duration" in present
         else 0.0,
         priority_high=view.enum("priority") == "HIGH",
+        mirrors=compile_mirrors(view) if "request_mirror_policies" in present else (),
         hash_policies=_hash_policies(view) if "hash_policy" in present else (),
     )
 

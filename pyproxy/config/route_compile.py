@@ -12,6 +12,7 @@ from pyproxy.config.extensions import CompileContext, compile_overrides
 from pyproxy.config.header_compile import compile_header_changes
 from pyproxy.config.matcher_compile import compile_header_match
 from pyproxy.config.metadata import compile_metadata
+from pyproxy.config.mirror_compile import compile_mirrors
 from pyproxy.config.parts import part
 from pyproxy.config.retry_compile import compile_buffer_limit, compile_retry
 from pyproxy.config.route import (
@@ -57,6 +58,7 @@ def compile_route_table(view: View, context: CompileContext, *, validate: bool) 
         internal_only_headers=tuple(str(name).lower().encode() for name in view.scalars("internal_only_headers")),
         ignore_port=bool(view.scalar("ignore_port_in_host_matching")),
         vhost_header=view.text("vhost_header").lower().encode(),
+        mirrors=compile_mirrors(view),
         filter_configs=compile_overrides(view, context),
         metadata=compile_metadata(view),
     )
@@ -86,6 +88,7 @@ class _TableCompiler:
             headers=compile_header_changes(view),
             retry=part(view.report, None, lambda: compile_retry(view)),
             body_buffer_limit=compile_buffer_limit(view),
+            mirrors=compile_mirrors(view),
             tell_timeout_retries=bool(view.scalar("include_is_timeout_retry_header")),
             require_tls=view.enum("require_tls"),
             virtual_clusters=view.each("virtual_clusters", _compile_virtual_cluster),

@@ -22,6 +22,7 @@ from pyproxy.routes.forwarding import build_resolve, build_rewrite_host
 from pyproxy.routes.hash_policy import build_hash
 from pyproxy.routes.header_changes import ResponseChange
 from pyproxy.routes.levels import Levels
+from pyproxy.routes.mirror import Mirror, build_mirrors
 from pyproxy.routes.redirect import build_direct_response, build_redirect
 from pyproxy.routes.retry import NO_RETRIES, RetryPolicy
 from pyproxy.routes.target import NO_TARGET, Target
@@ -49,6 +50,7 @@ class Route:
         "idle_timeout",
         "max_stream_duration",
         "metadata",
+        "mirrors",
         "mutate_response",
         "name",
         "not_found_status",
@@ -105,6 +107,11 @@ class Route:
                 self.answer = build_direct_response(direct, levels.response_change(config.headers))
         own = config.body_buffer_limit
         self.body_buffer_limit: int | None = levels.virtual_host.body_buffer_limit if own is None else own
+        mirrored = forward.mirrors or levels.virtual_host.mirrors or levels.table.config.mirrors
+        self.mirrors: tuple[Mirror, ...] = ()
+        """Who gets copies of requests; what the most specific level says counts alone."""
+        if mirrored:
+            self.mirrors = build_mirrors(mirrored, levels.table.values, levels.table.rng)
         self.tell_timeout_retries = levels.virtual_host.tell_timeout_retries
         self._forward(forward, levels)
 

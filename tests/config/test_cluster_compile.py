@@ -227,7 +227,7 @@ def test_hosts_have_priorities() -> None:
         ({"lb_subset_config": {}}, ["lb_subset_config"]),
         ({"close_connections_on_host_health_failure": True}, []),
         ({"round_robin_lb_config": {"slow_start_config": {}}}, []),
-        ({"circuit_breakers": {"per_host_thresholds": [{"max_connections": 1}]}}, ["per_host_thresholds"]),
+        ({"circuit_breakers": {"per_host_thresholds": [{"max_connections": 1}]}}, []),
         ({"circuit_breakers": {"thresholds": [{"retry_budget": {}}]}}, []),
         (
             balanced(

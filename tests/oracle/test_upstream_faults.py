@@ -271,6 +271,17 @@ OVERFLOWS = [
         status=200,
     ),
     Case(
+        id="waiting-for-the-only-connection-of-a-host",
+        clusters=[
+            cluster("one-each", circuit_breakers={"per_host_thresholds": [{"max_connections": 1}]}),
+        ],
+        routes=[route(cluster="one-each")],
+        behind=get("/slow"),
+        send=[get("/")],
+        upstream=[SLOW, OK],
+        status=200,
+    ),
+    Case(
         id="overflow-head",
         clusters=[breaker("no-request", max_requests=0)],
         routes=[route(cluster="no-request")],

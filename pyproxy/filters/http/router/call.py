@@ -29,6 +29,7 @@ class Call:
         "request",
         "retry",
         "route",
+        "shadow",
         "timed_out",
         "timeout",
         "tries",
@@ -46,6 +47,8 @@ class Call:
         self.replay: Replay | None = None
         self.attempt: Try
         self.tries = 0
+        self.shadow = False
+        """It is a copy of another request."""
         self.timed_out = False
         """The last try took longer than a try may."""
         self._began = clock.now

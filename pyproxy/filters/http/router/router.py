@@ -25,7 +25,10 @@ from pyproxy.filters.http.router.retry_state import (
     of_last_try,
     seen_status,
 )
+from pyproxy.filters.http.router.shadow import Shadow, shadow_request
 from pyproxy.filters.http.router.strict_headers import check_headers, integer
+from pyproxy.filters.http.router.tee import Tee
+from pyproxy.http.body import HIGH_WATERMARK
 from pyproxy.http.message import Headers, Pair, Request, Response
 from pyproxy.http.stream_info import UpstreamInfo
 from pyproxy.routes.retry import RetryPolicy
@@ -90,6 +93,8 @@ class Router:
             cluster.tell(upstream)  # headers may name the cluster
             target.mutate_request(request)
         call = Call(request, route, cluster, timeout, per_try)
+        if route.mirrors:
+            self._mirror(call)
         try:
             if policy is not None and policy.concerns(request):
                 await self._insist(call, policy)
@@ -116,6 +121,30 @@ class Router:
         if route.attempt_count_in_response:
             response.headers.set(_ATTEMPTS, b"%d" % info.attempts)
         return response
+
+    def _mirror(self, call: Call) -> None:
+        """Send copies of the request elsewhere."""
+        request, route = call.request, call.route
+        tee: Tee | None = None
+        body = request.body
+        if body is not None:
+            tee = Tee(body, max(HIGH_WATERMARK, call.body_limit()))
+            request.body = tee.main
+        for mirror in route.mirrors:
+            cluster = self._clusters.get(mirror.cluster(request))
+            if cluster is not None:
+                copied = shadow_request(
+                    request, mirror.authority(request.authority), None if tee is None else tee.copy()
+                )
+                shadow = Call(copied, route, cluster, call.timeout, None)
+                shadow.shadow = True
+                Shadow().run(self._cast(shadow))
+        if tee is not None:
+            tee.begin()
+
+    async def _cast(self, call: Call) -> Response | None:
+        await self._once(call)
+        return call.attempt.response
 
     async def _once(self, call: Call) -> None:
         """One try, and another one where the one before did certainly nothing: once on another host if the first could
@@ -228,7 +257,7 @@ class Router:
         info.upstream = attempt.info
         if info.span is not None:
             info.span.begin_try(request, attempt)
-        if route.rewrite_host is not None:
+        if route.rewrite_host is not None and not call.shadow:
             route.rewrite_host(request, host)
         call.arm(attempt)
         host.rq_active += 1
