@@ -27,6 +27,7 @@ from pyproxy.clusters.host_set import HostSet
 from pyproxy.clusters.load_balancers.load_balancer import Choose
 from pyproxy.clusters.membership import Member
 from pyproxy.clusters.outlier_detection import OutlierDetector
+from pyproxy.clusters.subsets import Subsets
 from pyproxy.clusters.try_timers import PER_TRY_IDLE_TIMEOUT, PER_TRY_TIMEOUT
 from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType, LbPolicy, UpstreamProtocol
 from pyproxy.config.late import LateValues
@@ -296,6 +297,12 @@ class Cluster:
         for host in self.host_set.hosts:
             host.retire()
 
+    def _choose_among(self, hosts: tuple[Host, ...]) -> Choose:
+        """For some of the hosts."""
+        threshold = self._services.values.number("upstream.healthy_panic_threshold", self.config.panic_threshold)
+        panics = self.stats.lb_healthy_panic
+        return Balance(self.config, hosts, min(100.0, threshold), self._services.rng, panics).choose
+
     def _stop(self) -> None:
         self._discovery.close()
         if self._outliers is not None:
@@ -331,6 +338,8 @@ class Cluster:
                 self._balanced_as, hosts, min(100.0, threshold), services.rng, stats.lb_healthy_panic
             )
             self.choose = balance.choose
+            if self.config.subsets is not None:
+                self.choose = Subsets(self.config.subsets, hosts, self._choose_among, balance.choose, stats).choose
         stats.membership_total.value = len(hosts)
         stats.membership_healthy.value = len(host_set.healthy)
         stats.membership_degraded.value = len(host_set.degraded)

@@ -17,6 +17,7 @@ from pyproxy.config.health_check import HealthCheckConfig
 from pyproxy.config.http2 import H2Options
 from pyproxy.config.outlier import OutlierConfig
 from pyproxy.config.proxy_header import ProxyHeaderConfig
+from pyproxy.config.subset import SubsetConfig
 from pyproxy.config.tls import SecretRef, TransportSocketMatch, UpstreamTlsConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -201,6 +202,7 @@ class ClusterConfig:
     """The first that fits a host goes before `tls`."""
     panic_threshold: float = 50.0
     """Percent of healthy hosts below which health is ignored (common_lb_config.healthy_panic_threshold)."""
+    subsets: SubsetConfig | None = None
     outlier: OutlierConfig | None = None
     health_checks: tuple[HealthCheckConfig, ...] = ()
     close_on_failure: bool = False
@@ -210,7 +212,7 @@ class ClusterConfig:
     @property
     def balances(self) -> bool:
         """Any host can take any request."""
-        return self.lb_policy is not LbPolicy.CLUSTER_PROVIDED
+        return self.lb_policy is not LbPolicy.CLUSTER_PROVIDED and self.subsets is None
 
     @property
     def secrets_elsewhere(self) -> tuple[SecretRef, ...]:

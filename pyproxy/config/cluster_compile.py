@@ -14,6 +14,7 @@ from pyproxy.config.metadata import compile_metadata
 from pyproxy.config.outlier import compile_outlier
 from pyproxy.config.parts import part
 from pyproxy.config.resolver_compile import Resolving, compile_resolving
+from pyproxy.config.subset import compile_subsets
 from pyproxy.config.transport_socket import PLAIN, compile_socket_matches, compile_upstream_socket
 from pyproxy.config.upstream_http_compile import DEFAULTS, compile_upstream_http
 from pyproxy.config.view import View
@@ -75,6 +76,7 @@ def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
         proxy_header=header,
         tls_matches=part(report, (), lambda: compile_socket_matches(view)),
         panic_threshold=_panic_threshold(view),
+        subsets=part(report, None, lambda: compile_subsets(view)),
         health_checks=part(report, (), lambda: compile_health_checks(view)),
         close_on_failure=bool(view.scalar("close_connections_on_host_health_failure")),
         outlier=part(report, None, lambda: compile_outlier(view)),

@@ -14,6 +14,7 @@ from typing import Any
 from pyproxy.config.headers import NO_CHANGES, HeaderChanges
 from pyproxy.config.matchers import Fraction, HeaderMatch, QueryMatch
 from pyproxy.config.retry import RetryPolicyConfig
+from pyproxy.config.subset import Criteria
 from pyproxy.config.tracing import NO_ROUTE_TRACING, RouteTracing
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -125,6 +126,7 @@ class WeightedCluster:
     header: bytes = b""
     headers: HeaderChanges = NO_CHANGES
     host_rewrite: str = ""
+    subset: Criteria | None = None
     filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)
 
 
@@ -158,6 +160,7 @@ class ForwardAction:
     grpc_timeout_offset: float = 0.0
     """Taken off it, so that we answer before the downstream gives up."""
     priority_high: bool = False
+    subset: Criteria | None = None
     hash_policies: tuple[HashPolicyConfig, ...] = ()
     mirrors: tuple[MirrorConfig, ...] = ()
 

@@ -28,6 +28,7 @@ from pyproxy.config.route import (
     RouteMatch,
     WeightedCluster,
 )
+from pyproxy.config.subset import compile_criteria
 from pyproxy.config.upgrade_check import Upgrades, compile_upgrades
 from pyproxy.config.uri_template import BadTemplate, check_rewrite, check_template
 from pyproxy.config.view import View
@@ -64,9 +65,9 @@ _PATH_REWRITES: Final = ("prefix_rewrite", "regex_rewrite", "path_rewrite_policy
 
 def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, validate: bool) -> ForwardAction:
     """A `RouteAction`. With `validate` the clusters that it names must exist."""
-    # What only subsets, early data and filters for rate limits and CORS ask for: none of them is
+    # What only early data and filters for rate limits and CORS ask for: none of them is
     # honoured here, and what would switch them on is refused or listed by itself.
-    view.ignore("metadata_match", "early_data_policy", "rate_limits", "include_vh_rate_limits", "cors")
+    view.ignore("early_data_policy", "rate_limits", "include_vh_rate_limits", "cors")
     report = view.report
     if validate:
         context.check_mirrors(view)
@@ -109,6 +110,7 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
         if "max_stream_duration" in present
         else 0.0,
         priority_high=view.enum("priority") == "HIGH",
+        subset=compile_criteria(view) if "metadata_match" in present else None,
         mirrors=compile_mirrors(view) if "request_mirror_policies" in present else (),
         hash_policies=_hash_policies(view) if "hash_policy" in present else (),
     )
@@ -212,13 +214,13 @@ def _weighted_cluster(view: View, context: CompileContext, *, validate: bool) ->
         view.fail("weight", "is required")
     if name and validate:
         context.check_cluster(view, "name", name, "weighted cluster")
-    view.ignore("metadata_match")  # for subsets only
     return WeightedCluster(
         name=name,
         weight=weight,
         header=header.lower().encode(),
         headers=compile_header_changes(view),
         host_rewrite=view.text("host_rewrite_literal"),
+        subset=compile_criteria(view),
         filter_configs=compile_overrides(view, context),
     )
 

@@ -196,6 +196,8 @@ class StreamInfo:
     """Addresses of the hosts to which a connection was had, in order."""
     hash: int = -1
     """What hosts are chosen by (64 bits); -1 where nothing says so."""
+    subset: tuple[tuple[str, str], ...] = ()
+    """The metadata that the host has to have."""
     set_cookies: tuple[bytes, ...] = ()
     """To be given to the downstream with the response."""
     host_draw: int = 0

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyproxy.config.route import ForwardAction, RouteConfig, WeightedCluster
+from pyproxy.config.subset import merged
 from pyproxy.http.message import Request
 from pyproxy.http.predicates import PSEUDO
 from pyproxy.routes.header_changes import RequestChange, build_request_change, for_requests
@@ -52,7 +53,7 @@ def _resolve(cluster: str, header: bytes, pattern: Target, levels: Levels) -> Re
         name = read(request).decode("utf-8", "replace")
         if not name or not exists(name):
             return pattern
-        return Target(name, pattern.mutate_request, pattern.mutate_response, pattern.entry)
+        return Target(name, pattern.mutate_request, pattern.mutate_response, pattern.entry, pattern.subset)
 
     return by_header
 
@@ -64,6 +65,7 @@ def _target(config: RouteConfig, action: ForwardAction, levels: Levels, entry: W
         _request_change(config, action, levels, entry),
         levels.response_change(config.headers, changes),
         entry,
+        merged(action.subset, None if entry is None else entry.subset),
     )
 
 

@@ -52,13 +52,25 @@ class ClusterStats(StatsBlock):
     """`cluster.<name>.`; the name is `ClusterConfig.stat_name`."""
 
     PREFIX = "cluster"
-    UNLISTED = frozenset({"original_dst_host_invalid", "upstream_rq_time"})
+    UNLISTED = frozenset(
+        {
+            "lb_subsets_active",
+            "lb_subsets_fallback",
+            "lb_subsets_fallback_panic",
+            "lb_subsets_selected",
+            "original_dst_host_invalid",
+            "upstream_rq_time",
+        }
+    )
 
     assignment_stale: Counter
     assignment_timeout_received: Counter
     assignment_use_cached: Counter
     bind_errors: Counter
     lb_healthy_panic: Counter
+    lb_subsets_fallback: Counter
+    lb_subsets_fallback_panic: Counter
+    lb_subsets_selected: Counter
     membership_change: MirroredCounter
     original_dst_host_invalid: Counter
     retry_or_shadow_abandoned: Counter
@@ -116,6 +128,7 @@ class ClusterStats(StatsBlock):
     upstream_rq_total: Counter
     upstream_rq_tx_reset: Counter
 
+    lb_subsets_active: MirroredGauge
     max_host_weight: MirroredGauge
     membership_degraded: MirroredGauge
     membership_excluded: MirroredGauge

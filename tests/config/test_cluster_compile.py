@@ -224,7 +224,7 @@ def test_hosts_have_priorities() -> None:
         ({"per_connection_buffer_limit_bytes": 1}, []),
         ({"upstream_connection_options": {"tcp_keepalive": {}}}, []),
         ({"type": "STRICT_DNS", "respect_dns_ttl": True}, ["respect_dns_ttl"]),
-        ({"lb_subset_config": {}}, ["lb_subset_config"]),
+        ({"lb_subset_config": {}}, []),
         ({"close_connections_on_host_health_failure": True}, []),
         ({"round_robin_lb_config": {"slow_start_config": {}}}, []),
         ({"circuit_breakers": {"per_host_thresholds": [{"max_connections": 1}]}}, []),

@@ -65,7 +65,7 @@ class Balancing(RuleBasedStateMachine):
 
     @initialize(policy=st.sampled_from(POLICIES), bias=st.sampled_from([0.0, 0.5, 1.0, 2.0]), seed=st.integers(0, 99))
     def policy(self, policy: LbPolicy, bias: float, seed: int) -> None:
-        self.config = ClusterConfig("c", lb_policy=policy, least_request_bias=bias)
+        self.config = ClusterConfig("c", lb_policy=policy, least_request_bias=bias, hashing=SMALL)
         self.rng = random.Random(seed)
 
     @rule(number=st.integers(0, 12), weight=st.integers(1, 5), healthy=st.booleans())

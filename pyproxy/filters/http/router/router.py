@@ -77,6 +77,8 @@ class Router:
             raise ProxyError(ResponseFlag.NO_CLUSTER_FOUND, Source.LOCAL, route.not_found_status, "cluster_not_found")
         if self._strict:
             self._check(request, cluster)
+        if target.subset:
+            request.info.subset = target.subset
         policy: RetryPolicy | None = route.retry
         if not request.headers.index.keys().isdisjoint(ABOUT_RETRIES):
             policy = retry_asked(request.headers, route.retry_base)

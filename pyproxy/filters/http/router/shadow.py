@@ -33,6 +33,7 @@ def shadow_request(request: Request, authority: bytes, body: Body | None) -> Req
     """The copy, as Envoy marks it: it comes from inside, through this proxy."""
     info = StreamInfo(clock.now, clock.now + clock.wall_offset, request.info.connection)
     info.internal = True
+    info.subset = request.info.subset
     info.request_end = request.info.request_end
     headers = request.headers.copy()
     headers.set(b"x-envoy-internal", b"true")

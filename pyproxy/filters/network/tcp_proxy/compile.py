@@ -9,6 +9,7 @@ from pyproxy.config.extensions import CompileContext
 from pyproxy.config.format import parse_header_format
 from pyproxy.config.format_compile import parsed
 from pyproxy.config.header_compile import compile_header_add
+from pyproxy.config.subset import NO_CRITERIA, compile_criteria
 from pyproxy.config.view import View
 from pyproxy.filters.network.tcp_proxy.config import TcpProxyConfig, TunnelConfig
 
@@ -40,6 +41,8 @@ def compile(view: View, context: CompileContext) -> TcpProxyConfig:  # noqa: A00
         log_on_connected=log_on_connected,
         log_interval=interval or 0.0,
         tunnel=None if tunnel is None else _tunnel(tunnel),
+        subset=compile_criteria(view) or NO_CRITERIA,
+        hash_source=any(view.each("hash_policy", _by_source)),
     )
 
 
@@ -55,6 +58,10 @@ def _tunnel(view: View) -> TunnelConfig:
         post_path=(path or "/").encode() if post else b"",
         headers=view.each("headers_to_add", compile_header_add),
     )
+
+
+def _by_source(view: View) -> bool:
+    return view.child("source_ip") is not None
 
 
 def _clusters(view: View, context: CompileContext) -> tuple[tuple[str, int], ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pyproxy.config.access_log import AccessLogConfig
 from pyproxy.config.format import Format
 from pyproxy.config.headers import HeaderAdd
+from pyproxy.config.subset import NO_CRITERIA, Criteria
 
 if TYPE_CHECKING:
     from pyproxy.filters.network.tcp_proxy.tcp_proxy import TcpProxy
@@ -42,6 +43,9 @@ class TcpProxyConfig:
     """Seconds between entries while a session lasts."""
     tunnel: TunnelConfig | None = None
     """Sessions go through the HTTP proxies that the hosts are."""
+    subset: Criteria = NO_CRITERIA
+    hash_source: bool = False
+    """Hosts are chosen by the address of the downstream, where they are chosen by a hash."""
 
     def build(self, runtime: Runtime) -> TcpProxy:
         """The live proxy; what it needs is imported when the first one is built."""

@@ -19,6 +19,7 @@ from pyproxy.http.stream_info import ConnectionInfo, StreamInfo, UpstreamInfo
 from pyproxy.network.connection import Connection
 from pyproxy.network.splice import BULK, BULK_SECONDS
 from pyproxy.network.transport_sockets.tls import PeerRefused
+from pyproxy.routes.hash_policy import hash64
 from pyproxy.tasks import Deadlines, spawn
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ class TcpSession(Connection):
         info.take_addresses(self.local(), self.peer())
         stream = StreamInfo(clock.now, clock.now + clock.wall_offset, info)
         stream.dynamic_metadata = info.dynamic_metadata
+        stream.subset = proxy.config.subset
+        if proxy.config.hash_source:
+            stream.hash = hash64(info.remote[0].encode())
         self.request = Request(b"", b"", b"", Headers(), stream)
         self._last_active = clock.now
         proxy.on_open(self)

@@ -25,8 +25,8 @@ SPLIT = "weighted_clusters: {clusters: [{name: a, weight: 1}, {name: b, weight: 
         ),
         (
             "{stat_prefix: t, cluster: a, hash_policy: [{source_ip: {}}]}",
-            TcpProxyConfig("t", (("a", 1),)),
-            ["hash_policy"],
+            TcpProxyConfig("t", (("a", 1),), hash_source=True),
+            [],
         ),
     ],
 )
