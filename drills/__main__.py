@@ -20,7 +20,7 @@ def commands() -> dict[str, list[str]]:
 
 
 async def play(drill: Drill, name: str, command: list[str]) -> Line:
-    async with Stage(name, command, drill.route, drill.cluster) as stage:
+    async with Stage(name, command, drill.route, drill.cluster, drill.regions) as stage:
         return await drill.play(stage)
 
 

@@ -32,13 +32,19 @@ def _at(port: int) -> Json:
 
 
 class Stage:
-    """`async with Stage(command, route, cluster)`: the fields are added to the route and to the cluster."""
+    """`async with Stage(command, route, cluster)`: the fields are added to the route and to the cluster.
 
-    def __init__(self, name: str, command: list[str], route: Json, cluster: Json, upstreams: int = 2) -> None:
+    With `regions` each two upstreams are a region, and each region is a priority: the first one takes all it can.
+    """
+
+    def __init__(
+        self, name: str, command: list[str], route: Json, cluster: Json, regions: tuple[str, ...] = ()
+    ) -> None:
         self.name = name
         self._command = command
         self.port, self.admin = free_port(), free_port()
-        self.ports = [free_port() for _ in range(upstreams)]
+        self.regions = regions
+        self.ports = [free_port() for _ in range(2 * max(1, len(regions)))]
         self.upstreams: dict[int, subprocess.Popen[str]] = {}
         self._directory = tempfile.TemporaryDirectory(prefix="drill-")
         self._config = self._bootstrap(route, cluster)
@@ -63,7 +69,6 @@ class Stage:
             },
         }
         chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": hcm}]}
-        hosts = [{"endpoint": {"address": _at(port)}} for port in self.ports]
         return {
             "admin": {"address": _at(self.admin)},
             "static_resources": {
@@ -73,12 +78,24 @@ class Stage:
                         "name": "up",
                         "type": "STATIC",
                         "connect_timeout": "1s",
-                        "load_assignment": {"cluster_name": "up", "endpoints": [{"lb_endpoints": hosts}]},
+                        "load_assignment": {"cluster_name": "up", "endpoints": self._endpoints()},
                         **cluster,
                     }
                 ],
             },
         }
+
+    def _endpoints(self) -> list[Json]:
+        hosts = [{"endpoint": {"address": _at(port)}} for port in self.ports]
+        if not self.regions:
+            return [{"lb_endpoints": hosts}]
+        return [
+            {"locality": {"region": region}, "priority": at, "lb_endpoints": hosts[2 * at : 2 * at + 2]}
+            for at, region in enumerate(self.regions)
+        ]
+
+    def region_of(self, host: str) -> str:
+        return self.regions[self.ports.index(int(host.rpartition(":")[2])) // 2]
 
     async def __aenter__(self) -> "Stage":
         for port in self.ports:

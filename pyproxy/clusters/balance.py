@@ -77,7 +77,7 @@ class Balance:
     def _of_priority(self, priority: int, *, panic: bool, degraded: bool) -> Choose:
         hosts = self._sets[priority]
         if panic or not hosts.hosts:
-            choose = self._among(hosts, hosts.hosts) if hosts.hosts else no_host
+            choose = self._among(hosts, hosts.hosts) if hosts.hosts and not self._config.fail_on_panic else no_host
             return counting_panic(choose, self._panics) if panic or not hosts.hosts else choose
         eligible = hosts.degraded if degraded else hosts.healthy
         return self._among(hosts, eligible) if eligible else no_host

@@ -171,6 +171,8 @@ class ClusterConfig:
     hashing: HashingConfig = HashingConfig()
     slow_start: SlowStartConfig | None = None
     locality_weighted: bool = False
+    fail_on_panic: bool = False
+    """Where too few hosts are well nobody is tried (zone_aware_lb_config.fail_traffic_on_panic)."""
     endpoints: tuple[EndpointConfig, ...] = ()
     overprovisioning: int = 140
     """How much more than all hosts a priority counts for, in percent (ClusterLoadAssignment.Policy)."""

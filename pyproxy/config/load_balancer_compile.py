@@ -29,6 +29,9 @@ def compile_load_balancer(view: View) -> Chosen:
     common = view.child("common_lb_config")
     if common is not None and common.child("locality_weighted_lb_config") is not None:
         chosen["locality_weighted"] = True
+    zones = None if common is None else common.child("zone_aware_lb_config")
+    if zones is not None:
+        chosen["fail_on_panic"] = bool(zones.scalar("fail_traffic_on_panic"))
     match policy:
         case LbPolicy.LEAST_REQUEST:
             config = view.child("least_request_lb_config")
@@ -107,9 +110,13 @@ def _slow_start(view: View | None) -> SlowStartConfig | None:
 def _locality(view: View) -> Chosen:
     """The `locality_lb_config` of an extension."""
     config = view.child("locality_lb_config")
-    if config is None or config.child("locality_weighted_lb_config") is None:
+    if config is None:
         return {}
-    return {"locality_weighted": True}
+    zones = config.child("zone_aware_lb_config")
+    return {
+        "locality_weighted": config.child("locality_weighted_lb_config") is not None,
+        "fail_on_panic": zones is not None and bool(zones.scalar("fail_traffic_on_panic")),
+    }
 
 
 def _from_extensions(view: View) -> Chosen:

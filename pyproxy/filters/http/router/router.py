@@ -294,7 +294,7 @@ class Router:
             headers.set(_TIMEOUT_RETRY, b"true" if call.timed_out else b"false")
         if self._tell_time and call.timeout is not None and _EXPECTED in headers.index:
             left = call.left()
-            if call.per_try is not None:
+            if call.per_try is not None and not call.request.info.hedge_on_per_try_timeout:
                 left = min(left, call.per_try.seconds)
             headers.set(_EXPECTED, b"%d" % max(1, round(left * 1000)))
 
