@@ -245,7 +245,17 @@ def merge_clusters(answers: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
                 else:
                     _add(same["counters"], host["counters"])
                     _add(same["gauges"], host["gauges"])
+                    if "health_flags" in host:
+                        same["health_flags"] = _all_flags(same["health_flags"], host["health_flags"])
     return [merged[name] for name in sorted(merged)]
+
+
+def _all_flags(some: str, others: str) -> str:
+    """Each worker judges hosts for itself: what one of them has against a host is shown."""
+    if some == others:
+        return some
+    words = [word for flags in (some, others) if flags.startswith("/") for word in flags[1:].split("/")]
+    return "".join(f"/{word}" for word in dict.fromkeys(words)) or some
 
 
 def _add(into: dict[str, int], more: Mapping[str, int]) -> None:

@@ -33,3 +33,11 @@ def test_the_same_host_in_two_clusters_is_two_hosts() -> None:
 
 def test_nobody_answered() -> None:
     assert merge_clusters([]) == []
+
+
+def test_what_one_worker_has_against_a_host_is_shown() -> None:
+    def one(flags: str) -> dict[str, Any]:
+        return {"name": "a", "hosts": [{**host("1", 0, 0), "health_flags": flags}]}
+
+    (merged,) = merge_clusters([[one("healthy")], [one("/failed_outlier_check")], [one("/failed_active_hc")]])
+    assert merged["hosts"][0]["health_flags"] == "/failed_outlier_check/failed_active_hc"

@@ -145,8 +145,9 @@ class RetryState:
             info.host_draw = draw + 1
             host = cluster.choose(request)
         info.host_draw = 0
-        if host is not None and policy.avoids_previous and self._rejected(host):
-            return another_host(cluster, self._rejected) or host
+        if host is not None and policy.avoids_previous and cluster.config.balances and self._rejected(host):
+            priority = host.priority
+            return another_host(cluster, lambda one: one.priority != priority or self._rejected(one)) or host
         return host
 
     def _left_priorities(self) -> frozenset[int]:
@@ -186,11 +187,14 @@ def may_repeat(request: Request, error: ProxyError) -> bool:
     return error.retriable is Retriable.IF_REUSED and request.body is None and request.method in IDEMPOTENT
 
 
-def elsewhere(cluster: Cluster, error: ProxyError, tried: Host) -> Host | None:
+def elsewhere(cluster: Cluster, request: Request, error: ProxyError, tried: Host) -> Host | None:
     """Where a request of which nothing was sent may go instead, though no policy says so; None for nowhere."""
     if error.flag is not ResponseFlag.UPSTREAM_CONNECTION_FAILURE or not cluster.config.balances:
         return None
-    return another_host(cluster, lambda host: host is tried)
+    found = another_host(cluster, lambda host: host is tried or host.priority != tried.priority)
+    if found is None:  # this priority has nobody left
+        found = cluster.choose_elsewhere(request, frozenset((tried.priority,)))
+    return found if found is not tried else None
 
 
 def another_host(cluster: Cluster, rejected: object) -> Host | None:

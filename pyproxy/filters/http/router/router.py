@@ -163,7 +163,7 @@ class Router:
                     attempt.abandon()
                     raise
                 _report_error(attempt, error)
-                host = None if moved else elsewhere(call.cluster, error, attempt.pool.host)
+                host = None if moved else elsewhere(call.cluster, call.request, error, attempt.pool.host)
                 again = host is None and not repeated and may_repeat(call.request, error)
                 if host is None and not again:
                     if call.tries > 1:

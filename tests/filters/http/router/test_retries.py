@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pyproxy import clock
-from pyproxy.config.cluster import Thresholds
+from pyproxy.config.address import AddressConfig
+from pyproxy.config.cluster import EndpointConfig, Thresholds
 from pyproxy.config.retry import ResetHeader, RetryPolicyConfig
 from pyproxy.config.route import ForwardAction
 from pyproxy.http.body import Body
@@ -28,7 +30,8 @@ def make_stage() -> Iterator[MakeStage]:
     made: list[Stage] = []
 
     def make(*ports: int, **fields: object) -> Stage:
-        made.append(Stage(cluster_of(*(ports or (1,)), **fields)))
+        config = cluster_of(*(ports or (1,)))
+        made.append(Stage(replace(config, **fields)))  # type: ignore[arg-type]
         return made[-1]
 
     yield make
@@ -73,6 +76,14 @@ class TestWithoutPolicy:
         asked = stage.ask()
         stage.refuse()
         assert (outcome(asked), stage.loop.dials) == ((503, "UF"), [])
+
+    def test_another_priority_where_this_one_has_nobody_left(self, make_stage: MakeStage) -> None:
+        hosts = [EndpointConfig(AddressConfig("127.0.0.1", port), priority=port - 1) for port in (1, 2)]
+        stage = make_stage(endpoints=tuple(hosts))
+        stage.ask()
+        assert [dial.port for dial in stage.loop.dials] == [1]
+        stage.refuse()
+        assert [dial.port for dial in stage.loop.dials] == [2]
 
     def test_what_was_sent_is_not_sent_again(self, make_stage: MakeStage) -> None:
         stage = make_stage(1, 2)
