@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pyproxy.server.flags import FLAGS, Early, Flag, Options, UsageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-SUBCOMMANDS = ("compat", "certs", "control-plane", "intercept")
+SUBCOMMANDS = ("compat", "certs", "control-plane", "intercept", "tap")
 
 _USAGE = """\
 usage: pyproxy -c FILE [flags]       start the proxy, with Envoy's flags and an Envoy v3 bootstrap
@@ -23,6 +23,7 @@ usage: pyproxy -c FILE [flags]       start the proxy, with Envoy's flags and an 
        pyproxy certs --dir DIR ID...      a local CA and certificates, for development
        pyproxy control-plane --config mesh.yaml    a control plane for laptops and tests
        pyproxy intercept apply|remove|print    bring a pod's traffic to the proxy, with iptables
+       pyproxy tap [--status 5xx]         watch the requests of a running proxy
 """
 _EPILOGUE = """\
 examples:
@@ -66,6 +67,10 @@ def _subcommand(name: str, words: list[str]) -> int:
         from pyproxy.server import intercept
 
         return intercept.main(words)
+    if name == "tap":
+        from pyproxy.server import tap
+
+        return tap.main(words)
     near = difflib.get_close_matches(name, SUBCOMMANDS, 1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; expected flags, or one of {', '.join(SUBCOMMANDS)}"
     sys.stderr.write(f"pyproxy: unknown command {name!r}{hint}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import asdict
 from typing import Any, Final
@@ -12,6 +13,8 @@ from pyproxy.telemetry.exports import Exports
 
 log = logging.getLogger("pyproxy.server.export_notes")
 
+_PIECE: Final = 100
+"""Watched requests in one note."""
 MOST_QUEUED: Final = 64
 """Frames of 60 KB: a manager that is further behind gets no more telemetry until it has read them."""
 
@@ -24,6 +27,11 @@ def hand_over(exports: Exports, channel: Channel) -> None:
             channel.tell({"event": "events", "events": [one.as_message() for one in events]})
         except ChannelError as error:
             log.debug("%d events were dropped: %s", len(events), error)
+    entries, missed = exports.tap.take()
+    for at in range(0, len(entries), _PIECE):
+        with contextlib.suppress(ChannelError):
+            channel.tell({"event": "tap", "entries": entries[at : at + _PIECE], "dropped": missed})
+        missed = 0
     for target, items, dropped in exports.take():
         try:
             if channel.queued > MOST_QUEUED:

@@ -73,6 +73,7 @@ class Manager:
         stop_ticking()
         stop_looking()
         self._proxy.events.close()
+        self._proxy.tap.close()
         await self._admin.close()
         await self._exports.close()
         await self._sinks.close()

@@ -27,6 +27,7 @@ from pyproxy.server.event_sources import tell_crew
 from pyproxy.server.memory_use import MemoryUse, measure
 from pyproxy.server.server_state import ServerState, overall
 from pyproxy.server.sockets import SocketKey
+from pyproxy.server.tap_hub import TapHub
 from pyproxy.server.worker_link import WorkerLink
 from pyproxy.tasks import spawn
 from pyproxy.telemetry.events import Event, EventKind
@@ -49,6 +50,7 @@ class Proxy:
         self.health_failed = bool(seat.memory.get("health_failed", False))
         self.drained = set(seat.memory.get("drained", ()))
         self.events = EventHub()
+        self.tap = TapHub(self._tell_tap)
         self._link = Channel(loop, seat.blueprint.pairs.link[1], self._hear)
         self._workers = [
             WorkerLink(loop, index, pair[0], self._brief) for index, pair in enumerate(seat.blueprint.pairs.workers)
@@ -100,6 +102,7 @@ class Proxy:
         for worker in self._workers:
             worker.on_export = take
             worker.on_events = self._take_events
+            worker.on_tap = self.tap.take
 
     async def state(self) -> ServerState:
         """What `/ready` says. It asks the workers, so it is true of the loops that carry the traffic."""
@@ -188,6 +191,10 @@ class Proxy:
         """Ask the downstreams of these listeners to leave, and go on accepting. Done when every worker knows."""
         await self.ask_workers({"op": "ask_to_leave", "names": sorted(names)})
 
+    def _tell_tap(self, wishes: list[dict[str, Any]]) -> None:
+        for worker in self._workers:
+            worker.tell({"op": "tap", "wishes": wishes})
+
     def _take_events(self, message: dict[str, Any]) -> None:
         for one in message["events"]:
             self.events.take(Event.of_message(one))
@@ -211,6 +218,8 @@ class Proxy:
 
     def _brief(self, worker: WorkerLink) -> None:
         """Tell a worker that begins to serve what has changed since the proxy was started and cannot be inherited."""
+        if self.tap.wishes:
+            worker.tell({"op": "tap", "wishes": self.tap.wishes})
         if self.health_failed:
             worker.tell({"op": "fail_health_checks", "failed": True})
 

@@ -25,6 +25,7 @@ from pyproxy.server.process import EXIT_CANNOT_START, EXIT_OK
 from pyproxy.server.server_state import ServerState
 from pyproxy.tasks import call_every, spawn
 from pyproxy.telemetry.exports import Exports
+from pyproxy.telemetry.live_tap import TapWish
 
 log = logging.getLogger("pyproxy.server.worker")
 
@@ -157,6 +158,8 @@ class Worker:
                 self._plane.fail_health_checks(message["failed"])
             case "ask_to_leave":
                 self._plane.ask_to_leave(message["names"])
+            case "tap":
+                self._plane.outbox().tap.wishes = tuple(TapWish(**wish) for wish in message["wishes"])
             case "stop_listeners":
                 _ = spawn(self._plane.stop_listeners(message["names"]), "stop-listeners")
             case unknown:

@@ -32,6 +32,8 @@ class WorkerLink:
         self.pid = 0
         self.state: ServerState | None = None
         self._on_live = on_live
+        self.on_tap: Callable[[dict[str, Any]], None] = _nobody
+        """Called with requests that somebody watches."""
         self.on_events: Callable[[dict[str, Any]], None] = _nobody
         """Called with the events of a worker."""
         self.on_export: Callable[[dict[str, Any]], None] = _nobody
@@ -84,6 +86,8 @@ class WorkerLink:
     def _hear(self, message: dict[str, Any]) -> None:
         if message.get("event") == "export":
             self.on_export(message)
+        elif message.get("event") == "tap":
+            self.on_tap(message)
         elif message.get("event") == "events":
             self.on_events(message)
         elif message.get("event") == "state":

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pyproxy.config.export import ExportTarget
 from pyproxy.telemetry.events import EventOutbox
+from pyproxy.telemetry.live_tap import LiveTap
 
 MOST_WAITING: Final = 8192
 """Items that one collector may have waiting in a worker between two hand-overs."""
@@ -49,6 +50,8 @@ class Exports:
     def __init__(self, events: EventOutbox | None = None) -> None:
         self.events = EventOutbox() if events is None else events
         """What happened to the worker itself."""
+        self.tap = LiveTap()
+        """What somebody watches."""
         self._pipes: dict[ExportTarget, ExportPipe] = {}
 
     def pipe(self, target: ExportTarget) -> ExportPipe:

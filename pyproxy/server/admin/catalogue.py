@@ -17,6 +17,7 @@ from pyproxy.server.admin import (
     runtime_dump,
     server_info,
     stats,
+    tap,
     unsupported,
 )
 from pyproxy.server.admin.endpoint import HTML, Endpoint, Parameter, Question, Reply
@@ -52,6 +53,7 @@ ENDPOINTS: dict[str, Endpoint] = {
             *runtime_dump.ENDPOINTS,
             *server_info.ENDPOINTS,
             *stats.ENDPOINTS,
+            *tap.ENDPOINTS,
             *unsupported.ENDPOINTS,
         ),
         key=lambda endpoint: endpoint.path,

@@ -76,6 +76,7 @@ class HttpConnectionManager:
         ]
         """Of filters: called with each request when it is over."""
         self._logs_at_start = self.logging and config.log_at_start
+        self._tap = runtime.exports.tap
         self._connections: set[DownstreamConnection] = set()
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
@@ -446,6 +447,8 @@ class HttpConnectionManager:
         stats.downstream_cx_rx_bytes_total.value += info.wire_received
         stats.downstream_cx_tx_bytes_total.value += info.wire_sent
         stats.downstream_rq_time.record(int((info.end - info.start) * 1000))
+        if self._tap.wishes:
+            self._tap.see(request, exchange.response)
         for observe in self._observers:
             observe(request, exchange.response)
         if info.span is not None:
