@@ -1,18 +1,20 @@
 """Every command operator by name: the table of contents of formats.
 
-Envoy: "Access log command operators". Operators of things that do not exist here yet (TLS, TCP) have no value; the
+Envoy: "Access log command operators". Operators of things that are not known here have no value; the
 parser in `config.format` rejects names that Envoy does not have.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from pyproxy.config.format import Operator
 from pyproxy.errors import ResponseFlag
+from pyproxy.http.message import Request, Response
 from pyproxy.telemetry import formatter_addresses as addresses
 from pyproxy.telemetry import formatter_grpc as grpc
 from pyproxy.telemetry import formatter_headers as headers
@@ -31,6 +33,8 @@ from pyproxy.telemetry.formatter_expression import (
     repeated,
     text,
 )
+from pyproxy.telemetry.formatter_source import Formatter, Style, build_function, code_of, joined
+from pyproxy.telemetry.formatter_tls import tls_operator
 
 
 def find_expression(operator: Operator, scope: Scope) -> Expression:
@@ -45,7 +49,32 @@ def find_expression(operator: Operator, scope: Scope) -> Expression:
         return repeated(_TEXTS[name]).cut(operator.length)
     if name in _IDS:
         return text(_IDS[name]).cut(operator.length)
-    return addresses.address(operator, scope) or nothing()
+    if name == "COALESCE":
+        return _coalesce(operator, scope)
+    return tls_operator(operator, scope) or addresses.address(operator, scope) or nothing()
+
+
+def _coalesce(operator: Operator, scope: Scope) -> Expression:
+    """The first of some operators that has a value."""
+    parts = [_part(entry) for entry in json.loads(operator.argument or "")["operators"]]
+
+    def first(request: Request, response: Response | None) -> str | None:
+        return next((value for part in parts if (value := part(request, response))), None)
+
+    return call(scope, first, Kind.TEXT, Unset.NONE).cut(operator.length)
+
+
+def _part(entry: str | Mapping[str, Any]) -> Formatter:
+    """One of them as a function of its own; empty where it has no value."""
+    said: Mapping[str, Any] = {"command": entry} if isinstance(entry, str) else entry
+    scope = Scope()
+    style = Style(unset=scope.bind(""), text="{}", value=f"{scope.bind(metadata.to_text)}({{}})")
+    expression = find_expression(Operator(said["command"], said.get("param") or None, said.get("max_length")), scope)
+    return build_function(
+        scope,
+        lambda decode: joined([code_of(expression, style, decode)]),
+        lambda value: value.decode("utf-8", "surrogateescape"),
+    )
 
 
 def _flags(operator: Operator, scope: Scope) -> Expression:
@@ -112,6 +141,7 @@ _TEXTS: Final[dict[str, str]] = {
     "DOWNSTREAM_TLS_VERSION": "(connection.tls and connection.tls.version)",
     "DOWNSTREAM_TLS_CIPHER": "(connection.tls and connection.tls.cipher)",
     "DOWNSTREAM_PEER_SUBJECT": "(connection.tls and connection.tls.peer_subject)",
+    "DOWNSTREAM_LOCAL_URI_SAN": "(connection.tls and ','.join(connection.tls.local_uri_sans))",
     "DOWNSTREAM_PEER_URI_SAN": "(connection.tls and connection.tls.peer_uri_san)",
 }
 

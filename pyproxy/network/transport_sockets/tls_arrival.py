@@ -6,6 +6,7 @@ import functools
 import hashlib
 import re
 import ssl
+from collections.abc import Callable
 from typing import Any, Final
 
 from cryptography import x509
@@ -30,6 +31,7 @@ class TlsFacts:
         """The element of x-forwarded-client-cert, once it was made."""
         self._der: bytes | None = tls.getpeercert(True)
         self._tls = tls
+        self._remembered: dict[Any, str] = {}
 
     @property
     def peer_presented(self) -> bool:
@@ -38,6 +40,18 @@ class TlsFacts:
     @functools.cached_property
     def peer(self) -> x509.Certificate | None:
         return None if self._der is None else x509.load_der_x509_certificate(self._der)
+
+    def remembered(self, key: Any, read: Callable[[TlsFacts, x509.Certificate], str]) -> str:
+        """What `read` makes of the peer's certificate, worked out once; empty where it has none."""
+        found = self._remembered.get(key)
+        if found is None:
+            found = self._remembered[key] = "" if self.peer is None else read(self, self.peer)
+        return found
+
+    @staticmethod
+    def name_of(name: x509.Name) -> str:
+        """A distinguished name as `peer_subject` has it."""
+        return _NOT_ASCII.sub(_escape, name.rfc4514_string())
 
     @functools.cached_property
     def peer_digest(self) -> str:
@@ -56,7 +70,7 @@ class TlsFacts:
     @functools.cached_property
     def peer_subject(self) -> str:
         """Nothing in it ends a line or a quoted string: RFC 2253, with all but ASCII as bytes (Envoy)."""
-        return "" if self.peer is None else _NOT_ASCII.sub(_escape, self.peer.subject.rfc4514_string())
+        return "" if self.peer is None else self.name_of(self.peer.subject)
 
     @property
     def peer_uri_san(self) -> str:
