@@ -21,6 +21,7 @@ from pyproxy.config.overload_compile import compile_connection_limit
 from pyproxy.config.parts import not_yet, part
 from pyproxy.config.resolver_compile import check_resolver
 from pyproxy.config.stats_compile import compile_stats
+from pyproxy.config.tracing_compile import compile_default_tracer
 from pyproxy.config.view import View
 
 _HEADER_PREFIX: Final = "x-envoy"
@@ -34,6 +35,7 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
     _ignore_what_means_nothing(view)
     resources = view.child("static_resources")
     clusters = () if resources is None else _clusters(resources, context)
+    context.tracer = part(report, None, lambda: compile_default_tracer(view, context))
     listeners = () if resources is None else _listeners(resources, context)
     return BootstrapConfig(
         node=_node(view),

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.listener import FilterConfig
 from pyproxy.config.route import FilterOverride
+from pyproxy.config.tracing import TracerConfig
 from pyproxy.config.view import View
 
 _ROUTE_WRAPPER = "envoy.config.route.v3.FilterConfig"
@@ -91,6 +92,8 @@ class CompileContext:
 
     extensions: Extensions
     clusters: frozenset[str] | None = None
+    tracer: TracerConfig | None = None
+    """For connection managers that trace and name no provider (the bootstrap's `tracing`)."""
     _suggestions: dict[str, str] = field(default_factory=dict)
 
     def check_cluster(self, view: View, name: str, cluster: str, what: str = "cluster") -> None:

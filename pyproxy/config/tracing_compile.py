@@ -43,7 +43,7 @@ def compile_tracing(view: View, context: CompileContext) -> TracingConfig:
     most = view.wrapped("max_path_tag_length")
     spans = view.wrapped("spawn_upstream_span")
     return TracingConfig(
-        tracer=None if provider is None else _live(_tracer(provider, context)),
+        tracer=context.tracer if provider is None else _live(_tracer(provider, context)),
         client=_share(view, "client_sampling", _CLIENT),
         random=_share(view, "random_sampling", _RANDOM),
         overall=_share(view, "overall_sampling", _OVERALL),
@@ -54,6 +54,13 @@ def compile_tracing(view: View, context: CompileContext) -> TracingConfig:
         name=_name(view, "operation"),
         upstream_name=_name(view, "upstream_operation"),
     )
+
+
+def compile_default_tracer(view: View, context: CompileContext) -> TracerConfig | None:
+    """What a bootstrap says in `tracing`: for all connection managers that name no provider (Envoy, deprecated)."""
+    tracing = view.child("tracing")
+    provider = None if tracing is None else tracing.child("http")
+    return None if provider is None else _live(_tracer(provider, context))
 
 
 def compile_route_tracing(view: View) -> RouteTracing:

@@ -69,6 +69,8 @@ class Scene:
     hcm: Json = field(default_factory=dict)
     route: Json = field(default_factory=dict)
     direction: str = "UNSPECIFIED"
+    in_bootstrap: bool = False
+    """The tracer is named by the bootstrap and not by the connection manager."""
 
 
 def _sampler(kind: str, **fields: Any) -> Json:
@@ -93,6 +95,7 @@ SCENES = [
             ("/404", {"x-envoy-downstream-service-cluster": "other"}),
         ),
     ),
+    Scene("default-tracer", (("/x", {}),), tracer=_ZIPKIN, in_bootstrap=True),
     Scene(
         "decisions",
         (
@@ -269,10 +272,11 @@ def _exchange(port: int, path: str, headers: Json) -> Any:
 
 
 def _bootstrap(scene: Scene, admin: int, port: int, upstream: int, collector: int) -> Json:
+    provider: Json = {"name": "envoy.tracers.zipkin", "typed_config": scene.tracer}
     hcm = {
         "@type": f"{TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "traced",
-        "tracing": {**scene.tracing, "provider": {"name": "tracer", "typed_config": scene.tracer}},
+        "tracing": scene.tracing if scene.in_bootstrap else {**scene.tracing, "provider": provider},
         "http_filters": [router()],
         "route_config": {
             "virtual_hosts": [
@@ -292,6 +296,7 @@ def _bootstrap(scene: Scene, admin: int, port: int, upstream: int, collector: in
     return {
         "node": {"id": "node-1", "cluster": "service-1", "locality": {"zone": "zone-1"}},
         "admin": {"address": _address(admin)},
+        **({"tracing": {"http": provider}} if scene.in_bootstrap else {}),
         "static_resources": {
             "listeners": [
                 {
