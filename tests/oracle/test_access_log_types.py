@@ -9,6 +9,7 @@ import pytest
 from tests.oracle.bootstrap import file_log
 from tests.oracle.case import Case, Json, get, in_turn, post
 from tests.oracle.conftest import Pair
+from tests.support.upstream import AwaitBody, Pause, Send
 
 REDIRECT: Json = {"match": {"prefix": "/"}, "redirect": {"path_redirect": "/2"}}
 
@@ -36,7 +37,24 @@ def at_the_start(id: str, *send: bytes, status: int, options: Json | None = None
 
 
 WHEN_IT_COMES: Json = {"access_log_options": {"flush_access_log_on_new_request": True}}
+IN_PROGRESS: Json = {"access_log_options": {"access_log_flush_interval": "1s"}}
 CASES = [
+    at_the_start(
+        "in-progress",
+        get("/1"),
+        status=200,
+        logs=2,
+        options=IN_PROGRESS,
+        upstream=[(AwaitBody(), Pause(1.5), Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"))],
+    ),
+    at_the_start(
+        "response-in-progress",
+        get("/1"),
+        status=200,
+        logs=2,
+        options=IN_PROGRESS,
+        upstream=[(AwaitBody(), Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nh"), Pause(1.5), Send(b"i"))],
+    ),
     at_the_start("start-forwarded", get("/1"), status=200, logs=2),
     at_the_start(
         "start-by-old-field", get("/1"), status=200, logs=2, options={"flush_access_log_on_new_request": True}

@@ -212,7 +212,9 @@ def test_log_files_are_opened_again(start: Start, tmp_path: Path) -> None:
 
 
 def test_the_start_is_told_in_the_log(start: Start) -> None:
-    proxy = start(*hello(access_log_flush_interval="1s"), "--concurrency", "1")
+    proxy = start(
+        *hello(access_log_options={"flush_log_on_tunnel_successfully_established": True}), "--concurrency", "1"
+    )
     said = proxy.said()
     assert "engines: HTTP/1 " in said
     assert "bootstrap.json: 1 listeners, 0 clusters; 1 workers" in said
@@ -220,7 +222,7 @@ def test_the_start_is_told_in_the_log(start: Start) -> None:
     assert f"admin address: {proxy.admin_address()}" in said
     assert "1 fields of the configuration are not honoured" in said
     assert "not honoured (" in said
-    assert "access_log_flush_interval" in proxy.admin("/unsupported")[1]
+    assert "flush_log_on_tunnel_successfully_established" in proxy.admin("/unsupported")[1]
     (field,) = json.loads(proxy.admin("/unsupported?format=json")[1])["unsupported"]
     assert field["place"].startswith(f"{proxy.log.parent}/bootstrap.json:1:")
 

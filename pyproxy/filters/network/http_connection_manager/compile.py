@@ -80,6 +80,7 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
         access_logs=compile_access_logs(view, context),
         tracing=None if tracing is None else part(report, None, lambda: compile_tracing(tracing, context)),
         log_at_start=_logs_at_start(view),
+        log_interval=_log_interval(view),
         local_reply=_NO_LOCAL_REPLY if reply is None else compile_local_reply(reply),
         add_user_agent=bool(view.wrapped("add_user_agent")),
     )
@@ -229,9 +230,14 @@ def _timeouts(view: View, common: View | None) -> HcmTimeouts:
 
 
 def _logs_at_start(view: View) -> bool:
-    """In either of its places. Lines for requests in progress are not written yet."""
+    """In either of its places."""
     options = view.child("access_log_options")
     return bool((view if options is None else options).scalar("flush_access_log_on_new_request"))
+
+
+def _log_interval(view: View) -> float:
+    options = view.child("access_log_options")
+    return (view if options is None else options).seconds("access_log_flush_interval") or 0.0
 
 
 def _check_flush_interval(view: View) -> None:

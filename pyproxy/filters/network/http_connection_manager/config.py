@@ -165,6 +165,8 @@ class HttpConnectionManagerConfig:
     tracing: TracingConfig | None = None
     log_at_start: bool = False
     """Write a line when a request comes too, once its route is known."""
+    log_interval: float = 0.0
+    """Seconds between lines for a request in progress; 0 for none."""
     local_reply: LocalReplyConfig = LocalReplyConfig()
     add_user_agent: bool = False
 

@@ -19,6 +19,7 @@ from pyproxy.http.stream_info import StreamInfo
 
 if TYPE_CHECKING:
     from pyproxy.filters.network.http_connection_manager.manager import HttpConnectionManager
+    from pyproxy.filters.network.http_connection_manager.periodic_log import PeriodicLog
     from pyproxy.filters.network.http_connection_manager.stream_timers import StreamTimers
 
 log = logging.getLogger("pyproxy.http")
@@ -32,6 +33,7 @@ class Exchange(Drive):
         "broken_off",
         "expect_continue",
         "manager",
+        "periodic",
         "refusal",
         "request",
         "response",
@@ -65,6 +67,7 @@ class Exchange(Drive):
         self.upgrade = head.upgrade
         self.refusal: ProxyError | None = None
         self.timers: StreamTimers | None = None
+        self.periodic: PeriodicLog | None = None
         self.broken_off = False
         """By us, after the response had begun."""
         self._finished = False
@@ -173,4 +176,6 @@ class Exchange(Drive):
         self._finished = True
         if self.timers is not None:
             self.timers.disarm()
+        if self.periodic is not None:
+            self.periodic.stop()
         self.manager.finished(self)

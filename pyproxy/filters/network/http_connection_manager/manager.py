@@ -17,6 +17,7 @@ from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.network.http_connection_manager.config import HttpConnectionManagerConfig
 from pyproxy.filters.network.http_connection_manager.exchange import Exchange
 from pyproxy.filters.network.http_connection_manager.local_replies import LocalReplies
+from pyproxy.filters.network.http_connection_manager.periodic_log import PeriodicLog
 from pyproxy.filters.network.http_connection_manager.request_headers import RequestPreparation
 from pyproxy.filters.network.http_connection_manager.response_headers import ResponseFinalization
 from pyproxy.filters.network.http_connection_manager.stream_timers import StreamTimers
@@ -75,6 +76,7 @@ class HttpConnectionManager:
             one.config.observe(runtime) for one in config.filters if hasattr(one.config, "observe")
         ]
         """Of filters: called with each request when it is over."""
+        self._log_clock = runtime.deadlines.of(config.log_interval) if config.log_interval and self.logging else None
         self._logs_at_start = self.logging and config.log_at_start
         self._tap = runtime.exports.tap
         self._connections: set[DownstreamConnection] = set()
@@ -371,6 +373,8 @@ class HttpConnectionManager:
             request.info.request_end = 0.0  # what came would be the beginning of a tunnel
         if self._logs_at_start:
             self._log_start(request)
+        if self._log_clock is not None:
+            exchange.periodic = PeriodicLog(exchange, self._log_clock)
         if exchange.upgrade and not self._grants(request, route):
             self._refuse_upgrade(request)
         if self._timers or (route is not None and route.timers):
@@ -419,6 +423,14 @@ class HttpConnectionManager:
             log.log(request, None)
         info.log_type = "NotSet"
         info.bytes_received, info.request_end = received, ended
+
+    def log_in_progress(self, exchange: Exchange) -> None:
+        """A line for a request that is not over."""
+        request = exchange.request
+        request.info.log_type = "DownstreamPeriodic"
+        for log in self._access_logs:
+            log.log(request, exchange.response)
+        request.info.log_type = "NotSet"
 
     def local_reply(self, request: Request, error: ProxyError) -> Response:
         if error.flag is ResponseFlag.NO_ROUTE_FOUND:
