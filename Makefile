@@ -5,6 +5,7 @@ PYTHON ?= $(shell scripts/choose-python)
 VENV := .venv
 BIN := $(VENV)/bin
 BUILT := $(VENV)/.built
+GO_CONTROL_PLANE := $(if $(shell command -v go),.oracle/go/bin/test)
 SOURCES := setup.py pyproject.toml $(shell find pyproxy -name '*.py' -o -name '*.pyx')
 
 .PHONY: demo test check bench drills fmt clean
@@ -57,3 +58,7 @@ $(BUILT): $(SOURCES)
 .scan/bin/sslyze:
 	$(PYTHON) -m venv .scan
 	.scan/bin/pip install --quiet sslyze==6.3.1
+
+# The integration test of go-control-plane, from the Go module proxy; its tests are skipped on a machine without Go.
+.oracle/go/bin/test: .oracle/bin/envoy
+	scripts/go-control-plane .oracle/go
