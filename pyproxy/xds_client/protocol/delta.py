@@ -43,7 +43,7 @@ class DeltaState(TypeState):
         return delta_request(self.type_url, node, subscribe=sorted(told - sent), unsubscribe=sorted(sent - told))
 
     def _take(self, response: Response, now: float) -> tuple[dict[Watch, set[str]], dict[str, str]]:
-        found, missing = delta_resources(response)
+        found, missing = delta_resources(response, self.bodies)
         there = {one.name for one in found}
         if len(there) < len(found):
             twice = next(one.name for at, one in enumerate(found) if one.name in {other.name for other in found[:at]})

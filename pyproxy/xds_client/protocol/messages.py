@@ -74,8 +74,11 @@ def read_delta(data: bytes) -> Response:
     )
 
 
-def sotw_resources(response: Response) -> list[Resource | Heartbeat]:
-    """What a SotW response holds. Raises RefusedResponse where a resource is of another type or cannot be read."""
+def sotw_resources(response: Response, known: Mapping[bytes, str]) -> list[Resource | Heartbeat]:
+    """What a SotW response holds. Raises RefusedResponse where a resource is of another type or cannot be read.
+
+    `known` are bodies that have been read before, and the names in them: reading is what costs.
+    """
     found: list[Resource | Heartbeat] = []
     for packed in response.message.resources:
         name, version, ttl = "", response.version, None
@@ -88,12 +91,13 @@ def sotw_resources(response: Response) -> list[Resource | Heartbeat]:
                 continue
             packed = wrapper.resource
         _check_type(packed.type_url, response)
-        found.append(Resource(name or name_of(response.type_url, packed.value), version, packed.value, ttl))
+        body = packed.value
+        found.append(Resource(name or known.get(body) or name_of(response.type_url, body), version, body, ttl))
     return found
 
 
-def delta_resources(response: Response) -> tuple[list[Resource | Heartbeat], list[str]]:
-    """What a delta response holds, and the names of what does not exist. Raises RefusedResponse."""
+def delta_resources(response: Response, known: Mapping[bytes, str]) -> tuple[list[Resource | Heartbeat], list[str]]:
+    """What a delta response holds, and the names of what does not exist. As `sotw_resources`."""
     found: list[Resource | Heartbeat] = []
     missing: list[str] = []
     for one in response.message.resources:
@@ -106,8 +110,10 @@ def delta_resources(response: Response) -> tuple[list[Resource | Heartbeat], lis
                 missing.extend(one.aliases or (name,))
             continue
         _check_type(one.resource.type_url, response)
-        name_of(response.type_url, one.resource.value)  # it must be readable
-        found.append(Resource(name, one.version, one.resource.value, ttl))
+        body = one.resource.value
+        if body not in known:
+            name_of(response.type_url, body)  # it must be readable
+        found.append(Resource(name, one.version, body, ttl))
     return found, missing
 
 

@@ -46,7 +46,7 @@ class SotwState(TypeState):
         return sotw_request(self.type_url, node, self.version, self._nonce, names, refusal)
 
     def _take(self, response: Response, now: float) -> tuple[dict[Watch, set[str]], dict[str, str]]:
-        found = sotw_resources(response)
+        found = sotw_resources(response, self.bodies)
         resources: dict[str, Resource] = {}
         twice: dict[str, str] = {}
         for one in self._beat(found, now):

@@ -41,6 +41,8 @@ class TypeState(ABC):
         self.watches: dict[Watch, None] = {}
         self.held: dict[str, Resource] = {}
         """What was accepted, by name."""
+        self.bodies: dict[bytes, str] = {}
+        """The names of what was accepted, by body."""
         self.refused: dict[str, str] = {}
         """Reasons by name, of what was refused and not replaced since."""
         self.version = ""
@@ -178,7 +180,7 @@ class TypeState(ABC):
                 self.refused[one.name] = reasons[one.name]
             elif self._map.of(one.name):
                 self.refused.pop(one.name, None)
-                self.held[one.name] = one
+                self._hold(one)
                 self._live(one.name, one.ttl_seconds, now)
         return reasons
 
@@ -239,8 +241,17 @@ class TypeState(ABC):
         else:
             self._expiry[name] = now + ttl
 
+    def _hold(self, one: Resource) -> None:
+        before = self.held.get(one.name)
+        if before is not None:
+            self.bodies.pop(before.body, None)
+        self.held[one.name] = one
+        self.bodies[one.body] = one.name
+
     def _forget(self, name: str) -> None:
-        self.held.pop(name, None)
+        before = self.held.pop(name, None)
+        if before is not None:
+            self.bodies.pop(before.body, None)
         self.refused.pop(name, None)
         self._expiry.pop(name, None)
 
