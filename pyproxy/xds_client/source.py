@@ -248,6 +248,6 @@ def _prefix(type_url: str, names: frozenset[str]) -> str:
 
 
 def _keepalive(cluster: ClusterConfig | None) -> tuple[float, float] | None:
-    """Of HTTP/2 in the cluster (`connection_keepalive`), where it is compiled."""
-    options: Any = getattr(getattr(cluster, "http", None), "keepalive", None)
+    """PINGs of HTTP/2 (`connection_keepalive` of the cluster), where they are compiled."""
+    options: Any = None if cluster is None else getattr(getattr(cluster.http, "http2", None), "keepalive", None)
     return None if options is None or not options.interval else (options.interval, options.timeout)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from dataclasses import replace
 
 import pytest
 
-from pyproxy.config.config_source import ApiType
+from pyproxy.config.config_source import ApiType, GoogleGrpcConfig
 from pyproxy.telemetry.metrics import StatsStore
 from tests.support.control_plane import CLUSTER, delta, message, sotw
 from tests.support.ports import LOOPBACK
@@ -24,7 +25,7 @@ def _length(size: int) -> bytes:
     return out + bytes((size,))
 
 
-@pytest.mark.parametrize("levels", [50, 5_000, 100_000])
+@pytest.mark.parametrize("levels", [50, 5_000, 20_000])
 def test_nesting_is_an_error_of_the_resource_and_not_of_ours(levels: int) -> None:
     talk, sink = Talk(), Sink()
     talk.subscribe(CLUSTER, sink, {"*"})
@@ -136,6 +137,33 @@ async def test_a_peer_that_is_no_control_plane() -> None:
         for _ in range(3):
             assert (await asyncio.wait_for(visits.get(), 10)).startswith(b"PRI")
     server.close()
+    await server.wait_closed()
+
+
+async def test_a_peer_that_has_gone_silent_is_noticed_by_pings() -> None:
+    visits = asyncio.Queue[None]()
+
+    swallowing: list[asyncio.Task[None]] = []
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: TID251
+        swallowing.append(asyncio.current_task())  # type: ignore[arg-type]
+        visits.put_nowait(None)
+        with contextlib.suppress(OSError):
+            while await reader.read(65536):
+                pass
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(swallow, LOOPBACK, 0)
+    port = server.sockets[0].getsockname()[1]
+    google = GoogleGrpcConfig(f"{LOOPBACK}:{port}", keepalive=(0.05, 0.05))
+    ads = replace(api(), services=(replace(api().services[0], cluster="", google=google),))
+    async with client(cluster(), ads) as made:
+        made.source(ADS).subscribe(CLUSTER, WaitingSink(), {"*"})
+        for _ in range(3):
+            await asyncio.wait_for(visits.get(), 10)
+    server.close()
+    await asyncio.gather(*swallowing)
     await server.wait_closed()
 
 
