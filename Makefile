@@ -5,7 +5,6 @@ PYTHON ?= $(shell scripts/choose-python)
 VENV := .venv
 BIN := $(VENV)/bin
 BUILT := $(VENV)/.built
-GO_CONTROL_PLANE := $(if $(shell command -v go),.oracle/go/bin/test)
 SOURCES := setup.py pyproject.toml $(shell find pyproxy -name '*.py' -o -name '*.pyx')
 
 .PHONY: demo test check bench drills fmt clean

@@ -17,7 +17,11 @@ DAY: Final = 86400.0
 _RENEW_AFTER: Final = 0.5
 
 Issue = Callable[[str, int], KeyPair]
-"""(SPIFFE ID, days) -> a certificate."""
+"""(SPIFFE ID, days) -> a certificate. Raises NotIssued."""
+
+
+class NotIssued(Exception):
+    """There is no certificate to be had, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,12 @@ class World:
             return None
         held = self._issued.get(name)
         if held is None:
-            pair = self._issue(mesh.spiffe_id(name), mesh.certificate_days)
+            try:
+                pair = self._issue(mesh.spiffe_id(name), mesh.certificate_days)
+            except NotIssued as error:
+                self.problem = f"no certificate for {name}: {error}"
+                log.warning("%s", self.problem)
+                return None
             held = self._issued[name] = _Issued(pair, self._clock(), mesh.certificate_days)
         return held.pair
 

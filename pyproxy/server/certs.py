@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -108,15 +108,15 @@ def _make(directory: Path, identities: list[Identity], days: int, *, renew: bool
     sys.stdout.write(_SNIPPET.format(certificate=quoted[0], key=quoted[1], ca=quoted[2]))
 
 
-def open_issuer(directory: Path, now: datetime) -> Issuer:
-    """The CA in a directory, which is made if there is none. Raises CannotIssue, OSError."""
+def open_issuer(directory: Path, now: datetime, say: Callable[[str], object] = sys.stdout.write) -> Issuer:
+    """The CA in a directory, which is made, and that is said, if there is none. Raises CannotIssue, OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     certificate, key = directory / "ca.pem", directory / "ca-key.pem"
     if not certificate.exists() and not key.exists():
         made = Issuer.create(now)
         _write(key, key_pem(made.key), 0o600, replace=False)
         _write(certificate, pem(made.certificate), 0o644, replace=False)
-        sys.stdout.write(f"{certificate}: the CA; key {key.name}\n")
+        say(f"{certificate}: the CA; key {key.name}\n")
         return made
     for path, other in ((certificate, key), (key, certificate)):
         if not path.exists():

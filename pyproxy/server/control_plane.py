@@ -15,11 +15,13 @@ from pyproxy.config.invalid import InvalidConfig
 from pyproxy.control_plane.mesh import HostPort
 from pyproxy.control_plane.resources import KeyPair
 from pyproxy.control_plane.server import ControlPlaneServer
-from pyproxy.control_plane.world import Issue, World
+from pyproxy.control_plane.world import Issue, NotIssued, World
 from pyproxy.server.certificates import Identity, Issuer, pem
 from pyproxy.server.certs import CannotIssue, open_issuer
 from pyproxy.server.flags import UsageError
 from pyproxy.server.words import Words
+
+log = logging.getLogger("pyproxy.control_plane")
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -59,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     except InvalidConfig as error:
         for fault in error.faults:
             sys.stderr.write(f"{fault.place}: {fault}\n")
-    except (OSError, CannotIssue) as error:
+    except OSError as error:
         sys.stderr.write(f"pyproxy control-plane: {error}\n")
     return EXIT_FAILED
 
@@ -87,8 +89,11 @@ def _issue_from(directory: Path) -> Issue:
 
     def issue(spiffe_id: str, days: int) -> KeyPair:
         now = datetime.now(UTC)
-        if not made:
-            made.append(open_issuer(directory, now))
+        try:
+            if not made:
+                made.append(open_issuer(directory, now, lambda text: log.info(text.rstrip())))
+        except (OSError, CannotIssue) as error:
+            raise NotIssued(str(error)) from error
         chain, key = made[0].issue(Identity.parse(spiffe_id, ""), now, days)
         return KeyPair(chain, key, pem(made[0].certificate))
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from pyproxy.control_plane.mesh_file import read_mesh
-from pyproxy.control_plane.resources import SECRET, KeyPair
-from pyproxy.control_plane.world import DAY, World
+from pyproxy.control_plane.resources import LISTENER, SECRET, KeyPair
+from pyproxy.control_plane.world import DAY, NotIssued, World
 from tests.control_plane.test_mesh_file import WHOLE
 
 
@@ -51,3 +51,15 @@ def test_strangers_get_no_certificate() -> None:
     world.use(read_mesh(WHOLE, "m"))
     world.resources("nobody")
     assert authority.issued == []
+
+
+def test_without_certificates_the_rest_is_served() -> None:
+    def refuse(spiffe_id: str, days: int) -> KeyPair:
+        raise NotIssued("the disk is full")
+
+    world = World(refuse, lambda: 0.0)
+    world.use(read_mesh(WHOLE, "m"))
+    resources = world.resources("back")
+    assert resources[LISTENER]
+    assert not resources[SECRET]
+    assert world.snapshot()["problem"] == "no certificate for back: the disk is full"
