@@ -12,7 +12,7 @@ SOURCES := setup.py pyproject.toml $(shell find pyproxy -name '*.py' -o -name '*
 demo: $(BUILT)
 	$(BIN)/python -m examples.demo $(ARGS)
 
-test: check $(BUILT) .oracle/bin/envoy .scan/bin/sslyze
+test: check $(BUILT) .oracle/bin/envoy .scan/bin/sslyze $(if $(shell command -v go),.oracle/go/bin/test)
 	scripts/test-interpreted
 	SSLYZE_BIN=$(CURDIR)/.scan/bin/sslyze $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
