@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.tls_compile import compile_downstream_tls, compile_upstream_tls
@@ -136,3 +137,26 @@ def test_ticket_keys_have_their_size(authority: Authority) -> None:
     seen = view(f"{TLS}DownstreamTlsContext", as_yaml({"common_tls_context": common, "session_ticket_keys": keys}))
     with pytest.raises(InvalidConfig, match="holds a key of 79 bytes"):
         compile_downstream_tls(seen)
+
+
+def test_the_parts_of_an_rsa_key_have_to_fit_together() -> None:
+    made = Identity.root("root").issue("a", rsa_bits=2048)
+    numbers = made.key.private_numbers()
+    broken = rsa.RSAPrivateNumbers(
+        p=numbers.p,
+        q=numbers.q,
+        d=numbers.d ^ 2,
+        dmp1=numbers.dmp1 ^ 2,
+        dmq1=numbers.dmq1,
+        iqmp=numbers.iqmp,
+        public_numbers=numbers.public_numbers,
+    )
+    key = broken.private_key(unsafe_skip_rsa_key_validation=True)
+    for private, fits in ((made.key_pem, True), (Identity(key, made.certificate).key_pem, False)):
+        certificate = {"certificate_chain": {"inline_string": made.pem}, "private_key": {"inline_string": private}}
+        seen = view(f"{TLS}DownstreamTlsContext", as_yaml({"common_tls_context": {"tls_certificates": [certificate]}}))
+        if fits:
+            assert len(compile_downstream_tls(seen).common.certificates) == 1
+        else:
+            with pytest.raises(InvalidConfig, match="is broken"):
+                compile_downstream_tls(seen)
