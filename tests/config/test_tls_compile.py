@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.tls_compile import compile_downstream_tls, compile_upstream_tls
 from pyproxy.config.view import View
-from tests.config.compiling import as_yaml, unread, view
+from tests.config.compiling import as_yaml, problems, unread, view
 from tests.support.certificates import Authority
 from tests.support.identity import PAST, Identity
 
@@ -145,7 +145,7 @@ def test_the_parts_of_an_rsa_key_have_to_fit_together() -> None:
     broken = rsa.RSAPrivateNumbers(
         p=numbers.p,
         q=numbers.q,
-        d=numbers.d ^ 2,
+        d=numbers.d ^ 2,  # both: OpenSSL checks the quick way, and falls back to the other
         dmp1=numbers.dmp1 ^ 2,
         dmq1=numbers.dmq1,
         iqmp=numbers.iqmp,
@@ -155,8 +155,5 @@ def test_the_parts_of_an_rsa_key_have_to_fit_together() -> None:
     for private, fits in ((made.key_pem, True), (Identity(key, made.certificate).key_pem, False)):
         certificate = {"certificate_chain": {"inline_string": made.pem}, "private_key": {"inline_string": private}}
         seen = view(f"{TLS}DownstreamTlsContext", as_yaml({"common_tls_context": {"tls_certificates": [certificate]}}))
-        if fits:
-            assert len(compile_downstream_tls(seen).common.certificates) == 1
-        else:
-            with pytest.raises(InvalidConfig, match="is broken"):
-                compile_downstream_tls(seen)
+        compile_downstream_tls(seen)
+        assert [("is broken" in one) for one in problems(seen)] == ([] if fits else [True])
