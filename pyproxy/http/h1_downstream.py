@@ -57,6 +57,7 @@ class H1Downstream(Connection):
 
     __slots__ = (
         "_acceptor",
+        "_asked_to_leave",
         "_body",
         "_body_unread",
         "_chunked",
@@ -89,6 +90,7 @@ class H1Downstream(Connection):
         super().__init__(cork)
         self._decoder = decoder
         self._acceptor = acceptor
+        self._asked_to_leave = False  # too late for the response that goes
         self._options = options
         self._queue: deque[RequestEvent] = deque()  # events of requests behind the one in progress
         self._body: Body | None = None  # of the request, while it comes
@@ -320,7 +322,7 @@ class H1Downstream(Connection):
             self._stop_head_clock()
         self._head_method = head.method
         self._version = head.version
-        self._keep_alive = self._keep_alive and head.keep_alive
+        self._keep_alive = self._keep_alive and head.keep_alive and not self._asked_to_leave
         body: Body | None
         if head.upgrade and self._options.tunnels and _asks_for_tunnel(head):
             self._request_ended = False
@@ -399,7 +401,11 @@ class H1Downstream(Connection):
             info.wire_sent += len(_CONTINUE)
 
     def close_after_response(self) -> None:
-        self._keep_alive = False
+        """A downstream that has had the head of a response knows that the connection stays: it ends with the next."""
+        if self._response_body is None:
+            self._keep_alive = False
+        else:
+            self._asked_to_leave = True
 
     def send_response(self, status: int, headers: Headers, body: Body | None, info: StreamInfo) -> None:
         granted = self._tunnel and (status == 101 or (self._head_method == b"CONNECT" and 200 <= status < 300))

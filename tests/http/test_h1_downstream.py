@@ -225,6 +225,22 @@ def test_draining_closes_at_once_what_is_idle_and_the_rest_after_its_response(lo
     assert busy.connection.info.left
 
 
+def test_who_was_promised_another_request_gets_it(peer: Peer) -> None:
+    """Its next request may be on the way as the end of the response is sent."""
+    peer.send(GET % 0)
+    body = Body()
+    peer.handler.reply(200, body, (b"content-length", b"3"))
+    assert b"connection: close" not in peer.read()
+    peer.connection.close_after_response()
+    body.feed(b"abc")
+    body.end()
+    assert not peer.closed
+    peer.send(GET % 1)
+    ok(peer.handler)
+    assert b"connection: close\r\n" in peer.read()
+    assert peer.closed
+
+
 def test_a_downstream_that_closes_gets_no_answer(peer: Peer) -> None:
     peer.send(GET % 0)
     peer.transport.deliver_eof()

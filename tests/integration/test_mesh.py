@@ -6,161 +6,17 @@ and who may not call is refused by both.
 
 from __future__ import annotations
 
-import http.client
-import http.server
-import json
-import subprocess
-import sys
-import threading
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.mesh import Mesh
 from tests.server.running import eventually
-from tests.support.ports import LOOPBACK, free_ports
-from tests.support.process import ROOT, ProxyProcess, envoy_command, pyproxy_command
+from tests.support.process import envoy_command
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mesh")]
-
-OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-NAMES = ("v1", "v2", "front", "v1_proxy", "v2_proxy", "front_proxy", "out", "gateway", "xds", "snapshot")
-NODES = ("edge", "front", "back")
-Answer = tuple[int, str]
-
-
-class App(http.server.ThreadingHTTPServer):
-    """Says what it is called."""
-
-    daemon_threads = True
-
-    def __init__(self, port: int, says: str) -> None:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                body = says.encode()
-                self.send_response(200)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *words: Any) -> None:
-                pass
-
-        super().__init__((LOOPBACK, port), Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class Mesh:
-    """The control plane, the services and their proxies."""
-
-    def __init__(self, directory: Path, gateway: str, sidecars: str, api_type: str) -> None:
-        self.ports = dict(zip(NAMES, free_ports(len(NAMES)), strict=True))
-        self._directory = directory
-        self._file = directory / "mesh.yaml"
-        self._kinds = {"edge": gateway, "front": sidecars, "back": sidecars}
-        self._api_type = api_type
-        self._apps = [App(self.ports[name], name) for name in ("v1", "v2", "front")]
-        self._proxies: list[ProxyProcess] = []
-        self.write({"v1": 100, "v2": 0}, ["front"])
-        self._plane = self._start_plane()
-
-    def write(self, weights: dict[str, int], allow: list[str]) -> None:
-        """The file of the mesh."""
-
-        def at(name: str) -> str:
-            return f"{LOOPBACK}:{self.ports[name]}"
-
-        versions = [{"version": name, "app": at(name), "proxy": at(f"{name}_proxy")} for name in ("v1", "v2")]
-        back = {"weights": weights, "allow": allow, "timeout": "5s", "instances": versions}
-        front = {"calls": {"back": at("out")}, "instances": [{"app": at("front"), "proxy": at("front_proxy")}]}
-        routes = [{"service": "front"}, {"prefix": "/back", "service": "back"}]
-        services = {"front": front, "back": back}
-        mesh = {"mtls": True, "services": services, "gateways": {"edge": {"listen": at("gateway"), "routes": routes}}}
-        self._file.write_text(json.dumps(mesh))
-
-    def start(self) -> None:
-        for node in NODES:
-            command = pyproxy_command() if self._kinds[node] == "pyproxy" else envoy_command()
-            assert command is not None
-            (admin,) = free_ports(1)
-            bootstrap = self._directory / f"{node}.json"
-            bootstrap.write_text(json.dumps(self._bootstrap(admin)))
-            if self._kinds[node] == "pyproxy":
-                _skip_without_xds(bootstrap)
-            words = ("--service-cluster", node, "--service-node", f"{node}-1")
-            self._proxies.append(ProxyProcess.start(node, command, bootstrap, admin, words))
-
-    def get(self, port: str, path: str = "/") -> Answer:
-        connection = http.client.HTTPConnection(LOOPBACK, self.ports[port], timeout=10)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        except OSError as error:
-            return 0, str(error)
-        finally:
-            connection.close()
-
-    def snapshot(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{self.ports['snapshot']}/snapshot") as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
-
-    def rotate(self) -> None:
-        url = f"http://{LOOPBACK}:{self.ports['snapshot']}/rotate"
-        urllib.request.urlopen(urllib.request.Request(url, method="POST")).close()
-
-    def logs(self) -> str:
-        return "\n".join(f"--- {proxy.name}\n{proxy.log_tail(20)}" for proxy in self._proxies)
-
-    def stop(self) -> None:
-        for proxy in self._proxies:
-            proxy.stop()
-        self._plane.terminate()
-        self._plane.wait(20)
-        for app in self._apps:
-            app.shutdown()
-            app.server_close()
-
-    def _start_plane(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "pyproxy", "control-plane", "--config", str(self._file)]
-        where = ["--xds", f"{LOOPBACK}:{self.ports['xds']}", "--admin", f"{LOOPBACK}:{self.ports['snapshot']}"]
-        log = (self._directory / "plane.log").open("wb")
-        plane = subprocess.Popen([*command, *where], cwd=ROOT, stdout=subprocess.PIPE, stderr=log)
-        log.close()
-        assert plane.stdout is not None
-        for line in plane.stdout:
-            if line.startswith(b"xds "):
-                break
-        plane.stdout.close()
-        return plane
-
-    def _bootstrap(self, admin: int) -> dict[str, Any]:
-        ads = {
-            "api_type": self._api_type,
-            "transport_api_version": "V3",
-            "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}],
-        }
-        source = {"ads": {}, "resource_api_version": "V3"}
-        http2 = {"@type": f"type.googleapis.com/{OPTIONS}", "explicit_http_config": {"http2_protocol_options": {}}}
-        address = {"socket_address": {"address": LOOPBACK, "port_value": self.ports["xds"]}}
-        cluster = {
-            "name": "xds",
-            "typed_extension_protocol_options": {OPTIONS: http2},
-            "load_assignment": {
-                "cluster_name": "xds",
-                "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
-            },
-        }
-        return {
-            "admin": {"address": {"socket_address": {"address": LOOPBACK, "port_value": admin}}},
-            "dynamic_resources": {"ads_config": ads, "cds_config": source, "lds_config": source},
-            "static_resources": {"clusters": [cluster]},
-        }
 
 
 @pytest.fixture(
@@ -203,13 +59,6 @@ def test_the_same_answers_whoever_gives_them(mesh: Mesh) -> None:
     nodes = mesh.snapshot()["nodes"]
     assert [node["id"] for node in nodes] == ["back-1", "edge-1", "front-1"]
     assert not any(kind["refusal"] for node in nodes for kind in node["types"].values())
-
-
-def _skip_without_xds(bootstrap: Path) -> None:
-    command = [*pyproxy_command(), "--mode", "validate", "-c", str(bootstrap)]
-    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if "not supported yet" in checked.stderr:
-        pytest.skip(f"needs dynamic_resources and HTTP/2 to the control plane: {checked.stderr.splitlines()[0]}")
 
 
 def _secrets(nodes: list[dict[str, Any]]) -> set[str]:
