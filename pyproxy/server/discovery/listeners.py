@@ -136,7 +136,7 @@ class Listeners:
             return ""  # what the bootstrap says cannot be changed (Envoy)
         held, warming = self._store.get(_KIND, name), self.warming.get(name)
         newest = warming.resource.body if warming is not None else None if held is None else held.body
-        if newest == resource.body:
+        if newest == resource.body and name not in self._doomed:
             self._store.accept(_KIND, name)
             return ""  # and keeps the version that it came with (Envoy)
         try:
@@ -165,6 +165,7 @@ class Listeners:
                 if other not in gone:
                     _refuse("address", f"{key} is the address of the listener {other!r}")
                 waits.replaces.append(other)
+                self._doomed.add(other)
 
     def _open_sockets(self, config: ListenerConfig) -> None:
         """Those that are not open yet. Raises InvalidConfig."""
@@ -224,7 +225,8 @@ class Listeners:
         self._store.hold(_KIND, name, resource.version, resource.body)
         self._publisher.put_listener(name, resource.version, resource.body, waits.config.socket_keys)
         for other in waits.replaces:
-            self._remove(other, final=True)
+            if other in self._doomed:  # and has not come back elsewhere
+                self._remove(other, final=True)
         if before is not None:
             self._disuse(before)
 

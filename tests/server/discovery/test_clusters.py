@@ -177,5 +177,5 @@ class ClustersMachine(RuleBasedStateMachine):
         assert self.world.names(ENDPOINTS) <= watched
 
 
-ClustersMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+ClustersMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 TestClustersMachine = ClustersMachine.TestCase

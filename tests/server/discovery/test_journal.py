@@ -81,7 +81,7 @@ class JournalMachine(RuleBasedStateMachine):
         assert late.state == self.truth
 
 
-JournalMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+JournalMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 TestJournal = JournalMachine.TestCase
 
 

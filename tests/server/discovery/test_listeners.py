@@ -256,5 +256,5 @@ class ListenersMachine(RuleBasedStateMachine):
         assert self.world.source.watched.get(ROUTES.url, set()) == needed
 
 
-ListenersMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+ListenersMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 TestListenersMachine = ListenersMachine.TestCase
