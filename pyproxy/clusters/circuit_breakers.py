@@ -36,6 +36,10 @@ class ResourceLimits:
         self.pending = 0
         self.requests = 0
         self.retries = 0
+        self.limit(thresholds, workers)
+
+    def limit(self, thresholds: Thresholds, workers: int) -> None:
+        """What is in use stays, be it more than this."""
         self.max_connections = _share(thresholds.max_connections, workers)
         self.max_pending = _share(thresholds.max_pending_requests, workers)
         self.max_requests = _share(thresholds.max_requests, workers)

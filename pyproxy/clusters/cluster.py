@@ -291,6 +291,13 @@ class Cluster:
             if host is not None:
                 host.rq_timeout += 1
 
+    def on_values(self) -> None:
+        """Runtime values have changed."""
+        services = self._services
+        for priority, configured, limit in zip(PRIORITIES, self.config.thresholds, self.limits, strict=True):
+            limit.limit(apply_runtime(configured, self.config.name, priority, services.values), services.workers)
+        self._balance(self.host_set.hosts)
+
     def retire(self) -> None:
         """The cluster is gone from the configuration; requests that hold it may still finish on its hosts."""
         self._stop()

@@ -53,6 +53,7 @@ class ClusterManager:
         self._warming: dict[str, Cluster] = {}
         self._retired: list[Cluster] = []
         stats.on_flush(self._on_flush)
+        self._forget_values = values.watch(self._on_values)
 
     def apply(self, configs: Iterable[ClusterConfig]) -> None:
         """These are the clusters from now on. What is equal stays as it is, with its connections."""
@@ -124,12 +125,17 @@ class ClusterManager:
 
     def close(self) -> None:
         """Close all connections and stop resolving."""
+        self._forget_values()
         for cluster in (*self._live.values(), *self._warming.values(), *self._retired):
             cluster.close()
         self._live.clear()
         self._warming.clear()
         self._retired.clear()
         self._configs.clear()
+
+    def _on_values(self) -> None:
+        for cluster in (*self._live.values(), *self._warming.values()):
+            cluster.on_values()
 
     def _make_live(self, name: str) -> Cluster | None:
         config = self._configs.get(name)

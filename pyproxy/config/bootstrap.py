@@ -13,7 +13,7 @@ from typing import Any, Final
 from pyproxy.config.access_log import AccessLogConfig
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.cluster import ClusterConfig
-from pyproxy.config.config_source import DynamicResourcesConfig
+from pyproxy.config.config_source import ConfigSourceConfig, DynamicResourcesConfig
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.stats import StatsConfig
 
@@ -43,6 +43,15 @@ class AdminConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RtdsLayerConfig:
+    """A runtime layer that comes from elsewhere (`RuntimeLayer.rtds_layer`); `position` is its place among them."""
+
+    position: int
+    source: ConfigSourceConfig
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class BootstrapConfig:
     """Listeners and clusters are the static ones. `runtime_layers` are in order, later ones win."""
 
@@ -51,6 +60,8 @@ class BootstrapConfig:
     listeners: tuple[ListenerConfig, ...] = ()
     clusters: tuple[ClusterConfig, ...] = ()
     runtime_layers: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    rtds_layers: tuple[RtdsLayerConfig, ...] = ()
+    """In `runtime_layers` they are empty."""
     stats: StatsConfig = _STATS
     max_connections: int = 0
     """Downstream connections that may be open at once; 0 for no limit (Envoy: the overload manager)."""
@@ -64,6 +75,7 @@ class BootstrapConfig:
         """Something of it comes from elsewhere, and may change."""
         return (
             self.dynamic != NOTHING_DYNAMIC
+            or bool(self.rtds_layers)
             or any(one.eds is not None or one.secrets_elsewhere for one in self.clusters)
             or any(one.routes_elsewhere or one.secrets_elsewhere for one in self.listeners)
         )

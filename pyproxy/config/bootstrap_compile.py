@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from pyproxy.config.access_log_compile import compile_access_logs, default_access_log
 from pyproxy.config.address import compile_address
-from pyproxy.config.bootstrap import NOTHING_DYNAMIC, AdminConfig, BootstrapConfig, NodeConfig
+from pyproxy.config.bootstrap import NOTHING_DYNAMIC, AdminConfig, BootstrapConfig, NodeConfig, RtdsLayerConfig
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.cluster_compile import compile_cluster
 from pyproxy.config.config_source import DynamicResourcesConfig
-from pyproxy.config.config_source_compile import compile_dynamic_resources
+from pyproxy.config.config_source_compile import compile_config_source, compile_dynamic_resources
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.listener_compile import compile_listener
@@ -43,6 +43,7 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         listeners=listeners,
         clusters=clusters,
         runtime_layers=part(report, (), lambda: _runtime_layers(view)),
+        rtds_layers=part(report, (), lambda: _rtds_layers(view, context)),
         stats=compile_stats(view, context),
         max_connections=part(report, 0, lambda: compile_connection_limit(view)),
         log_format=part(report, _NO_FORMAT, lambda: _log_format(view)),
@@ -167,9 +168,19 @@ def _runtime_layers(view: View) -> tuple[Mapping[str, Any], ...]:
         names.add(name)
         layer.ignore("admin_layer")  # it is empty until somebody writes to it, and nobody can
         values = layer.struct("static_layer")
-        if values is not None:
-            layers.append(MappingProxyType(values))
+        layers.append(_NOTHING if values is None else MappingProxyType(values))
     return tuple(layers)
+
+
+def _rtds_layers(view: View, context: CompileContext) -> tuple[RtdsLayerConfig, ...]:
+    runtime = view.child("layered_runtime")
+    found: list[RtdsLayerConfig] = []
+    for at, layer in enumerate(() if runtime is None else runtime.children("layers")):
+        rtds = layer.child("rtds_layer")
+        if rtds is not None:
+            source = compile_config_source(rtds.need("rtds_config"), context)
+            found.append(RtdsLayerConfig(at, source, rtds.text("name") or layer.text("name")))
+    return tuple(found)
 
 
 def _log_format(view: View) -> str | Mapping[str, str]:

@@ -6,7 +6,7 @@ found good compiles it again, without looking for faults.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeVar
@@ -39,6 +39,7 @@ class ResourceType(Enum):
     ENDPOINTS = "envoy.config.endpoint.v3.ClusterLoadAssignment"
     LISTENER = "envoy.config.listener.v3.Listener"
     ROUTES = "envoy.config.route.v3.RouteConfiguration"
+    RUNTIME = "envoy.service.runtime.v3.Runtime"
     SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret"
 
     @property
@@ -88,6 +89,10 @@ class ResourceCompiler:
         """`clusters` are the names of all clusters there are, None where that does not matter."""
         context = self._context(clusters)
         return self._compile(ResourceType.ROUTES, body, lambda view: compile_route_table(view, context, validate=False))
+
+    def runtime(self, body: bytes) -> Mapping[str, Any]:
+        """The values of a runtime layer."""
+        return self._compile(ResourceType.RUNTIME, body, lambda view: view.struct("layer") or {})
 
     def secret(self, body: bytes) -> None:
         """Only looks for faults: a context is compiled with all its secrets."""

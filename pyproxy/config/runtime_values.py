@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pyproxy.config.matchers import Fraction
@@ -12,11 +12,39 @@ _DENOMINATORS: Final = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000
 
 
 class RuntimeValues:
-    """Merged layers, flat: `a: {b: 1}` is `a.b`. Later layers win."""
+    """Merged layers, flat: `a: {b: 1}` is `a.b`. Later layers win.
+
+    What reads a value when it is built, and not at each request, uses `watch` to be built again.
+    """
 
     def __init__(self, layers: tuple[Mapping[str, Any], ...] = ()) -> None:
+        self._layers = list(layers)
+        self._watchers: dict[object, Callable[[], None]] = {}
         self._values: dict[str, Any] = {}
-        for layer in layers:
+        self._merge()
+
+    def replace(self, position: int, layer: Mapping[str, Any]) -> None:
+        """One of the layers has changed."""
+        before = self._values
+        self._layers[position] = layer
+        self._merge()
+        if self._values != before:
+            for watcher in list(self._watchers.values()):
+                watcher()
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call it after each change, until the returned function is called."""
+        key = object()
+        self._watchers[key] = callback
+
+        def forget() -> None:
+            self._watchers.pop(key, None)
+
+        return forget
+
+    def _merge(self) -> None:
+        self._values = {}
+        for layer in self._layers:
             self._flatten("", layer)
 
     def number(self, key: str, default: float) -> float:

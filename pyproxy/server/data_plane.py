@@ -12,6 +12,7 @@ from typing import Any
 
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.cluster import AssignmentConfig
+from pyproxy.config.config_source import slot_of
 from pyproxy.config.late import LateValues
 from pyproxy.config.resources import ResourceCompiler
 from pyproxy.config.runtime_values import RuntimeValues
@@ -83,7 +84,15 @@ class DataPlane:
         self._feed: ResourceFeed | None = None
         if bootstrap.is_dynamic:
             compiler = ResourceCompiler(EXTENSIONS, allow_unknown=True)
-            parts = LiveParts(self._clusters, assignments, self._runtime.routes, self._secrets.values, self._listeners)
+            parts = LiveParts(
+                clusters=self._clusters,
+                assignments=assignments,
+                routes=self._runtime.routes,
+                secrets=self._secrets.values,
+                values=values,
+                layers={slot_of(layer.source, layer.name): layer.position for layer in bootstrap.rtds_layers},
+                listeners=self._listeners,
+            )
             self._feed = ResourceFeed(loop, JournalReader(blueprint.journal), parts, compiler, self._take_sockets)
         self._waiting_for = "clusters"
         self._listener_stats = ListenerManagerStats(self._stats)

@@ -115,7 +115,7 @@ class Proxy:
 
     def _overall(self, states: list[ServerState | None]) -> ServerState:
         found = overall(states, draining=self.draining, health_failed=self.health_failed)
-        early = self.discovery is not None and self.discovery.stage is Stage.CLUSTERS
+        early = self.discovery is not None and self.discovery.stage in (Stage.VALUES, Stage.CLUSTERS)
         return ServerState.PRE_INITIALIZING if early and found is ServerState.INITIALIZING else found
 
     def listeners(self) -> list[ListenerConfig]:

@@ -56,7 +56,7 @@ def test_a_bootstrap_becomes_values() -> None:
     assert values.admin is not None
     assert values.admin.address == AddressConfig("127.0.0.1", 9901)
     assert [log.path for log in values.admin.access_logs] == ["/dev/null"]
-    assert values.runtime_layers == ({"x": {"y": 1}},)
+    assert values.runtime_layers == ({"x": {"y": 1}}, {})
     assert values.stats == StatsConfig(1.0, (("t", "v"),))
     assert [one.name for one in (*values.listeners, *values.clusters)] == ["l", "a"]
 

@@ -19,6 +19,7 @@ from tests.integration.worlds import (
     ENDPOINTS,
     LISTENER,
     ROUTES,
+    RUNTIME,
     Ads,
     Files,
     World,
@@ -393,3 +394,25 @@ def other() -> Iterator[Upstream]:
 def free_port() -> int:
     (port,) = free_ports(1)
     return port
+
+
+def test_runtime_values_change(world: World, upstream: Upstream, start: Start) -> None:
+    fill(world, upstream)
+    world.put(RUNTIME, {"name": "layer", "layer": {"share": 0, "circuit_breakers.a.default.max_requests": 5}})
+    some = {"match": {"prefix": "/", "runtime_fraction": {"default_value": {"numerator": 100}, "runtime_key": "share"}}}
+    world.put(ROUTES, routes("r", {**some, "direct_response": {"status": 201}}, to_cluster("a")))
+    bootstrap = world.bootstrap()
+    layer = {"name": "layer", "rtds_config": world.source(RUNTIME)}
+    static = {"name": "base", "static_layer": {"share": 100, "other": 1}}
+    bootstrap["layered_runtime"] = {"layers": [static, {"name": "rtds", "rtds_layer": layer}]}
+    proxy = start(bootstrap)
+    port = proxy.port("web")
+    assert get(port, "/digest")[0] == 200
+    assert json.loads(proxy.admin("/runtime")[1])["entries"]["share"] == {
+        "layer_values": ["100", "0"],
+        "final_value": "0",
+    }
+    world.put(RUNTIME, {"name": "layer", "layer": {"other": 2}})
+    eventually(lambda: status(port) == 201)
+    world.put(RUNTIME, {"name": "layer", "layer": {"share": 0, "circuit_breakers.a.default.max_requests": 0}})
+    eventually(lambda: status(port) == 503)

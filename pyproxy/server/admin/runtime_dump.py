@@ -13,8 +13,11 @@ from pyproxy.server.admin.redact import whole_numbers
 
 
 async def show_runtime(question: Question) -> Reply:
-    """The layers are those of the bootstrap."""
-    names, layers = _layers(question.proxy.blueprint.message)
+    """The layers of the bootstrap; what came by RTDS stands in its place."""
+    proxy = question.proxy
+    names, layers = _layers(proxy.blueprint.message)
+    for position, layer in () if proxy.discovery is None else proxy.discovery.layer_values():
+        layers[position] = RuntimeValues((layer,)).as_mapping()
     keys = sorted({key for layer in layers for key in layer})
     entries = {}
     for key in keys:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
+from typing import Any
 
 from pyproxy.config.bootstrap import BootstrapConfig
-from pyproxy.config.config_source import ConfigSourceConfig, PathSourceConfig
+from pyproxy.config.config_source import ConfigSourceConfig, PathSourceConfig, slot_of
 from pyproxy.config.invalid import Unhonoured
 from pyproxy.config.resources import ResourceCompiler, ResourceType, empty_assignment
 from pyproxy.filters.builtin import EXTENSIONS
@@ -36,6 +37,7 @@ log = logging.getLogger("pyproxy.server.discovery")
 class Stage(Enum):
     """What is waited for; the value says it to people."""
 
+    VALUES = "runtime values"
     CLUSTERS = "clusters"
     LISTENERS = "listeners"
     READY = ""
@@ -60,7 +62,7 @@ class Discovery:
         self._loop = loop
         self._same: dict[tuple[Unhonoured, ...], tuple[Unhonoured, ...]] = {}
         self._bootstrap: BootstrapConfig = bootstrap
-        self.stage = Stage.CLUSTERS
+        self.stage = Stage.VALUES
         clusters = {cluster.name: cluster for cluster in bootstrap.clusters}
         self._client = XdsClient(loop, bootstrap.node, AgentConfig(), clusters, bootstrap.dynamic.ads, stats)
         self.sources = Sources(loop, self._client.source, allow_unknown=allow_unknown)
@@ -75,6 +77,9 @@ class Discovery:
         )
         self.routes = NamedResources(
             loop, ResourceType.ROUTES, self.sources, self.store, partial(_check_routes, compiler)
+        )
+        self.layers = NamedResources(
+            loop, ResourceType.RUNTIME, self.sources, self.store, partial(_check_layer, compiler)
         )
         self.secrets = NamedResources(
             loop, ResourceType.SECRET, self.sources, self.store, partial(_check_secret, compiler)
@@ -118,7 +123,12 @@ class Discovery:
         return [(kind, name, one) for (kind, name), found in self.unhonoured.items() for one in found]
 
     def start(self) -> None:
-        """Ask for clusters and hosts."""
+        """Ask for runtime values first, as what is built later reads them."""
+        for layer in self._bootstrap.rtds_layers:
+            self._want_static(layer.name, ((self.layers, layer.source, layer.name),))
+        self._on_change()
+
+    def _start_clusters(self) -> None:
         for cluster in self._bootstrap.clusters:
             self._want_static(cluster.name, self.clusters.needs_of(cluster))
         source = self._bootstrap.dynamic.cds
@@ -126,7 +136,6 @@ class Discovery:
             self.clusters.answered = True
         else:
             self._follow(source, ResourceType.CLUSTER, self.clusters)
-        self._on_change()
 
     def _start_listeners(self) -> None:
         for listener in self._bootstrap.listeners:
@@ -144,15 +153,27 @@ class Discovery:
     def waiting_for(self) -> list[tuple[str, list[str]]]:
         """What still has to come before requests are served: (of what kind, which)."""
         found: list[tuple[str, list[str]]] = []
-        if not self.clusters.answered:
+        if self.stage is not Stage.VALUES and not self.clusters.answered:
             found.append(("CDS", [WILDCARD]))
         if self.stage is not Stage.CLUSTERS and not self.listeners.answered:
             found.append(("LDS", [WILDCARD]))
-        for kind, resources in (("EDS", self.endpoints), ("RDS", self.routes), ("SDS", self.secrets)):
+        for kind, resources in (
+            ("RTDS", self.layers),
+            ("EDS", self.endpoints),
+            ("RDS", self.routes),
+            ("SDS", self.secrets),
+        ):
             names = resources.waiting()
             if names:
                 found.append((kind, names))
         return found
+
+    def layer_values(self) -> list[tuple[int, Mapping[str, Any]]]:
+        """Runtime layers that have come, with their places."""
+        compiler = ResourceCompiler(EXTENSIONS, allow_unknown=True)
+        found = ((one.position, slot_of(one.source, one.name)) for one in self._bootstrap.rtds_layers)
+        held = ((position, self.store.get(ResourceType.RUNTIME, slot)) for position, slot in found)
+        return [(position, compiler.runtime(one.body)) for position, one in held if one is not None]
 
     def secret_bodies(self) -> dict[str, bytes]:
         """Secrets in force, by slot."""
@@ -207,6 +228,11 @@ class Discovery:
         """Go on to the next stage where the present one has all that it waited for."""
         if self._static_waits:
             return
+        if self.stage is Stage.VALUES:
+            self.stage = Stage.CLUSTERS
+            self._start_clusters()
+        if self._static_waits:
+            return
         if self.stage is Stage.CLUSTERS and self.clusters.answered and not self.clusters.warming:
             self.stage = Stage.LISTENERS
             self._start_listeners()
@@ -233,4 +259,9 @@ def _check_routes(compiler: ResourceCompiler, body: bytes) -> float:
 
 def _check_secret(compiler: ResourceCompiler, body: bytes) -> float:
     compiler.secret(body)
+    return 0.0
+
+
+def _check_layer(compiler: ResourceCompiler, body: bytes) -> float:
+    compiler.runtime(body)
     return 0.0

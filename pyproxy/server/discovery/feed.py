@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -18,6 +18,7 @@ from pyproxy.config.cluster import AssignmentConfig
 from pyproxy.config.late import LateValues
 from pyproxy.config.resources import ResourceCompiler, ResourceType
 from pyproxy.config.route import RouteTableConfig
+from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.listeners.manager import ListenerManager
 from pyproxy.network.quiesce import quiesce
 from pyproxy.server.discovery.journal import JournalReader, Operation, Record
@@ -39,6 +40,9 @@ class LiveParts:
     assignments: LateValues[AssignmentConfig]
     routes: LateValues[RouteTableConfig]
     secrets: LateValues[bytes]
+    values: RuntimeValues
+    layers: Mapping[str, int]
+    """Places of the runtime layers that come from elsewhere, by slot."""
     listeners: ListenerManager
 
 
@@ -140,6 +144,9 @@ class ResourceFeed:
                 parts.assignments.put(name, partial(self._compiler.endpoints, body))
             case ResourceType.ROUTES:
                 parts.routes.put(name, partial(self._compiler.routes, body))
+            case ResourceType.RUNTIME:
+                if name in parts.layers:
+                    parts.values.replace(parts.layers[name], self._compiler.runtime(body))
             case ResourceType.SECRET:
                 parts.secrets.put(name, lambda: body)
             case ResourceType.LISTENER:
@@ -167,6 +174,9 @@ class ResourceFeed:
                 parts.assignments.remove(name)
             case ResourceType.ROUTES:
                 parts.routes.remove(name)
+            case ResourceType.RUNTIME:
+                if name in parts.layers:
+                    parts.values.replace(parts.layers[name], {})
             case ResourceType.SECRET:
                 parts.secrets.remove(name)
             case ResourceType.LISTENER:

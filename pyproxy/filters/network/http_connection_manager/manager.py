@@ -100,6 +100,7 @@ class HttpConnectionManager:
         self._h2_requests = self.stats.scope.tally(self.stats.downstream_rq_total, self.stats.downstream_rq_http2_total)
         self._routed = self.stats.rq_total
         self.stats.each_flush(self._update_gauges)
+        self._forget_values = runtime.values.watch(self._on_values)
         self._forget_routes: Callable[[], None] | None = None
         rds = config.rds
         if rds is not None:
@@ -119,8 +120,19 @@ class HttpConnectionManager:
         self.route_table = self._table(routes)
         self._prepare.take_internal_only(self.route_table.internal_only_headers)
 
+    def _on_values(self) -> None:
+        """Runtime values have changed; some of them are worked into conditions and weights."""
+        self.route_table = self._table(self.route_table.config)
+        before = self._access_logs
+        self._access_logs = [
+            self._runtime.access_logs.open(log, self._runtime.values) for log in self.config.access_logs
+        ]
+        for log in before:
+            log.close()
+
     def close(self) -> None:
         """No connection is open any more, and none will come."""
+        self._forget_values()
         if self._forget_routes is not None:
             self._forget_routes()
         for log in self._access_logs:
