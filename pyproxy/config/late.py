@@ -37,6 +37,10 @@ class LateValues(Generic[T]):
         """The present value, if there is one."""
         return self._value(name)
 
+    def is_watched(self, name: str) -> bool:
+        """Whether a new value would be compiled at once."""
+        return name in self._watchers
+
     def names(self) -> set[str]:
         return set(self._make)
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from pyproxy import clock
 from pyproxy.clusters.manager import ClusterManager
@@ -24,12 +24,19 @@ from pyproxy.network.quiesce import quiesce
 from pyproxy.server.discovery.journal import JournalReader, Operation, Record
 from pyproxy.tasks import spawn
 
+T = TypeVar("T")
+
 log = logging.getLogger("pyproxy.server.discovery")
 
 SLICE_SECONDS: Final = 0.004
 """How long a worker may do nothing but apply resources."""
 _PAUSE_SECONDS: Final = 0.002
 """Between slices, while there is traffic."""
+
+
+_LARGE: Final = 32 * 1024
+"""Bytes of a resource that takes longer than a slice to compile. It is compiled in a thread: the interpreter lets the
+event loop go on every few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +148,11 @@ class ResourceFeed:
             case ResourceType.CLUSTER:
                 parts.clusters.put(name, partial(self._compiler.cluster, body), resolves=record.resolves)
             case ResourceType.ENDPOINTS:
-                parts.assignments.put(name, partial(self._compiler.endpoints, body))
+                compile_hosts = partial(self._compiler.endpoints, body)
+                parts.assignments.put(name, await self._unhurried(compile_hosts, body, parts.assignments, name))
             case ResourceType.ROUTES:
-                parts.routes.put(name, partial(self._compiler.routes, body))
+                compile_routes = partial(self._compiler.routes, body)
+                parts.routes.put(name, await self._unhurried(compile_routes, body, parts.routes, name))
             case ResourceType.RUNTIME:
                 if name in parts.layers:
                     parts.values.replace(parts.layers[name], self._compiler.runtime(body))
@@ -155,10 +164,19 @@ class ResourceFeed:
                 else:
                     self._early[name] = body
 
+    async def _unhurried(self, make: Callable[[], T], body: bytes, values: LateValues[T], name: str) -> Callable[[], T]:
+        """A large one that somebody waits for is compiled before it is put."""
+        if len(body) <= _LARGE or not values.is_watched(name):
+            return make
+        made = await asyncio.to_thread(make)
+        return lambda: made
+
     async def _put_listener(self, name: str, body: bytes) -> None:
         self._take_sockets()
+        compile_listener = partial(self._compiler.listener, body)
+        config = await asyncio.to_thread(compile_listener) if len(body) > _LARGE else compile_listener()
         try:
-            await self._parts.listeners.put(self._compiler.listener(body))
+            await self._parts.listeners.put(config)
         except LookupError as error:  # an operator has drained it
             log.warning("listener '%s' does not accept connections: %s", name, error)
         else:

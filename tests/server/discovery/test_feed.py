@@ -170,6 +170,20 @@ async def test_what_a_state_that_was_written_anew_does_not_have_is_gone(world: W
     assert set(world.clusters.there) == {"c", "d"}
 
 
+async def test_what_is_large_is_compiled_beside_the_loop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LARGE", 10)
+    seen: list[str] = []
+    world.routes.watch("r", lambda table: seen.append("" if table is None else table.name))
+    await world.feed.begin_listening()
+    await world.write(
+        Record(PUT, ResourceType.ROUTES, "r", body=routes_resource("r").body),
+        Record(PUT, ResourceType.ROUTES, "unused", body=b"\xff" * 20),
+        Record(PUT, LISTENER, "a", body=listener("a", 80).body),
+    )
+    assert seen == ["", "r"]
+    assert set(world.listeners.there) == {"a"}
+
+
 async def test_others_have_their_turn_while_much_is_applied(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SLICE_SECONDS", 0.0)
     monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.0)
