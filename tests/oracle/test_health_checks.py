@@ -30,7 +30,7 @@ def payload(text: bytes) -> Json:
 
 
 # The name of the cluster, what the upstream does, the check, and what becomes of the host.
-CASES: dict[str, tuple[tuple[Answer, ...], Json, str]] = {
+CHECKS: dict[str, tuple[tuple[Answer, ...], Json, str]] = {
     "ok": ((reply(),), HTTP, "healthy"),
     "failing": ((reply("503 X", b""),), HTTP, "/failed_active_hc"),
     "redirect": ((reply("302 X", b""),), HTTP, "/failed_active_hc"),
@@ -87,20 +87,20 @@ class Clinic:
 
     def __init__(self, name: str, command: list[str], directory: Path) -> None:
         directory.mkdir()
-        self.upstreams = {case: ScriptedUpstream() for case in CASES}
-        for case, (answers, _, _) in CASES.items():
+        self.upstreams = {case: ScriptedUpstream() for case in CHECKS}
+        for case, (answers, _, _) in CHECKS.items():
             if answers:
                 self.upstreams[case].begin(answers)
         (self.refused,) = free_ports(1)
         (admin,) = free_ports(1)
-        clusters = [self._cluster(case) for case in CASES]
+        clusters = [self._cluster(case) for case in CHECKS]
         where = {"socket_address": {"address": LOOPBACK, "port_value": admin}}
         path = directory / "bootstrap.json"
         path.write_text(json.dumps({"admin": {"address": where}, "static_resources": {"clusters": clusters}}), "utf-8")
         self.process = ProxyProcess.start(name, command, path, admin)
 
     def _cluster(self, case: str) -> Json:
-        answers, check, _ = CASES[case]
+        answers, check, _ = CHECKS[case]
         port = self.upstreams[case].port if answers else self.refused
         where = {"socket_address": {"address": LOOPBACK, "port_value": port}}
         common = {
@@ -129,7 +129,7 @@ class Clinic:
     def settled(self) -> dict[str, str]:
         """The flags when they are as they should be, or when that takes too long."""
         deadline = time.monotonic() + PATIENCE
-        wanted = {case: flags for case, (_, _, flags) in CASES.items()}
+        wanted = {case: flags for case, (_, _, flags) in CHECKS.items()}
         while (found := self.flags()) != wanted and time.monotonic() < deadline:
             time.sleep(0.05)
         return found
@@ -165,7 +165,7 @@ def clinics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clinic, 
 @pytest.mark.xdist_group("health_checks")
 def test_answers_make_of_hosts_what_envoy_makes_of_them(clinics: tuple[Clinic, Clinic]) -> None:
     theirs, ours = (clinic.settled() for clinic in clinics)
-    assert theirs == {case: flags for case, (_, _, flags) in CASES.items()}
+    assert theirs == {case: flags for case, (_, _, flags) in CHECKS.items()}
     assert ours == theirs
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.oracle.arena import Arena
 from tests.oracle.bootstrap import TYPE, plan
-from tests.oracle.case import Case, Json, cluster, get
+from tests.oracle.case import Case, Json, get
 from tests.oracle.conftest import RECORD
 from tests.support.process import ProxyDiedError, envoy_command, pyproxy_command
 
@@ -41,14 +41,8 @@ CASES = [
         send=[get("/")],
         status=200,
     ),
-    Case(
-        id="maglev",
-        clusters=[cluster("hashed", lb_policy="MAGLEV")],
-        send=[get("/")],
-        status=200,
-    ),
 ]
-NAMED = {"preserve-case": "stateful_formatter", "lua": "envoy.filters.http.lua", "maglev": "MAGLEV"}
+NAMED = {"preserve-case": "stateful_formatter", "lua": "envoy.filters.http.lua"}
 
 
 @pytest.mark.oracle

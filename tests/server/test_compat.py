@@ -10,7 +10,7 @@ import pytest
 from pyproxy.server import compat
 from tests.server.test_configuration import GOOD
 
-SEVERE = GOOD.replace("    type: STATIC\n", "    type: STATIC\n    outlier_detection: {}\n")
+SEVERE = GOOD.replace("    type: STATIC\n", "    type: STATIC\n    connection_pool_per_downstream_connection: true\n")
 HARMLESS = GOOD + "stats_sinks: []\nstats_flush_on_admin: true\n"
 
 
@@ -31,8 +31,8 @@ def test_a_severe_field_makes_the_exit_code(tmp_path: Path, capsys: pytest.Captu
     assert compat.main([path]) == 1
     field, total = capsys.readouterr().out.splitlines()
     assert field == (
-        f"{path}:24:5: severe: static_resources.clusters[0].outlier_detection"
-        " (envoy.config.cluster.v3.Cluster.outlier_detection) is not honoured"
+        f"{path}:24:5: severe: static_resources.clusters[0].connection_pool_per_downstream_connection"
+        " (envoy.config.cluster.v3.Cluster.connection_pool_per_downstream_connection) is not honoured"
     )
     assert total == f"{path}: 1 field is not honoured: 1 severe, 0 harmless"
 
@@ -55,8 +55,8 @@ def test_programs_get_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
                 "file": path,
                 "line": 24,
                 "column": 5,
-                "path": "static_resources.clusters[0].outlier_detection",
-                "field": "envoy.config.cluster.v3.Cluster.outlier_detection",
+                "path": "static_resources.clusters[0].connection_pool_per_downstream_connection",
+                "field": "envoy.config.cluster.v3.Cluster.connection_pool_per_downstream_connection",
                 "effect": "severe",
             }
         ],

@@ -148,8 +148,9 @@ def test_a_disabled_extension_is_not_there(tmp_path: Path) -> None:
 
 
 def test_what_is_not_honoured_is_reported(tmp_path: Path) -> None:
-    text = GOOD.replace("    type: STATIC\n", "    type: STATIC\n    outlier_detection: {}\n    alt_stat_name: b\n")
+    more = "    connection_pool_per_downstream_connection: true\n    alt_stat_name: b\n"
+    text = GOOD.replace("    type: STATIC\n", f"    type: STATIC\n{more}")
     configuration = read_configuration(options(tmp_path, text))
     assert {(field.path[-1], field.severe) for field in configuration.report.unhonoured} >= {
-        ("outlier_detection", True)
+        ("connection_pool_per_downstream_connection", True)
     }
