@@ -247,8 +247,8 @@ def test_what_is_not_honoured_is_left_unread(fields: dict[str, Any], listed: lis
         ({"type": "EDS", "load_assignment": None}, ["eds_cluster_config: is required for a cluster of type EDS"]),
         ({"type": "EDS"}, ["load_assignment: an EDS cluster learns its hosts"]),
         (
-            {"lb_policy": "MAGLEV", "type": "EDS"},
-            ["lb_policy: MAGLEV is not", "load_assignment: an EDS cluster"],
+            {"lb_policy": "LOAD_BALANCING_POLICY_CONFIG", "type": "EDS"},
+            ["load_balancing_policy: is required", "load_assignment: an EDS cluster"],
         ),
         (
             {"type": "ORIGINAL_DST", "load_assignment": None},

@@ -117,7 +117,7 @@ def test_chains_are_honoured_or_listed(chain: dict[str, Any], listed: list[str])
             # One chain's faults do not hide the other's.
             {
                 "filter_chains": [
-                    {"filters": [{"name": "h", "typed_config": manager(codec_type="HTTP2")}]},
+                    {"filters": [{"name": "h", "typed_config": manager(codec_type="HTTP3")}]},
                     {
                         "filter_chain_match": {"destination_port": 1},
                         "filters": [{"name": "h", "typed_config": manager(http_filters=[ROUTER, ROUTER])}],
@@ -125,7 +125,7 @@ def test_chains_are_honoured_or_listed(chain: dict[str, Any], listed: list[str])
                 ]
             },
             [
-                "filter_chains[0].filters[0].typed_config.codec_type: HTTP2 is not supported yet",
+                "filter_chains[0].filters[0].typed_config.codec_type: HTTP3 is not supported yet",
                 "filter_chains[1].filters[0].typed_config.http_filters: the terminal filter",
             ],
         ),

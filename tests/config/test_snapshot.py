@@ -76,7 +76,7 @@ def test_every_fault_is_found_in_one_run() -> None:
         [
             listener("one", manager([{**FORWARD, "route": {"cluster": "aaa"}}], http_filters=[{"name": "r"}])),
             listener("two", manager([{"match": {"safe_regex": {"regex": "("}}, "route": {"cluster": "faulty"}}])),
-            listener("two", manager(codec_type="HTTP2")),
+            listener("two", manager(codec_type="HTTP3")),
         ],
         [cluster(), cluster(), cluster("faulty", lb_policy="CLUSTER_PROVIDED")],
         admin={"address": {"socket_address": {"address": "127.0.0.1", "port_value": 1, "protocol": "UDP"}}},

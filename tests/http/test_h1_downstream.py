@@ -238,6 +238,7 @@ def test_who_was_promised_another_request_gets_it(peer: Peer) -> None:
     peer.send(GET % 1)
     ok(peer.handler)
     assert b"connection: close\r\n" in peer.read()
+    peer.wait(2)
     assert peer.closed
 
 
