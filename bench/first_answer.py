@@ -1,6 +1,8 @@
 """The first request to a target: until it is answered as the scenario wants it, the target is not ready."""
 
 import http.client
+import re
+import subprocess
 from pathlib import Path
 
 from bench import tcp_load, tls_load
@@ -32,7 +34,20 @@ def _ask_bytes(port: int) -> None:
         raise Unanswered("did not give the bytes back")
 
 
+def _ask_by_http2(scenario: Scenario, port: int) -> None:
+    address = f"http://127.0.0.1:{port}{scenario.path}"
+    said = subprocess.run(
+        ["h2load", "-n", "1", address], capture_output=True, text=True, timeout=SECONDS, check=False
+    ).stdout
+    size = re.search(r"\((\d+)\) data", said)
+    if "status codes: 1 2xx" not in said or size is None or int(size[1]) != scenario.body:
+        raise Unanswered(f"did not answer by HTTP/2: {said.strip()[-200:]}")
+
+
 def _ask_page(scenario: Scenario, port: int) -> None:
+    if scenario.h2_in:
+        _ask_by_http2(scenario, port)
+        return
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
     try:
         connection.request("GET", scenario.path)

@@ -97,7 +97,8 @@ class Lab:
             seconds = requests / self.scenario.rate
             result = load.at_rate(self.scenario, target.ports.listen, seconds, self.bench.load_cpu, seed)
         else:
-            result = load.closed(self.scenario, target.ports.listen, requests, self.bench.load_cpu, self.bench.scratch)
+            scenario = self.scenario.relayed if name in (CONTROL, DIRECT) else self.scenario
+            result = load.closed(scenario, target.ports.listen, requests, self.bench.load_cpu, self.bench.scratch)
         time.sleep(0.02)  # the last connections close after the generator has ended
         spent = targets.cpu(pids, name) - before
         if target.pids() != pids:
@@ -137,14 +138,14 @@ class Lab:
             command = TARGETS["nginx"].command(self.bench.binaries["upstream"], config)
         child = self._spawn("upstream", command, self.bench.load_cpu)
         self.running[DIRECT] = Running(DIRECT, (), ports)
-        self._wait(child, ports.listen)
+        self._wait(child, ports.listen, self.scenario.relayed)
 
     def _start_control(self) -> None:
         ports = Ports.choose(self._upstream_port)
         config = self._write("control.cfg", haproxy.render_control(ports))
         command = TARGETS["haproxy"].command(self.bench.binaries["haproxy"], config)
         child = self._spawn(CONTROL, command, self.bench.proxy_cpu)
-        self._wait(child, ports.listen)
+        self._wait(child, ports.listen, self.scenario.relayed)
         self.running[CONTROL] = Running(CONTROL, (child,), ports)
 
     def _start(self, name: str) -> None:
@@ -186,17 +187,19 @@ class Lab:
             text = response.read().decode()
         self._write("pyproxy.server_info.json", text)
         build = json.loads(text).get("build", {})
-        if build.get("http1") != "httptools" or not str(build.get("loop")).startswith("uvloop"):
-            raise ProcessFailed(f"it did not load httptools and uvloop: {build}")
+        if (build.get("http1"), build.get("http2")) != ("httptools", "nghttp2") or not str(
+            build.get("loop")
+        ).startswith("uvloop"):
+            raise ProcessFailed(f"it did not load httptools, nghttp2 and uvloop: {build}")
 
-    def _wait(self, child: Child, port: int) -> None:
+    def _wait(self, child: Child, port: int, scenario: Scenario | None = None) -> None:
         """Until the scenario's own request is answered as it should be."""
         deadline = time.monotonic() + process.READY_SECONDS
         problem = "did not listen"
         while time.monotonic() < deadline:
             child.check()
             try:
-                ask_once(self.scenario, port, self.bench.scratch)
+                ask_once(scenario or self.scenario, port, self.bench.scratch)
             except Unanswered as error:
                 problem = str(error)
                 time.sleep(0.05)

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.process import leashed
 from bench.scenarios import Scenario, Traffic
 
+CALL = ["-H", "content-type: application/grpc", "-H", "te: trailers", "-H", "grpc-timeout: 10S"]
 RUN_SECONDS = 300.0
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,12 +37,22 @@ def closed(scenario: Scenario, port: int, requests: int, cpu: int, scratch: Path
     connections = min(scenario.connections, requests)
     if scenario.traffic is not Traffic.HTTP:
         return _own(scenario, {"port": port, "requests": requests, "connections": connections}, cpu, scratch)
-    argv = ["h2load", "--h1", "-t", "1", "-n", str(requests), "-c", str(connections)]
+    argv = ["h2load", "-t", "1", "-n", str(requests), "-c", str(connections)]
+    argv += ["-m", str(scenario.streams)] if scenario.h2_in else ["--h1"]
     if scenario.close:
         argv += ["-H", "connection: close"]
+    if scenario.grpc:
+        argv += ["-d", str(_message(scratch)), *CALL]
     begin = time.monotonic_ns()
     output = _run([*argv, f"http://127.0.0.1:{port}{scenario.path}"], cpu)
     return parse_h2load(output, requests, time.monotonic_ns() - begin)
+
+
+def _message(scratch: Path) -> Path:
+    """A file with a gRPC message of 16 bytes behind its length."""
+    file = scratch / "message"
+    file.write_bytes(b"\0\0\0\0\x10" + b"m" * 16)
+    return file
 
 
 def _own(scenario: Scenario, order: dict[str, object], cpu: int, scratch: Path) -> Load:

@@ -33,6 +33,10 @@ class Scenario:
     pair: bool = False
     tls_in: bool = False
     tls_out: bool = False
+    h2_in: bool = False
+    h2_out: bool = False
+    streams: int = 1
+    grpc: bool = False
     goal: float | None = None
 
     @property
@@ -80,8 +84,15 @@ class Scenario:
         return replace(self, pair=False, tls_out=True), replace(self, pair=False, tls_in=True)
 
     @property
+    def relayed(self) -> "Scenario":
+        """What it is for the upstream itself, and for who only relays to it."""
+        return replace(self, h2_in=self.h2_out, streams=self.streams if self.h2_out else 1)
+
+    @property
     def left_out(self) -> dict[str, str]:
         """The targets that cannot do this, and why."""
+        if self.h2_out:
+            return {"nginx": "it speaks HTTP/1 to upstreams, but for gRPC"}
         return {"nginx": "nginx-light comes without the stream module"} if self.is_tcp else {}
 
 
@@ -99,6 +110,16 @@ FULL_HANDSHAKES = Scenario(
     goal=1.50,
 )
 
+H2_SMALL = Scenario(
+    "h2-c4m16",
+    "HTTP/2 GET, 100 B reply, 4 connections of 16 streams",
+    connections=4,
+    streams=16,
+    h2_in=True,
+    h2_out=True,
+    goal=0.50,
+)
+
 SCENARIOS = (
     Scenario("h1-ka-bare", "keep-alive GET, 100 B reply, nothing switched on", goal=0.60),
     Scenario("h1-ka-mesh", "the same with request id, XFF, stats, JSON log", mesh=True, goal=0.60),
@@ -108,6 +129,13 @@ SCENARIOS = (
     Scenario("routes-1", "one prefix route"),
     Scenario("routes-100", "100 prefix routes, the last one matches", routes=100),
     Scenario("routes-10k", "10,000 prefix routes, the last one matches", routes=10_000, goal=0.05),
+    H2_SMALL,
+    replace(H2_SMALL, name="h2-c32m1", about="the same on 32 connections, one at a time", connections=32, streams=1),
+    Scenario("h1-h2", "keep-alive GET in, HTTP/2 to the upstream", h2_out=True, goal=0.60),
+    Scenario("h2-h1", "HTTP/2 in, HTTP/1 to the upstream", connections=4, streams=16, h2_in=True),
+    replace(H2_SMALL, name="grpc-unary", about="calls of 16 B, 4 connections of 16", grpc=True),
+    replace(H2_SMALL, name="h2-mesh", about="HTTP/2 with request id, XFF, stats, JSON log", mesh=True, goal=0.60),
+    replace(H2_SMALL, name="h2-1m", about="HTTP/2 GET, 1 MB reply", body=MB, streams=4, goal=0.90),
     Scenario("tcp-small", "64 B ping-pong over a TCP relay", traffic=Traffic.PING, goal=0.90),
     Scenario("tcp-bulk", "TCP relay, per MB (us/MB is ms/GB)", traffic=Traffic.BULK, connections=4, goal=0.60),
     Scenario("mtls-h1", "keep-alive GET through two, mutual TLS between", pair=True, goal=0.80),

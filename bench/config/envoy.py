@@ -56,7 +56,7 @@ def render(scenario: Scenario, ports: Ports, access_log: Path) -> str:
                     "filter_chains": [chain],
                 }
             ],
-            "clusters": [_cluster(name, ports.upstream) for name, _ in _weights(scenario)],
+            "clusters": [_cluster(name, ports.upstream, scenario) for name, _ in _weights(scenario)],
         },
     }
     if scenario.tls_out:
@@ -147,7 +147,13 @@ def _access_log(path: Path) -> dict[str, Any]:
     }
 
 
-def _cluster(name: str, port: int) -> dict[str, Any]:
+def _http2() -> dict[str, Any]:
+    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    explicit = {"@type": f"type.googleapis.com/{options}", "explicit_http_config": {"http2_protocol_options": {}}}
+    return {"typed_extension_protocol_options": {options: explicit}}
+
+
+def _cluster(name: str, port: int, scenario: Scenario) -> dict[str, Any]:
     """A static cluster of one host, its circuit breakers out of the way."""
     kinds = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
     return {
@@ -159,4 +165,5 @@ def _cluster(name: str, port: int) -> dict[str, Any]:
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(port)}}]}],
         },
+        **(_http2() if scenario.h2_out else {}),
     }

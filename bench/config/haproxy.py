@@ -53,13 +53,18 @@ def render(scenario: Scenario, ports: Ports, access_log: Path) -> str:
     return PROXY.format(
         mode="http",
         bind=f" ssl crt {certificates.server} {trusted}" if scenario.tls_in else "",
-        server=f" ssl crt {certificates.client} {trusted} sni str(localhost)" if scenario.tls_out else "",
+        server=_server(scenario, certificates, trusted),
         log=LOG if scenario.mesh else "",
         listen=ports.listen,
         upstream=ports.upstream,
         frontend=(MESH if scenario.mesh else "") + action,
         reuse="  http-reuse always\n",
     )
+
+
+def _server(scenario: Scenario, certificates: Certificates, trusted: str) -> str:
+    tls = f" ssl crt {certificates.client} {trusted} sni str(localhost)" if scenario.tls_out else ""
+    return tls + (" proto h2" if scenario.h2_out else "")
 
 
 def render_control(ports: Ports) -> str:

@@ -53,7 +53,7 @@ PROXY = """  proxy_http_version 1.1;
     keepalive_timeout 1h;
   }}
   server {{
-    listen 127.0.0.1:{listen} backlog=4096{tls_in}
+    listen 127.0.0.1:{listen} backlog=4096{http2}{tls_in}
 {locations}  }}
 """
 
@@ -94,6 +94,7 @@ def render(scenario: Scenario, ports: Ports, access_log: Path) -> str:
         mesh=mesh,
         upstream=ports.upstream,
         listen=ports.listen,
+        http2=" http2" if scenario.h2_in else "",
         locations=locations,
         tls_in=_tls_in(scenario, certificates),
         tls_out=TLS_OUT.format(tls=certificates) if scenario.tls_out else "",
@@ -109,11 +110,13 @@ def _tls_in(scenario: Scenario, certificates: Certificates) -> str:
 def render_upstream(scenario: Scenario, port: int, scratch: Path) -> str:
     """The origin: small replies come from memory, large ones from a file by sendfile.
 
-    Where handshakes are measured it speaks TLS itself, for the control, which only relays.
+    Where handshakes are measured it speaks TLS itself, for the control, which only relays. (Without TLS it speaks
+    either HTTP/1 or HTTP/2 on one port.)
     """
     small = scenario.body <= 4 * KB
     answer = FROM_MEMORY.format(body=body(scenario)) if small else FROM_FILE.format(scratch=scratch)
-    listen = f"127.0.0.1:{port} backlog=4096{_tls_in(scenario, Certificates.at(scratch))}"
+    http2 = " http2" if scenario.h2_out else ""
+    listen = f"127.0.0.1:{port} backlog=4096{http2}{_tls_in(scenario, Certificates.at(scratch))}"
     http = f"{SILENT}  server {{\n    listen {listen}\n{answer}  }}\n"
     return MAIN.format(scratch=scratch, role="upstream", http=http)
 

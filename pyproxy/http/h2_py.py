@@ -17,6 +17,7 @@ import h2.settings
 from pyproxy.http import h2_rules
 from pyproxy.http.h2_session import (
     DATA,
+    FRAME_SIZE_ERROR,
     GOAWAY,
     HEADERS,
     HIGH_WATERMARK,
@@ -138,7 +139,11 @@ class PySession:
             else:
                 size = _HEAD + int.from_bytes(incoming[:3], "big")
                 limit = self._connection.max_inbound_frame_size
-                if len(incoming) < size and size <= limit + _HEAD:
+                if size > limit + _HEAD:
+                    self._say_goaway(self._highest, FRAME_SIZE_ERROR)
+                    self._fail(FRAME_SIZE_ERROR)
+                    return
+                if len(incoming) < size:
                     return
             frame = bytes(incoming[:size])
             del incoming[:size]

@@ -270,7 +270,7 @@ def test_what_is_not_honoured_is_left_unread(fields: dict[str, Any], listed: lis
             [f'typed_extension_protocol_options["{OPTIONS}"].explicit_http_config.http3_protocol_options: http3'],
         ),
         (
-            explicit(auto_config={"http2_protocol_options": {}}),
+            explicit(explicit_http_config=None, auto_config={"http2_protocol_options": {}}),
             [f'typed_extension_protocol_options["{OPTIONS}"].auto_config: needs a transport_socket with TLS'],
         ),
         (
