@@ -195,9 +195,15 @@ class ConnectionPool:
         self.cluster.stats.upstream_cx_total.value += 1
         self.host.cx_total += 1
         connection: H1Upstream | H2Upstream = self._new_h2() if self._speaks_h2 else self._new_h1()
+        if self._protocol is not UpstreamProtocol.AUTO:
+            self._count_codec()
         task = spawn(self._dial(connection), f"connect {self.host.address}")
         timer = self._loop.call_later(self.cluster.config.connect_timeout, self._connect_timed_out, connection)
         self._opening[connection] = (task, timer)
+
+    def _count_codec(self) -> None:
+        stats = self.cluster.stats
+        (stats.upstream_cx_http2_total if self._speaks_h2 else stats.upstream_cx_http1_total).value += 1
 
     def _new_h1(self) -> H1Upstream:
         return H1Upstream(self._cork, new_response_decoder(self._codec), self, next(_next_id))
@@ -248,6 +254,7 @@ class ConnectionPool:
         opening[1].cancel()
         if self._protocol is UpstreamProtocol.AUTO:
             connection = self._as_agreed(connection)
+            self._count_codec()
         stats = self.cluster.stats
         stats.upstream_cx_active.value += 1
         stats.upstream_cx_connect_ms.record(int((clock.now - connection.created) * 1000))
@@ -256,12 +263,10 @@ class ConnectionPool:
         if self._idle_deadlines is not None:
             self._idle_deadlines.arm(connection)
         if isinstance(connection, H2Upstream):
-            stats.upstream_cx_http2_total.value += 1
             connection.begin()
             self._multiplexed.append(connection)
             self.has_room(connection)
         else:
-            stats.upstream_cx_http1_total.value += 1
             self._lend(connection)
 
     def _as_agreed(self, connection: H1Upstream | H2Upstream) -> H1Upstream | H2Upstream:
