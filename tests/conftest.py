@@ -12,6 +12,7 @@ from pyproxy.server.build_info import is_compiled
 
 INTERPRETED_ONLY = (
     "clusters/test_conn_pool.py",
+    "clusters/test_h2_upstream.py",
     "filters/http/router/test_retries.py",
     "http/test_drive.py",
     "network/test_connection.py",

@@ -28,7 +28,7 @@ class Engine(NamedTuple):
 
 FAST = Engine(engines.H2_ENGINE, lambda server, options: engines.new_session(options, server=server))
 PURE = Engine(h2_py.ENGINE, h2_py.PySession)
-ENGINES = [FAST, PURE]
+ENGINES = [FAST, PURE] if FAST.name != PURE.name else [PURE]
 ENGINE_IDS = [engine.name for engine in ENGINES]
 
 
