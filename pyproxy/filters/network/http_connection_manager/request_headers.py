@@ -62,6 +62,7 @@ _XFPORT = b"x-forwarded-port"
 _XFP_HTTP = (_XFP, b"http")
 _XFP_HTTPS = (_XFP, b"https")
 _REQUEST_ID = b"x-request-id"
+_TE = b"te"
 _SPECIAL = frozenset(
     (*_HOP_BY_HOP, *_INTERNAL_ONLY, *_EDGE_ONLY, _XFF, XFCC, b"te", b"expect", b"x-envoy-external-address")
 )
@@ -107,6 +108,7 @@ class RequestPreparation:
         "_plain",
         "_scheme",
         "_special",
+        "_special_but_te",
         "_underscores",
         "_via",
     )
@@ -120,6 +122,7 @@ class RequestPreparation:
         self._internal = tuple(ipaddress.ip_network(cidr, strict=False) for cidr in forwarding.internal_cidrs)
         self._internal_only = _INTERNAL_ONLY
         self._special = _SPECIAL
+        self._special_but_te = _SPECIAL - {_TE}
         if config.route_table is not None:
             self.take_internal_only(config.route_table.internal_only_headers)
         self._agent = node.cluster.encode() if config.add_user_agent else None
@@ -154,6 +157,7 @@ class RequestPreparation:
         """Headers that only requests from inside may carry, beside Envoy's own: the routes say which."""
         self._internal_only = _INTERNAL_ONLY.union(names)
         self._special = _SPECIAL.union(names)
+        self._special_but_te = self._special - {_TE}
 
     def __call__(self, request: Request, *, secure: bool = False) -> None:
         """Change the request in place. Raises ProxyError where it must not go on."""
@@ -166,7 +170,7 @@ class RequestPreparation:
         edge = self._edge
         if (
             self._plain
-            and index.keys().isdisjoint(self._special)
+            and (index.keys().isdisjoint(self._special) or self._is_plain_call(headers))
             and not (edge and self._needs_care(request))
             and _ODD_PATH.search(request.path) is None
         ):
@@ -197,6 +201,15 @@ class RequestPreparation:
             else:
                 headers.pairs.append((_REQUEST_ID, request_id))
                 index[_REQUEST_ID] = request_id
+
+    def _is_plain_call(self, headers: Headers) -> bool:
+        """Whether all that is special is the `te: trailers` that every gRPC call has, which stays as it is."""
+        index = headers.index
+        return (
+            index.get(_TE) == b"trailers"
+            and len(index) == len(headers.pairs)
+            and index.keys().isdisjoint(self._special_but_te)
+        )
 
     def _needs_care(self, request: Request) -> bool:
         """A request at the edge that says of itself what is ours to say, or whose peer has no address."""
