@@ -54,6 +54,8 @@ class Listener:
         self._offer = hand_over
         self._default: FilterChain | None = None
         self._chains: list[FilterChain] = []
+        self._guards: list[Guard] = []
+        """The last one lets in; those from before still write the log entries of connections that they have let in."""
         self._use(config, ())
 
     def _use(self, config: ListenerConfig, before: Iterable[FilterChain]) -> None:
@@ -64,7 +66,9 @@ class Listener:
         if config.default_filter_chain is not None:
             default = self._chain(config.default_filter_chain, self._default, config)
         self._inspection = Inspection(config, self.stats, self._runtime)
-        self._guard = Guard(config, self._runtime, self.stats)
+        if not self._guards or not _same_limits(config, self.config):
+            self._guard = Guard(config, self._runtime, self.stats)
+            self._guards.append(self._guard)
         self.config = config
         self._default = default
         self._chains = chains if default is None else [*chains, default]
@@ -201,6 +205,8 @@ class Listener:
         self.stop_accepting()
         for chain in self._chains:
             chain.end()
+        for guard in self._guards:
+            guard.close()
         self.stats.close()
 
     def ask_to_leave(self) -> None:
@@ -222,6 +228,10 @@ def _takes_everything(config: ListenerConfig) -> bool:
     if config.chain_matcher is not None:
         return False
     return not chains or (len(chains) == 1 and chains[0].match == ANYTHING)
+
+
+def _same_limits(one: ListenerConfig, other: ListenerConfig) -> bool:
+    return (one.access_logs, one.ignores_global_limit) == (other.access_logs, other.ignores_global_limit)
 
 
 def _matcher(config: ListenerConfig, chains: list[FilterChain], default: FilterChain | None) -> Any:

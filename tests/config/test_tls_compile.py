@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from pyproxy import openssl
 from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.tls_compile import compile_downstream_tls, compile_upstream_tls
 from pyproxy.config.view import View
@@ -157,3 +158,23 @@ def test_the_parts_of_an_rsa_key_have_to_fit_together() -> None:
         seen = view(f"{TLS}DownstreamTlsContext", as_yaml({"common_tls_context": {"tls_certificates": [certificate]}}))
         compile_downstream_tls(seen)
         assert [("is broken" in one) for one in problems(seen)] == ([] if fits else [True])
+
+
+@pytest.mark.parametrize(
+    ("common", "more"),
+    [
+        ({"tls_params": {"ecdh_curves": ["X25519"]}}, {}),
+        ({"validation_context": {"verify_certificate_hash": ["0" * 64]}}, {}),
+        ({"validation_context": spiffe([("a", "ca")])}, {}),
+        ({}, {"session_timeout": "5s"}),
+        ({}, {"session_ticket_keys": {"keys": [{"inline_string": "x" * 80}]}}),
+    ],
+)
+def test_what_needs_more_than_the_ssl_module_says_so(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, common: dict[str, Any], more: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(openssl, "usable", lambda: False)
+    whole = {"tls_certificates": [pair(*authority.issue("a"))], **common}
+    seen = view(f"{TLS}DownstreamTlsContext", as_yaml({"common_tls_context": whole, **more}))
+    with pytest.raises(InvalidConfig, match="need a Python whose OpenSSL can be called"):
+        compile_and_raise(seen)

@@ -8,10 +8,20 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from pyproxy import openssl
 from pyproxy.config.matchers import StringKind, StringMatch
-from pyproxy.config.tls import PeerValidation, SanMatch, TlsConfig, UpstreamTlsConfig
-from pyproxy.network.transport_sockets.tls import PeerRefused, client_context, verify_peer
+from pyproxy.config.tls import (
+    DownstreamTlsConfig,
+    PeerValidation,
+    SanMatch,
+    SessionConfig,
+    TlsCertificate,
+    TlsConfig,
+    UpstreamTlsConfig,
+)
+from pyproxy.network.transport_sockets.tls import PeerRefused, client_context, server_context, verify_peer
 from tests.support.certificates import Authority
+from tests.support.identity import Identity
 
 
 class Peer:
@@ -74,3 +84,13 @@ def test_no_list_of_ciphers_makes_keys_weak() -> None:
     context = client_context(UpstreamTlsConfig(TlsConfig(ciphers="ALL:@SECLEVEL=0")), ())
     assert context.security_level == 2
     assert all("Au=None" not in one["description"] for one in context.get_ciphers())
+
+
+def test_contexts_are_made_where_openssl_cannot_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what the ssl module has words for."""
+    monkeypatch.setattr(openssl, "usable", lambda: False)
+    who = Identity.root("root").issue("a")
+    common = TlsConfig((TlsCertificate(who.pem.encode(), who.key_pem.encode()),), alpn=("http/1.1",))
+    server = server_context(DownstreamTlsConfig(common, sessions=SessionConfig(tickets=False)), ("http/1.1",))
+    assert server.options & ssl.OP_NO_TICKET
+    assert client_context(UpstreamTlsConfig(TlsConfig()), ()).verify_mode is ssl.CERT_NONE
