@@ -73,6 +73,7 @@ COMPILED = (
     "filters/common/terminal",
     "filters/http/router/call",
     "filters/http/router/pause",
+    "filters/http/router/race",
     "filters/http/router/retry_state",
     "filters/http/router/router",
     "filters/http/router/shadow",

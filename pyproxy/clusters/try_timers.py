@@ -6,6 +6,7 @@ A try gets such an object only where one of them is on; the others pay nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pyproxy.errors import ProxyError, ResponseFlag, Source
@@ -25,7 +26,7 @@ class TryTimers:
     `idle` is a fourth of the time in which nothing may happen: it looks four times whether something did.
     """
 
-    __slots__ = ("_duration", "_idle", "_moved", "_per_try", "_quiet", "_try")
+    __slots__ = ("_duration", "_idle", "_moved", "_per_try", "_quiet", "_try", "on_slow")
 
     def __init__(
         self, attempt: Try, duration: Deadlines | None, per_try: Deadlines | None, idle: Deadlines | None = None
@@ -34,6 +35,8 @@ class TryTimers:
         self._duration = duration
         self._per_try = per_try
         self._idle = idle
+        self.on_slow: Callable[[Try], None] | None = None
+        """Called in place of ending the try when `per_try` is over (Envoy: hedge_on_per_try_timeout)."""
         self._moved = -1
         self._quiet = 0
 
@@ -58,8 +61,12 @@ class TryTimers:
         attempt = self._try
         stats = attempt.pool.cluster.stats
         if deadlines is self._per_try and attempt.response is None:
-            stats.upstream_rq_per_try_timeout.value += 1
-            attempt.fail(_timed_out(PER_TRY_TIMEOUT))
+            if self.on_slow is not None:
+                attempt.pool.host.rq_timeout += 1
+                self.on_slow(attempt)
+            else:
+                stats.upstream_rq_per_try_timeout.value += 1
+                attempt.fail(_timed_out(PER_TRY_TIMEOUT))
         elif deadlines is self._idle and deadlines is not None:
             self._look(deadlines)
         elif deadlines is self._duration:

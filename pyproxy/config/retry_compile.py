@@ -54,6 +54,12 @@ def compile_retry(owner: View) -> RetryPolicyConfig | None:
     )
 
 
+def compile_hedge(owner: View) -> bool | None:
+    """Whether a `hedge_policy` asks for hedging on per_try_timeout; None where there is none."""
+    view = owner.child("hedge_policy")
+    return None if view is None else bool(view.scalar("hedge_on_per_try_timeout"))
+
+
 def compile_buffer_limit(owner: View) -> int | None:
     """How many bytes of a body a route or a virtual host keeps for another try; the newer of two fields goes first."""
     limit, old = owner.wrapped("request_body_buffer_limit"), owner.wrapped("per_request_buffer_limit_bytes")

@@ -160,6 +160,8 @@ class ForwardAction:
     grpc_timeout_offset: float = 0.0
     """Taken off it, so that we answer before the downstream gives up."""
     priority_high: bool = False
+    hedge: bool | None = None
+    """A try that takes longer than `per_try_timeout` is not given up: another one runs beside it."""
     subset: Criteria | None = None
     hash_policies: tuple[HashPolicyConfig, ...] = ()
     mirrors: tuple[MirrorConfig, ...] = ()
@@ -236,6 +238,7 @@ class VirtualHostConfig:
     retry: RetryPolicyConfig | None = None
     body_buffer_limit: int | None = None
     tell_timeout_retries: bool = False
+    hedge: bool = False
     mirrors: tuple[MirrorConfig, ...] = ()
     require_tls: str = "NONE"
     virtual_clusters: tuple[VirtualClusterConfig, ...] = ()

@@ -14,7 +14,7 @@ from pyproxy.config.matcher_compile import compile_regex_text
 from pyproxy.config.mirror_compile import compile_mirrors
 from pyproxy.config.parts import part
 from pyproxy.config.regex import BadRegex, check_substitution
-from pyproxy.config.retry_compile import compile_retry
+from pyproxy.config.retry_compile import compile_hedge, compile_retry
 from pyproxy.config.route import (
     DirectResponseAction,
     ForwardAction,
@@ -110,6 +110,7 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
         if "max_stream_duration" in present
         else 0.0,
         priority_high=view.enum("priority") == "HIGH",
+        hedge=compile_hedge(view),
         subset=compile_criteria(view) if "metadata_match" in present else None,
         mirrors=compile_mirrors(view) if "request_mirror_policies" in present else (),
         hash_policies=_hash_policies(view) if "hash_policy" in present else (),

@@ -14,7 +14,7 @@ from pyproxy.config.matcher_compile import compile_header_match
 from pyproxy.config.metadata import compile_metadata
 from pyproxy.config.mirror_compile import compile_mirrors
 from pyproxy.config.parts import part
-from pyproxy.config.retry_compile import compile_buffer_limit, compile_retry
+from pyproxy.config.retry_compile import compile_buffer_limit, compile_hedge, compile_retry
 from pyproxy.config.route import (
     Action,
     DirectResponseAction,
@@ -89,6 +89,7 @@ class _TableCompiler:
             retry=part(view.report, None, lambda: compile_retry(view)),
             body_buffer_limit=compile_buffer_limit(view),
             mirrors=compile_mirrors(view),
+            hedge=bool(compile_hedge(view)),
             tell_timeout_retries=bool(view.scalar("include_is_timeout_retry_header")),
             require_tls=view.enum("require_tls"),
             virtual_clusters=view.each("virtual_clusters", _compile_virtual_cluster),

@@ -47,6 +47,7 @@ class Route:
         "grpc_timeout_max",
         "grpc_timeout_offset",
         "hash",
+        "hedge",
         "idle_timeout",
         "max_stream_duration",
         "metadata",
@@ -125,6 +126,7 @@ class Route:
         self.grpc_timeout_max = action.grpc_timeout_max
         self.grpc_timeout_offset = action.grpc_timeout_offset
         config = levels.virtual_host.retry if action.retry is None else action.retry
+        self.hedge = levels.virtual_host.hedge if action.hedge is None else action.hedge
         self.per_try_timeout: float = 0.0 if config is None else config.per_try_timeout
         self.per_try_idle_timeout: float = 0.0 if config is None else config.per_try_idle_timeout
         base = NO_RETRIES if config is None else levels.retry(config)

@@ -222,7 +222,7 @@ TIMEOUTS = [
     tried("per-try-idle-limit", "reset", SILENT, SILENT, per_try_idle_timeout="0.2s", status=504, flags="URX,UT"),
     Case(
         id="route-timeout-of-all-tries",
-        routes=[route(retry_policy={"retry_on": "5xx", "num_retries": 5, "per_try_timeout": "0.2s"}, timeout="0.3s")],
+        routes=[route(retry_policy={"retry_on": "5xx", "num_retries": 5, "per_try_timeout": "0.3s"}, timeout="0.5s")],
         send=[get("/")],
         upstream=[SILENT],
         status=504,
@@ -358,7 +358,44 @@ BUDGETS = [
     ),
 ]
 
-CASES = RESPONSES + RESETS + TIMEOUTS + HEADERS + HOSTS + BUDGETS
+LATE = (AwaitBody(), Pause(0.4), Send(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate"))
+
+
+def hedged(
+    name: str, *answers: Answer, status: Any = 200, flags: str | None = None, send: Any = None, **policy: Any
+) -> Case:
+    """Tries may run beside each other. Bytes are counted in another way where they do."""
+    return Case(
+        id=name,
+        routes=[
+            route(
+                retry_policy={"retry_on": "5xx", "per_try_timeout": "0.15s", **policy},
+                hedge_policy={"hedge_on_per_try_timeout": True},
+                timeout="2s",
+            )
+        ],
+        vhost={**TOLD, "include_is_timeout_retry_header": True},
+        send=send if send is not None else [get("/")],
+        upstream=answers,
+        status=status,
+        flags=flags,
+        ignore=("upstream.*.to", "upstream.*.headers", "log.*.upstream_*bytes*", "log.*.upstream_local*"),
+    )
+
+
+HEDGES = [
+    hedged("hedge-second-is-first", LATE, reply("200 OK", b"second")),
+    hedged(
+        "hedge-first-is-first", LATE, (AwaitBody(), Pause(1.0), Send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"))
+    ),
+    hedged("hedge-no-need", OK),
+    hedged("hedge-none-left", LATE, num_retries=0),
+    hedged("hedge-then-failure", LATE, reply("503 X", b"no")),
+    hedged("hedge-post", LATE, reply("200 OK", b"second"), send=[post("/", b"hello")]),
+    hedged("hedge-failure-first", reply("503 X", b"no"), OK),
+]
+
+CASES = HEDGES + RESPONSES + RESETS + TIMEOUTS + HEADERS + HOSTS + BUDGETS
 
 
 @pytest.mark.oracle

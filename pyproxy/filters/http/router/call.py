@@ -24,6 +24,7 @@ class Call:
         "_began",
         "attempt",
         "cluster",
+        "hedged",
         "per_try",
         "replay",
         "request",
@@ -47,6 +48,8 @@ class Call:
         self.replay: Replay | None = None
         self.attempt: Try
         self.tries = 0
+        self.hedged = False
+        """Another try runs beside one that takes long."""
         self.shadow = False
         """It is a copy of another request."""
         self.timed_out = False

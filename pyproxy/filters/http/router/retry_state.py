@@ -33,16 +33,16 @@ class RetryState:
         "_holds",
         "_left",
         "_limits",
-        "_policy",
         "_reset",
         "_tried",
         "cluster",
         "given_up",
+        "policy",
         "timed_out",
     )
 
     def __init__(self, policy: RetryPolicy, cluster: Cluster, limits: ResourceLimits) -> None:
-        self._policy = policy
+        self.policy = policy
         self._limits = limits
         self._left = policy.num_retries
         self._backoff = policy.config.base_interval
@@ -59,9 +59,9 @@ class RetryState:
         """Whether another try follows the answer to one; if so, it is counted and given up."""
         if self.given_up:
             return False
-        wanted = self._policy.after_response(response)
+        wanted = self.policy.after_response(response)
         if wanted:
-            self._reset = self._policy.reset_seconds(response, clock.now + clock.wall_offset)
+            self._reset = self.policy.reset_seconds(response, clock.now + clock.wall_offset)
         if not self._allowed(attempt, wanted, free=False):
             return False
         host = attempt.pool.host
@@ -70,6 +70,10 @@ class RetryState:
         attempt.abandon()
         self.timed_out = False
         return True
+
+    def after_slow(self, attempt: Try) -> bool:
+        """Whether another try runs beside one that takes long; what the policy is for is not asked (Envoy)."""
+        return not self.given_up and self._allowed(attempt, wanted=True, free=False)
 
     def after_error(self, attempt: Try, error: ProxyError) -> bool:
         """Whether another try follows one that failed; if so, it is counted."""
@@ -80,7 +84,7 @@ class RetryState:
         if self.given_up or (timeout and error.details == "response_timeout"):
             return False
         refused = error.retriable is Retriable.ALWAYS
-        wanted = self._policy.after_reset(error, started=started, refused=refused)
+        wanted = self.policy.after_reset(error, started=started, refused=refused)
         lost = flag is ResponseFlag.UPSTREAM_CONNECTION_FAILURE or may_repeat(attempt.request, error)
         free = lost and self._limits.own_retry_limits
         if not self._allowed(attempt, wanted, free=free):
@@ -127,12 +131,12 @@ class RetryState:
             return least * (1.0 + 0.5 * clock.rng.random())
         stats.upstream_rq_retry_backoff_exponential.value += 1
         interval = self._backoff
-        self._backoff = min(interval * 2, self._policy.config.max_interval)
+        self._backoff = min(interval * 2, self.policy.config.max_interval)
         return interval * clock.rng.random()
 
     def choose(self, request: Request) -> Host | None:
         """A host for another try. What the policy would rather avoid is avoided if a few draws can do it."""
-        policy, cluster, info = self._policy, self.cluster, request.info
+        policy, cluster, info = self.policy, self.cluster, request.info
         left = self._left_priorities()
         if left:
             return cluster.choose_elsewhere(request, left)
@@ -152,16 +156,16 @@ class RetryState:
 
     def _left_priorities(self) -> frozenset[int]:
         """The priorities that were tried, if it is time to leave them (Envoy: previous_priorities)."""
-        frequency = self._policy.config.previous_priorities
+        frequency = self.policy.config.previous_priorities
         if not frequency:
             return frozenset()
         whole = len(self._tried) // frequency * frequency
         return frozenset(host.priority for host in self._tried[:whole])
 
     def _rejected(self, host: Host) -> bool:
-        if self._policy.avoids_previous and host in self._tried:
+        if self.policy.avoids_previous and host in self._tried:
             return True
-        return any(rejects(host) for rejects in self._policy.rejects)
+        return any(rejects(host) for rejects in self.policy.rejects)
 
     def give_up(self) -> None:
         """The request cannot be sent again."""

@@ -9,12 +9,13 @@ from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.conn_pool import ConnectionPool, overflow
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.transport_socket_options import options_of_request
-from pyproxy.clusters.try_timers import TryTimers
+from pyproxy.clusters.try_timers import PER_TRY_TIMEOUT, TryTimers
 from pyproxy.clusters.upstream import Try
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.http.router.call import Call
 from pyproxy.filters.http.router.config import RouterConfig
 from pyproxy.filters.http.router.pause import Pause
+from pyproxy.filters.http.router.race import Race
 from pyproxy.filters.http.router.replay import Replay
 from pyproxy.filters.http.router.retry_headers import ABOUT_RETRIES, retry_asked
 from pyproxy.filters.http.router.retry_state import (
@@ -47,6 +48,7 @@ _TIMEOUTS = frozenset((_TIMEOUT, _EXPECTED))
 _ATTEMPTS = b"x-envoy-attempt-count"
 _SERVICE_TIME = b"x-envoy-upstream-service-time"
 _TIMEOUT_RETRY = b"x-envoy-is-timeout-retry"
+TOO_SLOW = ProxyError(ResponseFlag.UPSTREAM_REQUEST_TIMEOUT, Source.UPSTREAM, 504, PER_TRY_TIMEOUT)
 _MAX_TIMEOUT_MS = 24 * 3600 * 1000
 
 
@@ -180,11 +182,83 @@ class Router:
         call.retry = retry = RetryState(policy, cluster, limits)
         if request.body is not None:
             call.replay = Replay(request.body, call.body_limit(), retry.give_up)
+        hedged = request.info.hedge_on_per_try_timeout or call.route.hedge
+        call.hedged = hedged and call.per_try is not None
         try:
-            while await self._again(call, retry):
-                pass
+            if call.hedged:
+                await self._hedge(call, retry, Race())
+            else:
+                while await self._again(call, retry):
+                    pass
         finally:
             retry.finish()
+
+    async def _hedge(self, call: Call, retry: RetryState, race: Race) -> None:
+        """As `_again`, but a try that takes long is left running while another one begins; the first good answer is
+        the answer."""
+        waiting = 0
+        slow: list[Try] = []
+        last: Try | None = None
+        pauses: list[Pause] = []
+        try:
+            self._join(call, race)
+            while True:
+                news = await race
+                attempt, error = news.attempt, news.error
+                if attempt is None:
+                    waiting -= 1
+                    call.check_time()
+                    self._join(call, race)
+                    continue
+                again = False
+                if error is not None:
+                    if attempt not in slow:
+                        _report_error(attempt, error)
+                    if race.running or waiting:
+                        if error.details != "response_timeout":
+                            continue
+                    elif attempt not in slow:
+                        again = retry.after_error(attempt, error)
+                    if not again:
+                        call.attempt = attempt
+                        attempt.count_late()
+                        raise of_last_try(error) if call.tries > 1 else error
+                elif news.response is None:
+                    slow.append(attempt)
+                    _report_slow(attempt)
+                    again = retry.after_slow(attempt)
+                    retry.timed_out = True
+                    if not again:
+                        continue
+                else:
+                    _report(attempt, news.response)
+                    if attempt not in slow:
+                        again = retry.after_response(attempt, news.response)
+                    if not again:
+                        if (race.running or waiting) and retry.policy.after_response(news.response):
+                            attempt.abandon()  # another one may do better
+                            continue
+                        last = attempt
+                        break
+                note_attempted(call.request.info, attempt)
+                call.timed_out = retry.timed_out
+                pauses.append(Pause(self._runtime.loop, call.pause(retry.seconds())))
+                waiting += 1
+                race.after(pauses[-1])
+        finally:
+            for pause in pauses:
+                pause.cancel()
+            race.leave()
+        assert last is not None
+        last.count_late()
+        call.attempt = last
+        call.request.info.upstream = last.info
+
+    def _join(self, call: Call, race: Race) -> None:
+        if call.replay is not None:
+            call.request.body = call.replay.begin()
+        attempt = self._try(call, None, race)
+        race.join(attempt)
 
     async def _again(self, call: Call, retry: RetryState) -> bool:
         """One try. Whether it has to be followed by another one, for which the time has come."""
@@ -227,7 +301,7 @@ class Router:
         cluster.tell(upstream)
         check_headers(request, self._strict)
 
-    def _try(self, call: Call, host: Host | None) -> Try:
+    def _try(self, call: Call, host: Host | None, race: Race | None = None) -> Try:
         """Begin one try: a breaker slot, a host, a connection. Raises ProxyError where there is no host."""
         request, route, cluster, retry = call.request, call.route, call.cluster, call.retry
         limits = cluster.limits[1 if route.priority_high else 0]
@@ -254,6 +328,8 @@ class Router:
         if pool.longest_try is not None or call.per_try is not None or route.per_try_idle_timeout:
             idle = self._deadlines.of(route.per_try_idle_timeout / 4) if route.per_try_idle_timeout else None
             attempt.timers = TryTimers(attempt, pool.longest_try, call.per_try, idle)
+            if race is not None:
+                attempt.timers.on_slow = race.slow
         info = request.info
         info.attempts = call.tries
         info.upstream = attempt.info
@@ -294,7 +370,7 @@ class Router:
             headers.set(_TIMEOUT_RETRY, b"true" if call.timed_out else b"false")
         if self._tell_time and call.timeout is not None and _EXPECTED in headers.index:
             left = call.left()
-            if call.per_try is not None and not call.request.info.hedge_on_per_try_timeout:
+            if call.per_try is not None and not call.hedged:
                 left = min(left, call.per_try.seconds)
             headers.set(_EXPECTED, b"%d" % max(1, round(left * 1000)))
 
@@ -362,7 +438,7 @@ class Router:
         seconds: float = route.per_try_timeout if asked < 0 else min(asked, _MAX_TIMEOUT_MS) / 1000
         if not seconds or (timeout is not None and seconds >= timeout.seconds):
             return None
-        if self._tell_time and not request.info.hedge_on_per_try_timeout:
+        if self._tell_time and not (request.info.hedge_on_per_try_timeout or route.hedge):
             request.headers.set(_EXPECTED, b"%d" % round(seconds * 1000))
         return self._deadlines.of(seconds)
 
@@ -372,6 +448,12 @@ def _report(attempt: Try, response: Response) -> None:
     outlier = attempt.pool.host.outlier
     if outlier is not None:
         outlier.put_status(seen_status(attempt.request, response))
+
+
+def _report_slow(attempt: Try) -> None:
+    outlier = attempt.pool.host.outlier
+    if outlier is not None:
+        outlier.put_error(TOO_SLOW, connected=True)
 
 
 def _report_error(attempt: Try, error: ProxyError) -> None:
