@@ -400,6 +400,7 @@ class ConnectionPool:
         stats = self.cluster.stats
         stats.upstream_cx_active.value -= 1
         stats.upstream_cx_destroy.value += 1
+        stats.upstream_cx_length_ms.record(int((clock.now - connection.created) * 1000))
         if connection.busy:
             stats.upstream_cx_destroy_with_active_rq.value += 1
         if connection.closed_by_us:

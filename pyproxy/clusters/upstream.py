@@ -160,6 +160,9 @@ class Try(Waiter):
         """This try is the last one: what became of it is what counts."""
         pool = self.pool
         host = pool.host
+        stats, info = pool.cluster.stats, self.info
+        stats.upstream_cx_rx_bytes_total.value += info.wire_received
+        stats.upstream_cx_tx_bytes_total.value += info.wire_sent
         response = self.response
         if response is not None:
             pool.cluster.count_response(host, response.status, self.info, internal=self.request.info.internal)

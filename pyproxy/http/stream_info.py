@@ -18,6 +18,8 @@ class ConnectionInfo:
     """One downstream connection as telemetry and filters see it. Addresses are (host, port) or (path, 0)."""
 
     connection_id: int = 0
+    opened: float = 0.0
+    """When it was there (`clock.monotonic`)."""
     remote: tuple[str, int] = ("", 0)
     """The peer, after PROXY protocol or x-forwarded-for have had their say."""
     direct_remote: tuple[str, int] = ("", 0)

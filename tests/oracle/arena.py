@@ -78,7 +78,8 @@ class Arena:
         time.sleep(STATS_QUIET)
         _, text = self._proxy.admin("/stats?usedonly")
         lines = self._names.text(text.decode()).splitlines()
-        return dict(line.split(": ", 1) for line in lines if ": " in line)
+        # A histogram is shown only once it was flushed, and tells of times.
+        return dict(line.split(": ", 1) for line in lines if line.rpartition(": ")[2].isdecimal())
 
     def stop(self) -> None:
         if self._proxy is not None:

@@ -205,6 +205,7 @@ class HttpConnectionManager:
     def on_open(self, connection: DownstreamConnection) -> None:
         info = connection.info
         info.connection_id = self._runtime.next_connection_id()
+        info.opened = clock.now
         info.take_addresses(connection.local(), connection.peer())
         self._connections.add(connection)
         stats = self.stats
@@ -273,6 +274,10 @@ class HttpConnectionManager:
         stats.downstream_cx_destroy.value += 1
         side = "remote" if info.left else "local"
         getattr(stats, f"downstream_cx_destroy_{side}").value += 1
+        length = int((clock.now - info.opened) * 1000)
+        stats.downstream_cx_length_ms.record(length)
+        if self._listener_stats is not None:
+            self._listener_stats.downstream_cx_length_ms.record(length)
         if info.cut_requests:
             stats.downstream_cx_destroy_active_rq.value += 1
             getattr(stats, f"downstream_cx_destroy_{side}_active_rq").value += 1
