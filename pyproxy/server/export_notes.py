@@ -7,6 +7,7 @@ import logging
 from dataclasses import asdict
 from typing import Any, Final
 
+from pyproxy.config.bootstrap import BootstrapConfig
 from pyproxy.config.export import ExportKind, ExportTarget
 from pyproxy.server.channel import Channel, ChannelError
 from pyproxy.telemetry.exports import Exports
@@ -40,6 +41,22 @@ def hand_over(exports: Exports, channel: Channel) -> None:
         except ChannelError as error:
             log.debug("%d items for %s were dropped: %s", len(items), target.cluster, error)
             exports.lost(target, len(items) + dropped)
+
+
+def exports_something(bootstrap: BootstrapConfig) -> bool:
+    """Whether there is work for the manager's exporters: without it, and without an admin, there is no manager."""
+    chains = [
+        chain
+        for listener in bootstrap.listeners
+        for chain in (*listener.filter_chains, listener.default_filter_chain)
+        if chain is not None
+    ]
+    configs = [one.config for chain in chains for one in chain.filters]
+    return bool(bootstrap.stats.sinks) or any(
+        ((tracing := getattr(config, "tracing", None)) is not None and tracing.tracer is not None)
+        or any(log.target is not None for log in getattr(config, "access_logs", ()))
+        for config in configs
+    )
 
 
 def target_as_message(target: ExportTarget) -> dict[str, Any]:

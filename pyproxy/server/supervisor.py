@@ -22,6 +22,7 @@ from pyproxy import clock
 from pyproxy.server import process
 from pyproxy.server.blueprint import Blueprint, ManagerSeat, RunManager, RunWorker, WorkerSeat
 from pyproxy.server.crew import CrewReport, Phase, WorkerReport
+from pyproxy.server.export_notes import exports_something
 from pyproxy.server.frames import Envelope
 from pyproxy.server.link import Link
 from pyproxy.server.process import EXIT_CANNOT_START, Child, Ending
@@ -66,7 +67,7 @@ class Supervisor:
         self._report_owed = False
         self._memory: dict[str, Any] = {}
         self._manager = Seat("pyproxy-manager", self._manager_body, blueprint.stats_areas.manager)
-        if not blueprint.needs_manager:
+        if not (blueprint.needs_manager or exports_something(blueprint.bootstrap)):
             self._manager.due = None
         self._workers = [self._worker_seat(index) for index in range(blueprint.workers)]
 
