@@ -39,8 +39,7 @@ class _Conversation(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < 200:
-            self._parser = httptools.HttpResponseParser(self)
+        if status < 200:  # interim: the parser goes on with the final one
             return
         self.usable = self.usable and self._parser.should_keep_alive()
         if self._answer is not None and not self._answer.done():
