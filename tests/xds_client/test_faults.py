@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -138,6 +139,25 @@ async def test_a_peer_that_is_no_control_plane() -> None:
             assert (await asyncio.wait_for(visits.get(), 10)).startswith(b"PRI")
     server.close()
     await server.wait_closed()
+
+
+async def test_a_fault_of_ours_does_not_leave_us_deaf(caplog: pytest.LogCaptureFixture) -> None:
+    class Raising(WaitingSink):
+        def on_update(self, update: Any) -> Any:
+            if update.version == "1":
+                raise ZeroDivisionError
+            return super().on_update(update)
+
+    sink = Raising()
+    async with control_plane() as plane, client(cluster(at(plane.port)), api()) as made:
+        made.source(ADS).subscribe(CLUSTER, sink, {"*"})
+        visit = await plane.next_visit()
+        await visit.send(sotw(CLUSTER, "1", "n1", message(CLUSTER, name="a")))
+        again = await plane.next_visit()
+        await again.send(sotw(CLUSTER, "2", "n2", message(CLUSTER, name="b")))
+        await sink.wait()
+    assert sink.applied.keys() == {"b"}
+    assert "could not be taken in" in caplog.text
 
 
 async def test_a_peer_that_has_gone_silent_is_noticed_by_pings() -> None:

@@ -98,6 +98,9 @@ class GrpcStream:
                 if self._closed:
                     return
                 self._complain(peer, error)
+            except Exception:
+                # A fault of ours must not leave us deaf for ever.
+                log.exception("what the control plane %s sent could not be taken in", peer.name)
             finally:
                 self.mux.disconnected()
             if not self._heard:

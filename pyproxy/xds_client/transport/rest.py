@@ -81,6 +81,9 @@ class RestPoll:
             except (HttpFailed, NoEndpoint, OSError, MalformedResponse, TimeoutError) as error:
                 self.mux.disconnected()
                 self._complain(str(error) or f"no answer within {self._api.request_timeout:g}s")
+            except Exception:
+                # A fault of ours must not leave us deaf for ever.
+                log.exception("what the control plane %s sent could not be taken in", self._dialer.name)
             self._set_alarm()
             delay = self._api.refresh_delay * (1 + _JITTER * self._rng.random())
             try:
