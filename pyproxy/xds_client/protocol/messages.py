@@ -63,7 +63,8 @@ def read_sotw(data: bytes) -> Response:
 def read_delta(data: bytes) -> Response:
     """Raises MalformedResponse."""
     message = _parsed("DeltaDiscoveryResponse", data)
-    removed = (*message.removed_resources, *(one.name for one in message.removed_resource_names))
+    gone = (*message.removed_resources, *(one.name for one in message.removed_resource_names))
+    removed = tuple(canonical(name) for name in gone)
     return Response(
         message.type_url,
         message.system_version_info,
@@ -92,7 +93,8 @@ def sotw_resources(response: Response, known: Mapping[bytes, str]) -> list[Resou
             packed = wrapper.resource
         _check_type(packed.type_url, response)
         body = packed.value
-        found.append(Resource(name or known.get(body) or name_of(response.type_url, body), version, body, ttl))
+        name = canonical(name or known.get(body) or name_of(response.type_url, body))
+        found.append(Resource(name, version, body, ttl))
     return found
 
 
@@ -101,7 +103,7 @@ def delta_resources(response: Response, known: Mapping[bytes, str]) -> tuple[lis
     found: list[Resource | Heartbeat] = []
     missing: list[str] = []
     for one in response.message.resources:
-        name = one.name or one.resource_name.name
+        name = canonical(one.name or one.resource_name.name)
         ttl = _ttl(one)
         if not one.HasField("resource"):
             if ttl is not None:
@@ -115,6 +117,18 @@ def delta_resources(response: Response, known: Mapping[bytes, str]) -> tuple[lis
             name_of(response.type_url, body)  # it must be readable
         found.append(Resource(name, one.version, body, ttl))
     return found, missing
+
+
+def canonical(name: str) -> str:
+    """A name of `xdstp://` with its context parameters in order: those of the same content are the same name.
+
+    https://github.com/cncf/xds/blob/main/proposals/TP1-xds-transport-next.md
+    """
+    if not name.startswith("xdstp://") or "?" not in name:
+        return name
+    head, _, rest = name.partition("?")
+    query, mark, directives = rest.partition("#")
+    return f"{head}?{'&'.join(sorted(query.split('&')))}{mark}{directives}"
 
 
 def name_of(type_url: str, body: bytes) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from pyproxy.telemetry.xds_stats import SubscriptionStats
+from pyproxy.xds_client.protocol.messages import canonical
 from pyproxy.xds_client.subscription import WILDCARD, ResourceSink
 
 _XDSTP: Final = "xdstp://"
@@ -39,7 +40,7 @@ class Watch:
 
     def watch(self, names: Iterable[str]) -> None:
         """Replace the set of names."""
-        wanted, before = frozenset(names), self.names
+        wanted, before = frozenset(canonical(name) for name in names), self.names
         if not self.closed and wanted != before:
             self.names = wanted
             self._changed(self, before)

@@ -133,3 +133,13 @@ def test_a_heartbeat_prolongs(talk: Talk) -> None:
     talk.now += 5
     talk.mux.expire()
     assert sink.last == ([], ["a"])
+
+
+def test_context_parameters_have_no_order(talk: Talk) -> None:
+    sink = Sink()
+    begin = "xdstp://a/envoy.config.cluster.v3.Cluster/x?"
+    talk.subscribe(CLUSTER, sink, {begin + "b=2&a=1"})
+    talk.mux.connected()
+    assert list(talk.one().resource_names_subscribe) == [begin + "a=1&b=2"]
+    talk.put(delta(CLUSTER, "1", "n1", cluster(begin + "b=2&a=1")))
+    assert sink.last == ([begin + "a=1&b=2"], [])
