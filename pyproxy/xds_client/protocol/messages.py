@@ -88,7 +88,7 @@ def sotw_resources(response: Response, known: Mapping[bytes, str]) -> list[Resou
             name, version, ttl = wrapper.name, wrapper.version or version, _ttl(wrapper)
             if not wrapper.HasField("resource"):
                 if ttl is not None:
-                    found.append(Heartbeat(name, ttl))
+                    found.append(Heartbeat(canonical(name), ttl))
                 continue
             packed = wrapper.resource
         _check_type(packed.type_url, response)
