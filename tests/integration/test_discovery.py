@@ -278,6 +278,19 @@ def test_listeners_wait_for_routes_and_clusters_for_hosts(
     assert json.loads(proxy.admin("/init_dump")[1]) == {}
 
 
+def test_self_is_where_the_cluster_itself_comes_from(upstream: Upstream, start: Start) -> None:
+    world = Ads("GRPC")
+    try:
+        fill(world, upstream)
+        cluster = eds_cluster(world, "a")
+        cluster["eds_cluster_config"]["eds_config"] = {"self": {}, "resource_api_version": "V3"}
+        world.put(CLUSTER, cluster)
+        proxy = start(world.bootstrap())
+        assert get(proxy.port("web"), "/digest")[0] == 200
+    finally:
+        world.close()
+
+
 def test_nothing_is_waited_for_longer_than_its_time(start: Start) -> None:
     world = Ads("GRPC")
     late = eds_cluster(world, "a")

@@ -65,7 +65,8 @@ class Discovery:
         self.stage = Stage.VALUES
         clusters = {cluster.name: cluster for cluster in bootstrap.clusters}
         self._client = XdsClient(loop, bootstrap.node, AgentConfig(), clusters, bootstrap.dynamic.ads, stats)
-        self.sources = Sources(loop, self._client.source, allow_unknown=allow_unknown)
+        own = bootstrap.dynamic.cds or bootstrap.dynamic.lds
+        self.sources = Sources(loop, self._client.source, allow_unknown=allow_unknown, own=own)
         self.store = ResourceStore(loop, blueprint.journal, tell_workers)
         self.endpoints = NamedResources(
             loop,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from pyproxy.config.config_source import ConfigSourceConfig, PathSourceConfig
+from pyproxy.config.config_source import ConfigSourceConfig, PathSourceConfig, SelfSourceConfig
 from pyproxy.config.resources import ResourceType
 from pyproxy.xds_client.path_source import PathSource
+from pyproxy.xds_client.source import NoSource
 from pyproxy.xds_client.subscription import ConfigSource, ResourceSink, Subscription
 
 MakeSource = Callable[[ConfigSourceConfig], ConfigSource]
@@ -17,9 +18,20 @@ OnFailure = Callable[[str, str], None]
 
 
 class Sources:
-    """One `ConfigSource` for each that the configuration names, made when it is first asked for."""
+    """One `ConfigSource` for each that the configuration names, made when it is first asked for.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, make_api: MakeSource, *, allow_unknown: bool) -> None:
+    `own` is what `self` stands for: where listeners and clusters come from.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        make_api: MakeSource,
+        *,
+        allow_unknown: bool,
+        own: ConfigSourceConfig | None = None,
+    ) -> None:
+        self._own = own
         self._loop = loop
         self._make_api = make_api
         self._allow_unknown = allow_unknown
@@ -35,20 +47,27 @@ class Sources:
         on_failure: OnFailure | None = None,
     ) -> Subscription:
         """Raises NoSource."""
-        source = self._made.get(config)
-        if source is None:
-            source = self._made[config] = self._make(config)
+        source = self._get(config)
         if on_failure is not None:
             self._on_failure[config, kind.url] = on_failure
         return source.subscribe(kind.url, sink, names)
 
     def check(self, config: ConfigSourceConfig) -> None:
         """Raises NoSource."""
-        if config not in self._made:
-            self._made[config] = self._make(config)
+        self._get(config)
+
+    def _get(self, config: ConfigSourceConfig) -> ConfigSource:
+        source = self._made.get(config)
+        if source is None:
+            source = self._made[config] = self._make(config)
+        return source
 
     def _make(self, config: ConfigSourceConfig) -> ConfigSource:
         source = config.source
+        if isinstance(source, SelfSourceConfig):
+            if self._own is None:
+                raise NoSource("self: the resource comes from nowhere else")
+            return self._get(self._own)
         if isinstance(source, PathSourceConfig):
             return PathSource(
                 self._loop,
