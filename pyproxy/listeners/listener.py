@@ -54,6 +54,7 @@ class Listener:
         self._offer = hand_over
         self._default: FilterChain | None = None
         self._chains: list[FilterChain] = []
+        self.config = config
         self._guards: list[Guard] = []
         """The last one lets in; those from before still write the log entries of connections that they have let in."""
         self._use(config, ())
