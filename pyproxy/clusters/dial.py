@@ -14,7 +14,6 @@ from pyproxy.network.connection import Connection
 from pyproxy.network.keepalive import keep_alive
 from pyproxy.network.proxy_header import local_header, write_proxy_header
 from pyproxy.network.transport_sockets.tls import PeerRefused
-from pyproxy.network.transport_sockets.tls_transport import connect_tls
 
 if TYPE_CHECKING:
     from pyproxy.clusters.cluster import Cluster
@@ -68,9 +67,6 @@ def _where(address: AddressConfig) -> dict[str, Any]:
 
 
 async def _open(loop: asyncio.AbstractEventLoop, protocol: Any, options: dict[str, Any], *, pipe: bool) -> None:
-    if "ssl" in options:
-        await connect_tls(loop, lambda: protocol, options, pipe=pipe)
-        return
     create: Any = loop.create_unix_connection if pipe else loop.create_connection
     await create(lambda: protocol, **options)
 

@@ -20,7 +20,6 @@ from pyproxy.listeners.inspection import Inspection
 from pyproxy.listeners.named_chain_matcher import NamedChainMatcher
 from pyproxy.network.incoming import Address, Incoming
 from pyproxy.network.socket_options import set_options
-from pyproxy.network.transport_sockets.tls_transport import accept_tls
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import spawn
 from pyproxy.telemetry.listener_stats import ListenerStats
@@ -174,10 +173,7 @@ class Listener:
             return
         factory = partial(chain.open_connection, incoming)
         try:
-            if chain.tls:
-                await accept_tls(self._runtime.loop, factory, incoming.sock, chain.tls)
-            else:
-                await self._runtime.loop.connect_accepted_socket(factory, incoming.sock)
+            await self._runtime.loop.connect_accepted_socket(factory, incoming.sock, **chain.tls)
         except OSError as error:  # a handshake that failed, or a peer that has gone
             self.stats.ssl.count_failure(error)
             incoming.left()

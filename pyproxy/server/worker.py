@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 import uvloop
 
-from pyproxy.network.transport_sockets.tls_transport import handle_exception
 from pyproxy.server.app_log import AppLog
 from pyproxy.server.blueprint import WorkerSeat
 from pyproxy.server.channel import Channel, ChannelError
@@ -74,7 +73,6 @@ class Worker:
 
     async def run(self) -> int:
         """From the first moment to the exit code."""
-        self._loop.set_exception_handler(handle_exception)
         self._loop.add_signal_handler(signal.SIGTERM, self._drain_and_stop)
         self._loop.add_signal_handler(signal.SIGQUIT, self._stop_now)
         self._loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)

@@ -16,14 +16,12 @@ from pyproxy.config.matchers import StringKind, StringMatch
 from pyproxy.config.tls import PeerValidation, SanMatch, TlsConfig, UpstreamTlsConfig
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.network.transport_sockets.tls_dialer import TlsDialer
-from pyproxy.network.transport_sockets.tls_transport import connect_tls
 from tests.support.identity import Identity
 from tests.support.ports import LOOPBACK
 from tests.support.tcp_peer import Peer
 
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 versions = pytest.mark.parametrize("version", [TLS12, TLS13], ids=["1.2", "1.3"])
-engines = pytest.mark.parametrize("engine", ["direct", "of the ssl module"])
 pytestmark = pytest.mark.skipif(not openssl.usable(), reason="needs a Python whose OpenSSL can be called")
 
 
@@ -83,12 +81,11 @@ def config(upstream: Upstream, **fields: int) -> UpstreamTlsConfig:
     return UpstreamTlsConfig(TlsConfig(validation=checks), sni="a.test", **fields)  # type: ignore[arg-type]
 
 
-async def visit(upstream: Upstream, dialer: TlsDialer, engine: str = "direct") -> tuple[bool, bool]:
+async def visit(upstream: Upstream, dialer: TlsDialer) -> tuple[bool, bool]:
     """(whether it was wanted, whether a session was resumed)."""
     loop, options = asyncio.get_running_loop(), dialer.options("")
-    options["ssl"]._aiofastnet_force_fallback_ssl = engine != "direct"
     one = One(dialer)
-    await connect_tls(loop, lambda: one, {**options, "host": LOOPBACK, "port": upstream.peer.port}, pipe=False)
+    await loop.create_connection(lambda: one, LOOPBACK, upstream.peer.port, **options)
     await one.gone
     return not one.check.refusal, one.resumed
 
@@ -98,11 +95,10 @@ def dialer_of(made: UpstreamTlsConfig) -> TlsDialer:
 
 
 @versions
-@engines
-async def test_sessions_are_resumed(upstream: Upstream, version: ssl.TLSVersion, engine: str) -> None:
+async def test_sessions_are_resumed(upstream: Upstream, version: ssl.TLSVersion) -> None:
     upstream.context.maximum_version = version
     dialer = dialer_of(config(upstream))
-    assert [await visit(upstream, dialer, engine) for _ in range(4)] == [(True, False), *[(True, True)] * 3]
+    assert [await visit(upstream, dialer) for _ in range(4)] == [(True, False), *[(True, True)] * 3]
 
 
 async def test_none_is_resumed_where_none_is_to_be_kept(upstream: Upstream) -> None:
@@ -111,14 +107,13 @@ async def test_none_is_resumed_where_none_is_to_be_kept(upstream: Upstream) -> N
 
 
 @versions
-@engines
-async def test_who_was_refused_is_looked_at_again(upstream: Upstream, version: ssl.TLSVersion, engine: str) -> None:
+async def test_who_was_refused_is_looked_at_again(upstream: Upstream, version: ssl.TLSVersion) -> None:
     upstream.context.maximum_version = version
     dialer = dialer_of(config(upstream))
     upstream.be("b.test")
-    assert [await visit(upstream, dialer, engine) for _ in range(3)] == [(False, False)] * 3
+    assert [await visit(upstream, dialer) for _ in range(3)] == [(False, False)] * 3
     upstream.be("a.test")
-    assert [await visit(upstream, dialer, engine) for _ in range(2)] == [(True, False), (True, True)]
+    assert [await visit(upstream, dialer) for _ in range(2)] == [(True, False), (True, True)]
 
 
 async def test_another_configuration_resumes_nothing(upstream: Upstream) -> None:
