@@ -12,7 +12,7 @@ SOURCES := setup.py pyproject.toml $(shell find pyproxy -name '*.py' -o -name '*
 demo: $(BUILT)
 	$(BIN)/python -m examples.demo $(ARGS)
 
-test: check $(BUILT) .oracle/bin/envoy .scan/bin/sslyze $(if $(shell command -v go),.oracle/go/bin/test)
+test: check $(BUILT) .oracle/bin/envoy .scan/bin/sslyze .cache/h2spec $(if $(shell command -v go),.oracle/go/bin/test)
 	scripts/test-interpreted
 	SSLYZE_BIN=$(CURDIR)/.scan/bin/sslyze $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
@@ -61,3 +61,9 @@ $(BUILT): $(SOURCES)
 # The integration test of go-control-plane, from the Go module proxy; its tests are skipped on a machine without Go.
 .oracle/go/bin/test: .oracle/bin/envoy
 	scripts/go-control-plane .oracle/go
+
+# What tests HTTP/2 servers by the letter of the standard, where Go is there to build it.
+.cache/h2spec:
+	mkdir -p .cache
+	if command -v go >/dev/null; then GOBIN=$(CURDIR)/.cache go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible; \
+	else echo "no Go here, so what needs h2spec is skipped"; fi
