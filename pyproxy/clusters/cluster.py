@@ -328,7 +328,8 @@ class Cluster:
         for dialer in self._dialers.values():
             dialer.close()
         hosts, self.host_set = self.host_set.hosts, HostSet()
-        self.choose, self._balance_of_all = no_host, None  # what fails now must not be tried again
+        self._balance_of_all = None
+        self.choose = no_host  # what fails now must not be tried again
         for host in hosts:
             host.close()
         self.stats.close()
