@@ -383,9 +383,9 @@ def test_a_control_plane_that_is_away_is_not_missed(upstream: Upstream, other: U
 
 def test_hosts_that_are_not_renewed_go(files: Files, upstream: Upstream, start: Start) -> None:
     fill(files, upstream)
-    files.put(ENDPOINTS, assignment("a", upstream.port, policy={"endpoint_stale_after": "1s"}))
     proxy = start(files.bootstrap())
     assert get(proxy.port("web"), "/digest")[0] == 200
+    files.put(ENDPOINTS, assignment("a", upstream.port, policy={"endpoint_stale_after": "1s"}))
     eventually(lambda: status(proxy.port("web")) == 503)
     files.put(ENDPOINTS, assignment("a", upstream.port))
     eventually(lambda: get(proxy.port("web"), "/digest")[0] == 200)
