@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPE = "type.googleapis.com/envoy.extensions.filters"
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 Json = dict[str, Any]
 
 
