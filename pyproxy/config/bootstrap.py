@@ -16,6 +16,7 @@ from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.config_source import ConfigSourceConfig, DynamicResourcesConfig
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.stats import StatsConfig
+from pyproxy.config.tracing import TracerConfig
 
 NOTHING_DYNAMIC: Final = DynamicResourcesConfig()
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -65,6 +66,8 @@ class BootstrapConfig:
     stats: StatsConfig = _STATS
     max_connections: int = 0
     """Downstream connections that may be open at once; 0 for no limit (Envoy: the overload manager)."""
+    tracer: TracerConfig | None = None
+    """Of connection managers that trace and name none."""
     log_format: str | Mapping[str, str] = field(default="", hash=False)
     """Of the application log: a pattern, or patterns by key for JSON lines; empty for the command line's."""
     dynamic: DynamicResourcesConfig = NOTHING_DYNAMIC

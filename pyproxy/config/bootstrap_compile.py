@@ -45,6 +45,7 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         runtime_layers=part(report, (), lambda: _runtime_layers(view)),
         rtds_layers=part(report, (), lambda: _rtds_layers(view, context)),
         stats=compile_stats(view, context),
+        tracer=context.tracer,
         max_connections=part(report, 0, lambda: compile_connection_limit(view)),
         log_format=part(report, _NO_FORMAT, lambda: _log_format(view)),
         dynamic=part(report, NOTHING_DYNAMIC, lambda: _dynamic(view, context)),

@@ -25,6 +25,7 @@ from pyproxy.config.listener_compile import compile_listener
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.route_compile import compile_route_table
 from pyproxy.config.tls_compile import check_secret
+from pyproxy.config.tracing import TracerConfig
 from pyproxy.config.view import View
 
 T = TypeVar("T")
@@ -78,6 +79,9 @@ class ResourceCompiler:
     tell: Callable[[ResourceType, str, tuple[Unhonoured, ...]], None] | None = None
     """Hears of the fields of each good resource that are not honoured, be they none."""
 
+    tracer: TracerConfig | None = None
+    """That of the bootstrap."""
+
     def cluster(self, body: bytes) -> ClusterConfig:
         """Raises InvalidConfig with all faults, as all of these do."""
         return self._compile(ResourceType.CLUSTER, body, lambda view: compile_cluster(view, self._context(None)))
@@ -103,7 +107,9 @@ class ResourceCompiler:
         return self._compile(ResourceType.LISTENER, body, lambda view: compile_listener(view, context))
 
     def _context(self, clusters: frozenset[str] | None) -> CompileContext:
-        return CompileContext(self.extensions, clusters)
+        context = CompileContext(self.extensions, clusters)
+        context.tracer = self.tracer
+        return context
 
     def _compile(self, kind: ResourceType, body: bytes, compile_one: Callable[[View], T]) -> T:
         message: Any = parse(kind, body)

@@ -83,7 +83,7 @@ class DataPlane:
         self._listeners = ListenerManager(self._runtime, float(blueprint.options.drain_time_s))
         self._feed: ResourceFeed | None = None
         if bootstrap.is_dynamic:
-            compiler = ResourceCompiler(EXTENSIONS, allow_unknown=True)
+            compiler = ResourceCompiler(EXTENSIONS, allow_unknown=True, tracer=bootstrap.tracer)
             parts = LiveParts(
                 clusters=self._clusters,
                 assignments=assignments,

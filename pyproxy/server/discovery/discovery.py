@@ -58,7 +58,9 @@ class Discovery:
         allow_unknown = blueprint.options.allows_unknown_dynamic_fields
         self.unhonoured: dict[tuple[ResourceType, str], tuple[Unhonoured, ...]] = {}
         """Fields of resources in force, and of those that wait, that are set and not honoured."""
-        compiler = ResourceCompiler(EXTENSIONS, allow_unknown, check=True, tell=self._note_unhonoured)
+        compiler = ResourceCompiler(
+            EXTENSIONS, allow_unknown, check=True, tell=self._note_unhonoured, tracer=bootstrap.tracer
+        )
         self._loop = loop
         self._same: dict[tuple[Unhonoured, ...], tuple[Unhonoured, ...]] = {}
         self._bootstrap: BootstrapConfig = bootstrap
