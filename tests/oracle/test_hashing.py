@@ -17,10 +17,12 @@ from pyproxy.clusters.balance import Balance
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.membership import members_of
 from pyproxy.config.cluster_compile import compile_cluster
+from pyproxy.config.extensions import CompileContext
 from pyproxy.config.invalid import Report
 from pyproxy.config.load import load_message
 from pyproxy.config.route import HashKind, HashPolicyConfig
 from pyproxy.config.view import View
+from pyproxy.filters.builtin import EXTENSIONS
 from pyproxy.http.message import Headers, Request
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
 from pyproxy.routes.hash_policy import build_hash
@@ -239,7 +241,7 @@ def hosts_of_envoy(port: int, name: str) -> list[str]:
 def hosts_of_pyproxy(upstream: int, name: str) -> list[str]:
     described = next(made for made in layouts(upstream) if made["name"] == name)
     loaded = load_message(json.dumps(described), "c.json", "envoy.config.cluster.v3.Cluster")
-    config = compile_cluster(View(loaded.message, (), Report()))
+    config = compile_cluster(View(loaded.message, (), Report()), CompileContext(EXTENSIONS, None))
     hosts = tuple(Host(member.key, member.endpoint) for member in members_of(config.endpoints))
     balance = Balance(config, hosts, config.panic_threshold, random.Random(1), Counter("panic"))
     hash_of = build_hash((HashPolicyConfig(HashKind.HEADER, "x-key"),))

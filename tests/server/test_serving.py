@@ -290,6 +290,7 @@ def test_without_an_admin_there_is_no_manager(start: Start, tmp_path: Path) -> N
     proxy = Running.real(tmp_path, {"static_resources": {"listeners": hello()[0]}}, "--concurrency", "1")
     try:
         eventually(lambda: "started: " in proxy.said())
+        eventually(lambda: "python3" not in str(proxy.children()))  # a process has its name a moment after it is there
         assert set(proxy.children()) == {"pyproxy-wrk:0"}
         os.kill(proxy.pid, signal.SIGTERM)
         assert proxy.process.wait(PATIENCE) == 0
