@@ -128,12 +128,15 @@ OPENINGS = [(name, case, data) for name, cases in OPENINGS_OF.items() for case, 
 
 
 def say(word: bytes) -> Callable[[socket.socket], None]:
-    """An upstream that tells who it is, once it was sent something."""
+    """An upstream that tells who it is, once it was sent something. Hears the rest: else it would reset its words."""
 
     def serve(sock: socket.socket) -> None:
         sock.settimeout(5)
         sock.recv(65536)
         sock.sendall(word)
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(65536):
+            pass
 
     return serve
 
