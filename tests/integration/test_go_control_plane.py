@@ -46,8 +46,6 @@ def run(mode: str, directory: Path, *flags: str) -> None:
     test = [str(BUILT / "bin" / "test"), f"--xds={xds}", f"--runtimes={runtimes}", f"-message={MESSAGE}", *flags]
     if mux:
         test.append("-mux")
-    if xds == "rest":  # polls have their rhythm, so an update takes longer than the usual five requests
-        test.append("-r=20")
     script = f"""
         ip link set lo up
         {shlex.join([str(BUILT / "bin" / "upstream"), f"-message={MESSAGE}"])} &

@@ -54,6 +54,8 @@ class RestPoll:
         self._task: asyncio.Task[Any] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._complaint = ""
+        self._answered: frozenset[str] = frozenset()
+        """The names that the version which we have is about."""
 
     def start(self) -> None:
         """Once."""
@@ -96,11 +98,16 @@ class RestPoll:
         request = self.mux.next_request()
         if request is None:
             return
-        status, body = await post(self._dialer, self._path, _to_json(request))
+        message: Any = message_class(_REQUEST).FromString(request)
+        names = frozenset(message.resource_names)
+        if names != self._answered:
+            message.version_info = ""  # else a server that has nothing newer would not tell of names that are new
+        status, body = await post(self._dialer, self._path, _to_json(message))
         if status == _NOT_MODIFIED:
             return
         if status != _OK:
             raise HttpFailed(f"status {status}")
+        self._answered = names
         self.mux.receive(_from_json(body, self._type_url))
 
     def _set_alarm(self) -> None:
@@ -121,8 +128,7 @@ class RestPoll:
         self._complaint = said
 
 
-def _to_json(request: bytes) -> bytes:
-    message = message_class(_REQUEST).FromString(request)
+def _to_json(message: Any) -> bytes:
     return json.dumps(
         json_format.MessageToDict(message, preserving_proto_field_name=True, descriptor_pool=pool())
     ).encode()

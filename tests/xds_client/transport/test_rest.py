@@ -102,6 +102,25 @@ async def test_names_are_asked_for_and_new_ones_at_once() -> None:
         assert (await plane.next())[1]["resource_names"] == ["a", "b"]
 
 
+async def test_a_version_is_told_only_of_the_names_that_it_was_answered_for() -> None:
+    """A server without a newer one would answer that nothing has changed, and say nothing of names that are new."""
+    sink = WaitingSink()
+    async with gateway() as plane, client(cluster(at(plane.port)), None) as made:
+        plane.answer(sotw(ENDPOINTS, "1", "", message(ENDPOINTS, cluster_name="a")))
+        watch = made.source(POLL).subscribe(ENDPOINTS, sink, {"a"})
+        while (await plane.next())[1].get("version_info") != "1":
+            pass
+        plane.status = 304
+        watch.watch({"b"})
+        while (asked := (await plane.next())[1])["resource_names"] != ["b"]:
+            pass
+        assert "version_info" not in asked
+        plane.status = 200
+        plane.answer(sotw(ENDPOINTS, "1", "", message(ENDPOINTS, cluster_name="b")))
+        while (await plane.next())[1].get("version_info") != "1":
+            pass
+
+
 async def test_nobody_there() -> None:
     sink = WaitingSink()
     async with client(cluster(), None) as made:
