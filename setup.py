@@ -63,6 +63,7 @@ COMPILED = (
     "clusters/load_balancers/ring_hash",
     "clusters/load_balancers/round_robin",
     "clusters/try_timers",
+    "clusters/one_try",
     "clusters/upstream",
     "routes/domains",
     "routes/path_index",

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from pyproxy import clock
 from pyproxy.clusters.dial import dial, reason
 from pyproxy.clusters.h2_upstream import H2Upstream
+from pyproxy.clusters.one_try import Try
 from pyproxy.clusters.transport_socket_options import NO_OPTIONS, TransportSocketOptions
-from pyproxy.clusters.upstream import H1Upstream, Try
+from pyproxy.clusters.upstream import H1Upstream
 from pyproxy.config.cluster import UpstreamProtocol
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.http.codec import CodecLimits, CodecOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pyproxy import clock
-from pyproxy.clusters.upstream import Try
+from pyproxy.clusters.one_try import Try
 from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
 from pyproxy.http.body import Body, Trailers
 from pyproxy.http.h2_connection import H2Connection

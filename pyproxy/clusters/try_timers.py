@@ -13,7 +13,7 @@ from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.tasks import Deadlines
 
 if TYPE_CHECKING:
-    from pyproxy.clusters.upstream import Try
+    from pyproxy.clusters.one_try import Try
 
 PER_TRY_TIMEOUT: Final = "upstream_per_try_timeout"
 PER_TRY_IDLE_TIMEOUT: Final = "upstream_per_try_idle_timeout"

@@ -10,9 +10,9 @@ from pyproxy import clock
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType, EdsConfig
 from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.resources import ResourceCompiler, ResourceType
-from pyproxy.server.discovery.counts import SubscriptionCounts
+from pyproxy.server.discovery.followed_type import FollowedType
 from pyproxy.server.discovery.named import NamedResources, Need, release_all, want_all
-from pyproxy.server.discovery.store import Held, ResourceStore
+from pyproxy.server.discovery.store import ResourceStore
 from pyproxy.xds_client.source import NoSource
 from pyproxy.xds_client.subscription import Resource, Update
 
@@ -32,8 +32,8 @@ class WarmingCluster:
     since: float = field(default_factory=clock.wall)
 
 
-class Clusters:
-    """Implements `subscription.ResourceSink`. `on_change` is called after each step."""
+class Clusters(FollowedType[WarmingCluster]):
+    """Implements `subscription.ResourceSink`."""
 
     def __init__(
         self,
@@ -44,23 +44,16 @@ class Clusters:
         static: tuple[ClusterConfig, ...],
         on_change: Callable[[], None],
     ) -> None:
+        super().__init__(on_change)
         self._store = store
         self._endpoints = endpoints
         self._secrets = secrets
         self._compiler = compiler
         self._static = frozenset(one.name for one in static)
-        self._on_change = on_change
         self._eds: dict[str, EdsConfig] = {}
         self._needs: dict[str, tuple[Need, ...]] = {}
         self._stat_names: dict[str, str] = {}
         """Where they are not the names of the clusters."""
-        self.warming: dict[str, WarmingCluster] = {}
-        self.counts = SubscriptionCounts()
-        self.version = ""
-        """Of the last update that brought something new."""
-        self._news = 0
-        self.answered = False
-        """Whether the source has said anything yet, or never will."""
         self.added = len(static)
         self.modified = self.removed = self.updated = 0
         self._take_over()
@@ -73,10 +66,6 @@ class Clusters:
     def followed(self) -> Iterable[tuple[str, EdsConfig]]:
         """The clusters in force that learn their hosts, by the names that their statistics have."""
         return ((self._stat_names.get(name, name), eds) for name, eds in self._eds.items())
-
-    def waiting(self) -> dict[str, Held]:
-        """What is not in force yet, by name."""
-        return {name: Held(one.resource.version, one.resource.body, one.since) for name, one in self.warming.items()}
 
     # subscription.ResourceSink
 
@@ -108,22 +97,6 @@ class Clusters:
             self.counts.accepted(update.version)
         self._settle()
         return reasons
-
-    def on_missing(self, name: str) -> None:
-        self._settle()
-
-    def on_failure(self, type_url: str, reason: str) -> None:
-        self.counts.failed()
-
-    def give_up(self) -> None:
-        """The source has not answered in time."""
-        if not self.answered:
-            self.counts.fetch_timeout += 1
-            self._settle()
-
-    def _settle(self) -> None:
-        self.answered = True
-        self._on_change()
 
     def _accept(self, resource: Resource) -> str:
         """Gives the reason where it is refused, and else nothing."""

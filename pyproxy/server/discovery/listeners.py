@@ -12,10 +12,10 @@ from pyproxy import clock
 from pyproxy.config.invalid import Fault, InvalidConfig
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.resources import ResourceCompiler, ResourceType
-from pyproxy.server.discovery.counts import SubscriptionCounts
+from pyproxy.server.discovery.followed_type import FollowedType
 from pyproxy.server.discovery.named import NamedResources, Need, release_all, want_all
 from pyproxy.server.discovery.publisher import Publisher
-from pyproxy.server.discovery.store import Held, ResourceStore
+from pyproxy.server.discovery.store import ResourceStore
 from pyproxy.server.sockets import SocketKey, explain, open_address
 from pyproxy.xds_client.source import NoSource
 from pyproxy.xds_client.subscription import Resource, Update
@@ -38,8 +38,8 @@ class WarmingListener:
     """Listeners that go when this one comes, because it takes over one of their addresses."""
 
 
-class Listeners:
-    """Implements `subscription.ResourceSink`. `on_change` is called after each step."""
+class Listeners(FollowedType[WarmingListener]):
+    """Implements `subscription.ResourceSink`."""
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Listeners:
         workers: int,
         on_change: Callable[[], None],
     ) -> None:
+        super().__init__(on_change)
         self._store = store
         self._routes = routes
         self._secrets = secrets
@@ -62,14 +63,7 @@ class Listeners:
         self._publisher = publisher
         self._clusters = clusters
         self._workers = workers
-        self._on_change = on_change
         self.active: dict[str, ListenerConfig] = {}
-        self.warming: dict[str, WarmingListener] = {}
-        self.counts = SubscriptionCounts()
-        self._news = 0
-        self.version = ""
-        """Of the last update that brought something new."""
-        self.answered = False
         self.added = len(static)
         self.modified = self.removed = self.updated_in_place = self.failed_to_create = 0
         self._doomed: set[str] = set()
@@ -79,10 +73,6 @@ class Listeners:
         for one in static:
             self._use(one)
         self._take_over()
-
-    def waiting(self) -> dict[str, Held]:
-        """What is not in force yet, by name."""
-        return {name: Held(one.resource.version, one.resource.body, one.since) for name, one in self.warming.items()}
 
     # subscription.ResourceSink
 
@@ -112,22 +102,6 @@ class Listeners:
             self.counts.accepted(update.version)
         self._settle()
         return reasons
-
-    def on_missing(self, name: str) -> None:
-        self._settle()
-
-    def on_failure(self, type_url: str, reason: str) -> None:
-        self.counts.failed()
-
-    def give_up(self) -> None:
-        """The source has not answered in time."""
-        if not self.answered:
-            self.counts.fetch_timeout += 1
-            self._settle()
-
-    def _settle(self) -> None:
-        self.answered = True
-        self._on_change()
 
     def _accept(self, resource: Resource, clusters: frozenset[str], gone: set[str]) -> str:
         """Gives the reason where it is refused, and else nothing."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
-from pyproxy.clusters.upstream import Try
+from pyproxy.clusters.one_try import Try
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.http.router.replay import Replay
 from pyproxy.filters.http.router.retry_state import RetryState

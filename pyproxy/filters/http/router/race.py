@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Generator
 from typing import Any, NamedTuple
 
-from pyproxy.clusters.upstream import Try
+from pyproxy.clusters.one_try import Try
 from pyproxy.errors import ProxyError
 from pyproxy.filters.http.router.pause import Pause
 from pyproxy.http.drive import Drive, Waiter

@@ -12,7 +12,7 @@ from pyproxy import clock
 from pyproxy.clusters.circuit_breakers import ResourceLimits
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.host import Host
-from pyproxy.clusters.upstream import Try
+from pyproxy.clusters.one_try import Try
 from pyproxy.errors import ProxyError, ResponseFlag, Retriable
 from pyproxy.http.message import Request, Response
 from pyproxy.http.stream_info import StreamInfo

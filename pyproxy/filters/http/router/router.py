@@ -8,9 +8,9 @@ from __future__ import annotations
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.conn_pool import ConnectionPool, overflow
 from pyproxy.clusters.host import Host
+from pyproxy.clusters.one_try import Try
 from pyproxy.clusters.transport_socket_options import options_of_request
 from pyproxy.clusters.try_timers import PER_TRY_TIMEOUT, TryTimers
-from pyproxy.clusters.upstream import Try
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.http.router.call import Call
 from pyproxy.filters.http.router.config import RouterConfig

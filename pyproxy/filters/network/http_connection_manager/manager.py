@@ -7,7 +7,6 @@ Envoy: envoy.filters.network.http_connection_manager. Security posture: trusts n
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, Final
 
 from pyproxy import clock
@@ -15,6 +14,7 @@ from pyproxy.config.config_source import slot_of
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.network.http_connection_manager.config import HttpConnectionManagerConfig
+from pyproxy.filters.network.http_connection_manager.connection_options import h1_options, h2_options
 from pyproxy.filters.network.http_connection_manager.exchange import Exchange
 from pyproxy.filters.network.http_connection_manager.local_replies import LocalReplies
 from pyproxy.filters.network.http_connection_manager.periodic_log import PeriodicLog
@@ -25,11 +25,10 @@ from pyproxy.http import downstream_errors
 from pyproxy.http.body import Body
 from pyproxy.http.codec import CodecError, RequestHead
 from pyproxy.http.engines import new_request_decoder, new_session
-from pyproxy.http.h1_downstream import H1Downstream, H1DownstreamOptions
-from pyproxy.http.h2_downstream import H2Downstream, H2DownstreamOptions
+from pyproxy.http.h1_downstream import H1Downstream
+from pyproxy.http.h2_downstream import H2Downstream
 from pyproxy.http.h2_guard import FrameGuard
 from pyproxy.http.h2_head import CONNECT
-from pyproxy.http.h2_keepalive import Keepalive
 from pyproxy.http.h2_session import SessionOptions
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.request_id import RequestIds
@@ -38,7 +37,6 @@ from pyproxy.http.stream_info import ConnectionInfo, StreamInfo, UpstreamInfo
 from pyproxy.routes.route import Route
 from pyproxy.routes.table import RouteTable
 from pyproxy.runtime import Runtime
-from pyproxy.tasks import Deadlines
 from pyproxy.telemetry.listener_stats import HcmStats, ListenerStats
 from pyproxy.telemetry.tracer import Tracer, TracingStats
 
@@ -83,9 +81,9 @@ class HttpConnectionManager:
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
         self._upgrades = dict(config.upgrades)
-        self._options = self._connection_options()
+        self._options = h1_options(config, runtime.loop)
         self._tracer = self._new_tracer()
-        self._h2_options = self._h2_connection_options()
+        self._h2_options = h2_options(config, runtime.loop, self._options)
         self._session_options = SessionOptions(
             header_table=config.http2.header_table,
             max_concurrent_streams=config.http2.max_concurrent_streams,
@@ -153,41 +151,6 @@ class HttpConnectionManager:
             runtime.node,
             pack=ids.pack_trace_reason,
             use_request_id=ids.decides_tracing,
-        )
-
-    def _connection_options(self) -> H1DownstreamOptions:
-        timeouts = self.config.timeouts
-
-        def deadlines(seconds: float) -> Deadlines | None:
-            return Deadlines(self._runtime.loop, seconds) if seconds else None
-
-        return H1DownstreamOptions(
-            idle=deadlines(timeouts.connection_idle),
-            stream_idle=deadlines(timeouts.stream_idle),
-            request_headers=deadlines(timeouts.request_headers),
-            delayed_close=deadlines(timeouts.delayed_close),
-            max_duration=deadlines(timeouts.max_connection_duration),
-            max_requests=self.config.max_requests_per_connection,
-            trailers=self.config.codec.keep_trailers,
-            proper_case=self.config.header_key_format == "proper",
-            sniff=self.config.codec_type == "AUTO",
-            tunnels=self.config.tunnels,
-        )
-
-    def _h2_connection_options(self) -> H2DownstreamOptions:
-        """The same clocks, so that they are of one worker's connections and not of one version's."""
-        config, options = self.config, self._options
-        keepalive = config.http2.keepalive
-        return H2DownstreamOptions(
-            idle=options.idle,
-            stream_idle=options.stream_idle,
-            request_headers=options.request_headers,
-            delayed_close=options.delayed_close,
-            max_duration=options.max_duration,
-            drain=Deadlines(self._runtime.loop, config.timeouts.drain) if config.timeouts.drain else None,
-            max_requests=config.max_requests_per_connection,
-            stream_errors=config.http2.stream_errors,
-            keepalive=None if keepalive is None else partial(Keepalive, self._runtime.loop, keepalive),
         )
 
     def count_for(self, listener: ListenerStats) -> None:
