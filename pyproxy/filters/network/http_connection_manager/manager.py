@@ -235,15 +235,20 @@ class HttpConnectionManager:
         """Who ended a connection, and why."""
         stats = self.stats
         stats.downstream_cx_destroy.value += 1
-        side = "remote" if info.left else "local"
-        getattr(stats, f"downstream_cx_destroy_{side}").value += 1
+        if info.left:
+            stats.downstream_cx_destroy_remote.value += 1
+        else:
+            stats.downstream_cx_destroy_local.value += 1
         length = int((clock.now - info.opened) * 1000)
         stats.downstream_cx_length_ms.record(length)
         if self._listener_stats is not None:
             self._listener_stats.downstream_cx_length_ms.record(length)
         if info.cut_requests:
             stats.downstream_cx_destroy_active_rq.value += 1
-            getattr(stats, f"downstream_cx_destroy_{side}_active_rq").value += 1
+            if info.left:
+                stats.downstream_cx_destroy_remote_active_rq.value += 1
+            else:
+                stats.downstream_cx_destroy_local_active_rq.value += 1
         if info.close_cause:
             getattr(stats, f"downstream_cx_{info.close_cause}").value += 1
 
