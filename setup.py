@@ -47,6 +47,7 @@ COMPILED = (
     "http/message",
     "http/request_id",
     "http/stream_info",
+    "http/whole_body",
     "clusters/circuit_breakers",
     "clusters/balance",
     "clusters/cluster",

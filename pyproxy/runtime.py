@@ -43,6 +43,8 @@ class Runtime:
     """Of all listeners together."""
     routes: LateValues[RouteTableConfig] = field(default_factory=LateValues)
     workers: int = 1
+    health_check_failed: bool = False
+    """The proxy is to be seen as unhealthy (`/healthcheck/fail`)."""
     exports: Exports = field(default_factory=Exports)
     splices: Splices = field(init=False)
     _connection_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))

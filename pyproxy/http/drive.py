@@ -79,22 +79,23 @@ class Drive:
                 waiting._asyncio_future_blocking = False  # noqa: SLF001
                 waiting.add_done_callback(self._future_done)
 
-    def throw(self, error: Exception) -> None:
-        """Stop the coroutine where it waits: its `finally` blocks run, what comes of it is not wanted any more."""
+    def throw(self, error: Exception) -> Any:
+        """Stop the coroutine where it waits: its `finally` blocks run. What it makes of that, or None."""
         coroutine, self._coroutine = self._coroutine, None
         if coroutine is None:
-            return
+            return None
         if isinstance(self._waiting_for, Waiter):
             self._waiting_for.drive = None
         self._waiting_for = None
         try:
             coroutine.throw(error)
             coroutine.close()  # it would wait again
-        except StopIteration:
-            pass
+        except StopIteration as stop:
+            return stop.value
         except (Exception, asyncio.CancelledError) as other:
             if other is not error:
                 log.error("a filter failed when its request was over", exc_info=other)
+        return None
 
     def on_return(self, value: Any) -> None:
         raise NotImplementedError

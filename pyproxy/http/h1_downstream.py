@@ -412,9 +412,10 @@ class H1Downstream(Connection):
         if granted:
             self._begin_tunnel(status, headers, body, info)
             return
-        if not self._request_ended or self._body_unread:
+        unread = self._body_unread and not info.body_read
+        if not self._request_ended or unread:
             self._keep_alive = False  # what is left of the request must never be read as the next one
-            if self._body_unread:  # nobody took note of a body, as far as the log is concerned (as in Envoy)
+            if unread:  # nobody took note of a body, as far as the log is concerned (as in Envoy)
                 info.request_end = 0.0
                 info.bytes_received = 0
         bodiless = self._head_method == b"HEAD" or status in _BODILESS

@@ -120,7 +120,9 @@ class H2DownstreamStream:
 
     def send_response(self, status: int, headers: Headers, body: Body | None, info: StreamInfo) -> None:
         self.responded = True
-        if self.body_unread:  # nobody took note of it, as far as the log is concerned (as in Envoy)
+        if (
+            self.body_unread and not info.body_read
+        ):  # nobody took note of it, as far as the log is concerned (as in Envoy)
             info.request_end = 0.0
             info.bytes_received = 0
         bodiless = self._method == b"HEAD" or status in _BODILESS

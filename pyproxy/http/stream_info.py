@@ -214,6 +214,10 @@ class StreamInfo:
     original_path: bytes = b""
     """The path as it came, before rewrites."""
     local_reply_body: bytes = b""
+    body_read: bool = False
+    """A filter has waited for the whole body of the request, so an answer is not early."""
+    shaped: bool = False
+    """What a route answers by itself has been given the form of local replies."""
     log_type: str = "NotSet"
     """Which line of the access log is being written (Envoy: AccessLogType)."""
     logged: bool = False

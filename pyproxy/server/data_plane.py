@@ -152,6 +152,7 @@ class DataPlane:
         self._access_logs.reopen()
 
     def fail_health_checks(self, failed: bool) -> None:
+        self._runtime.health_check_failed = failed
         self._listeners.fail_health_checks(failed)
 
     def ask_to_leave(self, names: list[str]) -> None:

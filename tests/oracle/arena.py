@@ -81,6 +81,13 @@ class Arena:
         # A histogram is shown only once it was flushed, and tells of times.
         return dict(line.split(": ", 1) for line in lines if line.rpartition(": ")[2].isdecimal())
 
+    def tell(self, path: str) -> None:
+        """POST to the admin interface."""
+        self._ensure_running()
+        assert self._proxy is not None
+        status, body = self._proxy.admin(path, "POST")
+        assert status == 200, body
+
     def stop(self) -> None:
         if self._proxy is not None:
             self._proxy.stop()

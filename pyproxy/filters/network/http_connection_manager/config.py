@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -186,10 +185,9 @@ class HttpConnectionManagerConfig:
 
         What it needs is imported when the first one is built, so that a configuration can be checked without it.
         """
+        from pyproxy.filters.network.http_connection_manager.chain import build_chain
         from pyproxy.filters.network.http_connection_manager.manager import HttpConnectionManager
 
-        *others, last = self.filters
-        chain = last.config.build(runtime)
-        for one in reversed(others):
-            chain = partial(one.config.build(runtime), next=chain)
-        return HttpConnectionManager(self, runtime, chain)
+        manager = HttpConnectionManager(self, runtime)
+        manager.chain = build_chain(self.filters, manager, runtime)
+        return manager

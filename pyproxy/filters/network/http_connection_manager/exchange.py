@@ -98,20 +98,20 @@ class Exchange(Drive):
         self.reply_locally(error)
 
     def reply_locally(self, error: ProxyError) -> None:
+        if error.status:
+            self.on_return(self.manager.reply(self.request, error))
+            return
         info = self.request.info
         if error.flag is not None:
             info.add_flag(error.flag)
         info.details = error.details
-        if error.status:
-            self.on_return(self.manager.local_reply(self.request, error))
-        else:
-            self.reset(error)
+        self.reset(error)
 
     def on_return(self, response: Response) -> None:
         request = self.request
         info = request.info
         self.response = response
-        if info.details == "direct_response":
+        if info.details == "direct_response" and not info.shaped:
             response = self.response = self.manager.shape_direct(request, response)
         if info.span is not None:
             info.span.on_response(request, response)
@@ -143,8 +143,11 @@ class Exchange(Drive):
         """The downstream is gone or too slow, or the response broke off. A late answer is given if none has begun."""
         info = self.request.info
         if self.response is None and error.status:
-            self.throw(error)
-            self.reply_locally(error)
+            made = self.throw(error)
+            if isinstance(made, Response):  # a filter saw the reply
+                self.on_return(made)
+            else:
+                self.reply_locally(error)
             return
         if error.flag is not None:
             info.add_flag(error.flag)

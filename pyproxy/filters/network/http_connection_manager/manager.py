@@ -6,7 +6,7 @@ Envoy: envoy.filters.network.http_connection_manager. Security posture: trusts n
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 from pyproxy import clock
@@ -33,14 +33,12 @@ from pyproxy.http.h2_session import SessionOptions
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.request_id import RequestIds
 from pyproxy.http.stream import DownstreamConnection, DownstreamStream
-from pyproxy.http.stream_info import ConnectionInfo, StreamInfo, UpstreamInfo
+from pyproxy.http.stream_info import NO_UPSTREAM, ConnectionInfo, StreamInfo, UpstreamInfo
 from pyproxy.routes.route import Route
 from pyproxy.routes.table import RouteTable
 from pyproxy.runtime import Runtime
 from pyproxy.telemetry.listener_stats import HcmStats, ListenerStats
 from pyproxy.telemetry.tracer import Tracer, TracingStats
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 _CLOCKS: Final = {
     "stream_idle_timeout": "downstream_rq_idle_timeout",
@@ -57,11 +55,12 @@ _NO_ROUTES: Final = RouteTableConfig()
 class HttpConnectionManager:
     """Serves the connections of one filter chain. `open_connection` is the protocol factory of its listener."""
 
-    def __init__(self, config: HttpConnectionManagerConfig, runtime: Runtime, chain: Handler) -> None:
+    def __init__(self, config: HttpConnectionManagerConfig, runtime: Runtime) -> None:
         self.config = config
         self.unspoken = ("h2",) if config.codec_type == "HTTP1" else ()
         """Never agreed on by ALPN, even if it is configured."""
-        self.chain: Any = chain
+        self.chain: Any = None
+        """The filters, set by whoever builds the manager."""
         self.stats = HcmStats(runtime.stats, config.stat_prefix)
         self._runtime = runtime
         self.route_table = self._table(config.route_table)
@@ -417,6 +416,16 @@ class HttpConnectionManager:
             log.log(request, exchange.response)
         request.info.log_type = "NotSet"
 
+    def reply(self, request: Request, error: ProxyError) -> Response:
+        """The response for an error that has a status, with a note of it in the log."""
+        info = request.info
+        if error.flag is not None:
+            info.add_flag(error.flag)
+        info.details = error.details
+        if info.upstream is NO_UPSTREAM and request.route is not None:  # a filter has answered
+            self._tell_cluster(request)
+        return self.local_reply(request, error)
+
     def local_reply(self, request: Request, error: ProxyError) -> Response:
         if error.flag is ResponseFlag.NO_ROUTE_FOUND:
             self.stats.no_route.value += 1
@@ -427,6 +436,7 @@ class HttpConnectionManager:
     def shape_direct(self, request: Request, response: Response) -> Response:
         """Redirects and direct responses are local replies too."""
         self.stats.rq_direct_response.value += 1
+        request.info.shaped = True
         return self._local_replies.shape(request, response)
 
     def finished(self, exchange: Exchange) -> None:
