@@ -22,11 +22,13 @@ from pyproxy.clusters.discovery.resolver import Resolver
 from pyproxy.clusters.discovery.static import StaticDiscovery
 from pyproxy.clusters.discovery.strict_dns import StrictDnsDiscovery
 from pyproxy.clusters.health_checks.checker import HealthChecker
+from pyproxy.clusters.health_checks.event_log import HealthEventLog
 from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.host_set import HostSet
 from pyproxy.clusters.load_balancers.load_balancer import Choose
 from pyproxy.clusters.membership import Member
 from pyproxy.clusters.outlier_detection import OutlierDetector
+from pyproxy.clusters.outlier_log import OutlierLog
 from pyproxy.clusters.subsets import Subsets
 from pyproxy.clusters.try_timers import PER_TRY_IDLE_TIMEOUT, PER_TRY_TIMEOUT
 from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType, LbPolicy, UpstreamProtocol
@@ -41,6 +43,8 @@ from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.network.transport_sockets.tls_dialer import TlsDialer
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.cluster_stats import ClusterStats
+from pyproxy.telemetry.events import Events
+from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
 
 PRIORITIES = ("default", "high")
@@ -67,7 +71,11 @@ class ClusterServices:
     rng: random.Random
     secrets: SecretWatch
     assignments: LateValues[AssignmentConfig]
+    logs: AccessLogs
+    events: Events
     workers: int = 1
+    outlier_log: str = ""
+    """Where ejections are written; empty for nowhere."""
 
 
 class Cluster:
@@ -136,10 +144,22 @@ class Cluster:
         self._outliers: OutlierDetector | None = None
         if config.outlier is not None:
             self._outliers = OutlierDetector(
-                config.outlier, self.stats.outlier_detection, services.loop, services.rng, self.on_health_change
+                config.outlier,
+                self.stats.outlier_detection,
+                services.loop,
+                services.rng,
+                OutlierLog(config.name, services.outlier_log, services.logs, services.events),
+                self.on_health_change,
             )
         self._checkers = tuple(
-            HealthChecker(one, self, self.stats.health_check, self._on_checked, self._settle)
+            HealthChecker(
+                one,
+                self,
+                self.stats.health_check,
+                HealthEventLog(one, config.name, services.logs, services.events),
+                self._on_checked,
+                self._settle,
+            )
             for one in config.health_checks
         )
         self._discovered = False

@@ -50,6 +50,7 @@ class Host:
         "check_hostname",
         "check_port",
         "checked",
+        "checker",
         "cx_active",
         "cx_connect_fail",
         "cx_total",
@@ -86,6 +87,8 @@ class Host:
         self.pool: Any = None
         self.outlier: Any = None
         """What outlier detection knows of the host; None where there is none."""
+        self.checker: Any = None
+        """The session of its active health checks; None where there are none."""
         self.flags = 0
         self.healthy = True
         self.degraded = self.excluded = False

@@ -17,6 +17,8 @@ from pyproxy.config.late import LateValues
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.tasks import DeadlineTable
+from pyproxy.telemetry.events import EventOutbox, Events
+from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
 
 WARM_SECONDS = 10.0
@@ -43,11 +45,27 @@ class ClusterManager:
         secrets: SecretWatch | None = None,
         assignments: LateValues[AssignmentConfig] | None = None,
         rng: random.Random = clock.rng,
+        logs: AccessLogs | None = None,
+        events: Events | None = None,
+        outlier_log: str = "",
     ) -> None:
         self._loop = loop
         resolver, secrets = resolver or SystemResolver(loop), secrets or SecretWatch(loop)
         hosts = LateValues[AssignmentConfig]() if assignments is None else assignments
-        self._services = ClusterServices(loop, stats, deadlines, values, resolver, rng, secrets, hosts, workers)
+        self._services = ClusterServices(
+            loop,
+            stats,
+            deadlines,
+            values,
+            resolver,
+            rng,
+            secrets,
+            hosts,
+            logs=logs or AccessLogs(loop),
+            events=events or EventOutbox(),
+            workers=workers,
+            outlier_log=outlier_log,
+        )
         self._configs: dict[str, ClusterConfig | MakeCluster] = {}
         self._live: dict[str, Cluster] = {}
         self._warming: dict[str, Cluster] = {}

@@ -15,6 +15,7 @@ from typing import Final
 
 from pyproxy import clock
 from pyproxy.clusters.host import HealthFlag, Host
+from pyproxy.clusters.outlier_log import Ejection, OutlierLog
 from pyproxy.config.outlier import OutlierConfig
 from pyproxy.errors import ProxyError, ResponseFlag
 from pyproxy.tasks import call_every
@@ -55,6 +56,18 @@ _ENFORCING: Final[Mapping[Kind, str]] = {
 }
 
 
+_LOGGED: Final[Mapping[Kind, str]] = {
+    Kind.CONSECUTIVE_5XX: "CONSECUTIVE_5XX",
+    Kind.GATEWAY_FAILURE: "CONSECUTIVE_GATEWAY_FAILURE",
+    Kind.LOCAL_ORIGIN: "CONSECUTIVE_LOCAL_ORIGIN_FAILURE",
+    Kind.SUCCESS_RATE: "SUCCESS_RATE",
+    Kind.LOCAL_SUCCESS_RATE: "SUCCESS_RATE_LOCAL_ORIGIN",
+    Kind.FAILURE_PERCENTAGE: "FAILURE_PERCENTAGE",
+    Kind.LOCAL_FAILURE_PERCENTAGE: "FAILURE_PERCENTAGE_LOCAL_ORIGIN",
+}
+"""Envoy's word in event logs."""
+
+
 class Tally:
     """Successes of one interval."""
 
@@ -77,10 +90,12 @@ class HostMonitor:
         "consecutive_gateway",
         "consecutive_local",
         "ejected_at",
+        "ejections",
         "external",
         "host",
         "jitter",
         "local",
+        "returned_at",
     )
 
     def __init__(self, detector: OutlierDetector, host: Host, config: OutlierConfig) -> None:
@@ -92,6 +107,8 @@ class HostMonitor:
         self.local = Tally()
         self.backoff = 0
         self.ejected_at = 0.0
+        self.returned_at = 0.0
+        self.ejections = 0
         self.jitter = 0.0
 
     def put_status(self, status: int) -> None:
@@ -162,11 +179,13 @@ class OutlierDetector:
         stats: OutlierStats,
         loop: asyncio.AbstractEventLoop,
         rng: random.Random,
+        log: OutlierLog,
         on_change: Callable[[], None],
     ) -> None:
         self._config = config
         self._stats = stats
         self._rng = rng
+        self._log = log
         self._on_change = on_change
         self._monitors: dict[Host, HostMonitor] = {}
         self._active = 0
@@ -186,6 +205,7 @@ class OutlierDetector:
 
     def close(self) -> None:
         self._stop()
+        self._log.close()
 
     def found(self, monitor: HostMonitor, kind: Kind) -> None:
         """A host has failed so often in a row that it is out."""
@@ -221,15 +241,22 @@ class OutlierDetector:
         monitors = self._monitors.values()
         self._compare([(one, one.external) for one in monitors], Kind.SUCCESS_RATE, Kind.FAILURE_PERCENTAGE)
         self._compare([(one, one.local) for one in monitors], Kind.LOCAL_SUCCESS_RATE, Kind.LOCAL_FAILURE_PERCENTAGE)
+        for monitor in monitors:
+            self._look_at_backoff(monitor)
 
     def _look_at_ejection(self, monitor: HostMonitor) -> None:
         config = self._config
         if not monitor.host.flags & HealthFlag.FAILED_OUTLIER_CHECK:
-            monitor.backoff = max(0, monitor.backoff - 1)
             return
         due = min(config.base_ejection_time * monitor.backoff, config.max_ejection_time) + monitor.jitter
         if clock.now - monitor.ejected_at >= due:
             self._uneject(monitor)
+
+    def _look_at_backoff(self, monitor: HostMonitor) -> None:
+        """Each interval in which a host that was back has stayed makes its next ejection shorter."""
+        stays = monitor.returned_at and not monitor.host.flags & HealthFlag.FAILED_OUTLIER_CHECK
+        if stays and clock.now - monitor.returned_at >= self._config.interval:
+            monitor.backoff = max(0, monitor.backoff - 1)
 
     def _compare(self, tallies: list[tuple[HostMonitor, Tally]], by_rate: Kind, by_failures: Kind) -> None:
         """Hosts with enough requests against each other, and each against a fixed share of failures."""
@@ -253,30 +280,32 @@ class OutlierDetector:
             if total >= config.failure_percentage_request_volume:
                 by_share.append((monitor, rate))
         if judged and len(judged) >= config.success_rate_minimum_hosts:
-            least = _threshold([rate for _, rate in judged], config.success_rate_stdev_factor / 1000.0)
+            mean, least = _threshold([rate for _, rate in judged], config.success_rate_stdev_factor / 1000.0)
             for monitor, rate in judged:
                 if rate < least:
                     self._stats.ejections_success_rate.value += 1
                     self._detected(by_rate)
-                    self._eject(monitor, by_rate)
+                    self._eject(monitor, by_rate, (rate, mean, least))
         if by_share and len(by_share) >= config.failure_percentage_minimum_hosts:
             for monitor, rate in by_share:
                 if 100.0 - rate >= config.failure_percentage_threshold:
                     self._detected(by_failures)
-                    self._eject(monitor, by_failures)
+                    self._eject(monitor, by_failures, (rate,))
 
     def _detected(self, kind: Kind) -> None:
         getattr(self._stats, f"ejections_detected_{kind.value}").value += 1
 
-    def _eject(self, monitor: HostMonitor, kind: Kind) -> None:
+    def _eject(self, monitor: HostMonitor, kind: Kind, rates: tuple[float, ...] = ()) -> None:
         config, stats, host = self._config, self._stats, monitor.host
-        share = 100.0 * self._active / max(1, len(self._monitors))
-        if share >= min(100, config.max_ejection_percent) and not (config.always_eject_one_host and not self._active):
+        share = 100.0 * (self._active + 1) / max(1, len(self._monitors))
+        if share > min(100, config.max_ejection_percent) and not (config.always_eject_one_host and not self._active):
             stats.ejections_overflow.value += 1
             return
         if kind in (Kind.CONSECUTIVE_5XX, Kind.SUCCESS_RATE):
             stats.ejections_total.value += 1
+        away = int(clock.now - monitor.returned_at) if monitor.returned_at else None
         if self._rng.random() * 100 >= getattr(config, _ENFORCING[kind]):
+            self._log.ejected(host, Ejection(_LOGGED[kind], monitor.ejections, away, False, rates))
             return
         if host.flags & HealthFlag.FAILED_OUTLIER_CHECK:
             return
@@ -286,13 +315,17 @@ class OutlierDetector:
         monitor.jitter = config.max_ejection_time_jitter * self._rng.random()
         if monitor.backoff * config.base_ejection_time < config.max_ejection_time + config.base_ejection_time:
             monitor.backoff += 1
+        monitor.ejections += 1
         self._count_active(1)
+        self._log.ejected(host, Ejection(_LOGGED[kind], monitor.ejections, away, True, rates))
         if host.mark(HealthFlag.FAILED_OUTLIER_CHECK, on=True):
             self._on_change()
 
     def _uneject(self, monitor: HostMonitor) -> None:
         self._count_active(-1)
         monitor.forget()
+        monitor.returned_at = clock.now
+        self._log.returned(monitor.host, monitor.ejections, int(clock.now - monitor.ejected_at))
         if monitor.host.mark(HealthFlag.FAILED_OUTLIER_CHECK, on=False):
             self._on_change()
 
@@ -301,8 +334,8 @@ class OutlierDetector:
         self._stats.ejections_active.value = self._active
 
 
-def _threshold(rates: list[float], factor: float) -> float:
-    """So many standard deviations below the mean."""
+def _threshold(rates: list[float], factor: float) -> tuple[float, float]:
+    """The mean, and so many standard deviations below it."""
     mean = sum(rates) / len(rates)
     variance = sum((rate - mean) ** 2 for rate in rates) / len(rates)
-    return float(mean - factor * variance**0.5)
+    return mean, float(mean - factor * variance**0.5)

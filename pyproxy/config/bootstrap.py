@@ -64,6 +64,8 @@ class BootstrapConfig:
     rtds_layers: tuple[RtdsLayerConfig, ...] = ()
     """In `runtime_layers` they are empty."""
     stats: StatsConfig = _STATS
+    outlier_log: str = ""
+    """Where ejections by outlier detection are written (`cluster_manager.outlier_detection.event_log_path`)."""
     max_connections: int = 0
     """Downstream connections that may be open at once; 0 for no limit (Envoy: the overload manager)."""
     tracer: TracerConfig | None = None

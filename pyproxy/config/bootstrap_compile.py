@@ -46,6 +46,7 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         rtds_layers=part(report, (), lambda: _rtds_layers(view, context)),
         stats=compile_stats(view, context),
         tracer=context.tracer,
+        outlier_log=_outlier_log(view),
         max_connections=part(report, 0, lambda: compile_connection_limit(view)),
         log_format=part(report, _NO_FORMAT, lambda: _log_format(view)),
         dynamic=part(report, NOTHING_DYNAMIC, lambda: _dynamic(view, context)),
@@ -73,6 +74,12 @@ def _ignore_what_means_nothing(view: View) -> None:
     manager = view.child("cluster_manager")
     if manager is not None:
         manager.ignore("enable_deferred_cluster_creation")  # clusters are always made at their first use
+
+
+def _outlier_log(view: View) -> str:
+    manager = view.child("cluster_manager")
+    detection = None if manager is None else manager.child("outlier_detection")
+    return "" if detection is None else detection.text("event_log_path")
 
 
 def _clusters(resources: View, context: CompileContext) -> tuple[ClusterConfig, ...]:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pyproxy.config.cluster import ClusterConfig, DiscoveryType, EndpointConfig, LbPolicy, Thresholds
+from pyproxy.config.cluster import (
+    ClusterConfig,
+    DiscoveryType,
+    EndpointConfig,
+    LbPolicy,
+    Thresholds,
+    UpstreamHttpOptions,
+    UpstreamProtocol,
+)
 from pyproxy.config.endpoint_compile import compile_endpoints, compile_spread
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.health_check import compile_health_checks
@@ -47,6 +55,7 @@ def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
     # A host that is not a member any more is not kept, whatever its health.
     view.ignore("ignore_health_on_host_removal")
     part(report, None, lambda: _check_pool(view))
+    part(report, None, lambda: _check_grpc(view, http))
     found = resolving or Resolving(DiscoveryType.STATIC)
     provided = (balancer or {}).get("lb_policy") is LbPolicy.CLUSTER_PROVIDED
     if balancer is not None and resolving is not None and provided != (found.discovery is DiscoveryType.ORIGINAL_DST):
@@ -163,6 +172,13 @@ def _check_pool(view: View) -> None:
     url: str = view.message.upstream_config.typed_config.type_url  # type: ignore[attr-defined]
     if url.rpartition("/")[2] in _HTTP_POOLS:
         view.ignore("upstream_config")
+
+
+def _check_grpc(view: View, http: UpstreamHttpOptions) -> None:
+    first = view.message.health_checks[:1]  # type: ignore[attr-defined]
+    if http.protocol is UpstreamProtocol.HTTP1 and any(one.HasField("grpc_health_check") for one in first):
+        reason = "gRPC health checks need HTTP/2, and the cluster speaks HTTP/1"
+        view.fail("health_checks", reason, expected="http2_protocol_options in typed_extension_protocol_options")
 
 
 def _keepalive(view: View) -> Keepalive | None:

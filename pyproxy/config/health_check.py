@@ -7,12 +7,15 @@ from enum import Enum
 
 from pyproxy.config.header_compile import compile_header_add
 from pyproxy.config.headers import HeaderAdd
+from pyproxy.config.matcher_compile import compile_string_match
+from pyproxy.config.matchers import StringMatch
 from pyproxy.config.view import View
 
 
 class CheckKind(Enum):
     HTTP = "http_health_check"
     TCP = "tcp_health_check"
+    GRPC = "grpc_health_check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,9 @@ class HttpCheckConfig:
     retriable: tuple[tuple[int, int], ...] = ()
     receive: tuple[bytes, ...] = ()
     response_buffer: int = 1024
+    http2: bool = False
+    service: StringMatch | None = None
+    """What the host has to say of its cluster (`x-envoy-upstream-healthchecked-cluster`); None if it need not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +45,22 @@ class TcpCheckConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class HealthCheckConfig:
-    """`edge` intervals hold while a host is about to change sides, `no_traffic` ones until the cluster is used."""
+class GrpcCheckConfig:
+    """grpc.health.v1.Health/Check. Without a `service` the server as a whole is meant; `authority` is like `host`."""
 
-    check: HttpCheckConfig | TcpCheckConfig
+    service: str = ""
+    authority: str = ""
+    add: tuple[HeaderAdd, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheckConfig:
+    """`edge` intervals hold while a host is about to change sides, `no_traffic` ones until the cluster is used.
+
+    `event_logs` are paths to which changes are written; `log_failures` and `log_successes` want every single check.
+    """
+
+    check: HttpCheckConfig | TcpCheckConfig | GrpcCheckConfig
     timeout: float
     interval: float
     unhealthy_threshold: int
@@ -57,8 +75,12 @@ class HealthCheckConfig:
     interval_jitter_percent: int = 0
     alt_port: int = 0
     reuse_connection: bool = True
+    event_logs: tuple[str, ...] = ()
+    log_failures: bool = False
+    log_successes: bool = False
 
 
+_FILE_SINK = "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink"
 _NO_TRAFFIC = 60.0
 
 
@@ -89,10 +111,25 @@ def _check(view: View) -> HealthCheckConfig:
         interval_jitter_percent=view.scalar("interval_jitter_percent"),
         alt_port=view.wrapped("alt_port") or 0,
         reuse_connection=True if reuse is None else bool(reuse),
+        event_logs=_event_logs(view),
+        log_failures=bool(view.scalar("always_log_health_check_failures")),
+        log_successes=bool(view.scalar("always_log_health_check_success")),
     )
 
 
-def _kind(view: View) -> HttpCheckConfig | TcpCheckConfig:
+def _event_logs(view: View) -> tuple[str, ...]:
+    """Sinks other than files stay unread, and so are listed as not honoured."""
+    paths = [view.text("event_log_path")]
+    for sink in view.children("event_logger"):
+        if sink.message.typed_config.type_url.rpartition("/")[2] == _FILE_SINK:  # type: ignore[attr-defined]
+            sink.ignore("name")
+            typed = sink.any("typed_config")
+            assert typed is not None
+            paths.append(typed.text("event_log_path"))
+    return tuple(path for path in paths if path)
+
+
+def _kind(view: View) -> HttpCheckConfig | TcpCheckConfig | GrpcCheckConfig:
     kind = view.oneof("health_checker")
     match kind:
         case "http_health_check":
@@ -101,14 +138,21 @@ def _kind(view: View) -> HttpCheckConfig | TcpCheckConfig:
             tcp = view.need(kind)
             send = tcp.child("send")
             return TcpCheckConfig(b"" if send is None else _payload(send), tcp.each("receive", _payload))
+        case "grpc_health_check":
+            grpc = view.need(kind)
+            return GrpcCheckConfig(
+                grpc.text("service_name"), grpc.text("authority"), grpc.each("initial_metadata", compile_header_add)
+            )
         case _:
             what = f"{kind} is not supported yet" if kind else "says nothing of what to ask"
             view.fail(kind or "", what, expected=" or ".join(one.value for one in CheckKind))
 
 
 def _http(view: View) -> HttpCheckConfig:
-    if view.enum("codec_client_type") != "HTTP1":
-        view.fail("codec_client_type", "only HTTP1 is supported yet", expected="HTTP1")
+    codec = view.enum("codec_client_type")
+    if codec not in ("HTTP1", "HTTP2"):
+        view.fail("codec_client_type", f"{codec} is not supported", expected="HTTP1 or HTTP2")
+    service = view.child("service_name_matcher")
     method = view.enum("method")
     if view.has("send"):
         view.fail("send", "is not supported, in Envoy neither")
@@ -123,6 +167,8 @@ def _http(view: View) -> HttpCheckConfig:
         retriable=view.each("retriable_statuses", _range),
         receive=view.each("receive", _payload),
         response_buffer=1024 if size is None else size,
+        http2=codec == "HTTP2",
+        service=None if service is None else compile_string_match(service),
     )
 
 

@@ -55,6 +55,8 @@ class DataPlane:
         values = RuntimeValues(bootstrap.runtime_layers)
         events = EventOutbox(worker=seat.index)
         self._secrets = SecretWatch(loop, partial(_tell_secrets, events))
+        exports = Exports(events)
+        self._access_logs = AccessLogs(loop, self._stats, blueprint.log_flush_seconds, exports)
         self._clusters = ClusterManager(
             loop,
             self._stats,
@@ -63,9 +65,10 @@ class DataPlane:
             workers=blueprint.workers,
             secrets=self._secrets,
             assignments=assignments,
+            logs=self._access_logs,
+            events=events,
+            outlier_log=bootstrap.outlier_log,
         )
-        exports = Exports(events)
-        self._access_logs = AccessLogs(loop, self._stats, blueprint.log_flush_seconds, exports)
         self._runtime = Runtime(
             loop=loop,
             deadlines=deadlines,

@@ -220,20 +220,30 @@ class AccessLogs:
         wanted = build_log_filter(config.filter, values) if config.filter is not None else None
         if config.target is not None and config.entry is not None:
             return CollectorLog(self._exports.pipe(config.target), build_entry(config.target, config.entry), wanted)
-        path = _STANDARD.get(config.sink, config.path)
-        file = self._files.get(path)
-        if file is None:
-            file = self._files[path] = LogFile(path, self._loop, self._stats, self._interval)
-        file.owners += 1
+        file = self._open(_STANDARD.get(config.sink, config.path))
         if isinstance(config.format, JsonFormat):
             return AccessLog(self, file, build_json_formatter(config.format), wanted)
         return AccessLog(self, file, build_formatter(config.format), wanted)
 
+    def file(self, path: str) -> LogFile | None:
+        """A file for lines that somebody else makes; None, and a complaint, where it cannot be opened."""
+        try:
+            return self._open(path)
+        except OSError as error:
+            log.error("cannot open event log %s: %s", path, error.strerror or error)
+            return None
+
+    def _open(self, path: str) -> LogFile:
+        file = self._files.get(path)
+        if file is None:
+            file = self._files[path] = LogFile(path, self._loop, self._stats, self._interval)
+        file.owners += 1
+        return file
+
     def release(self, file: LogFile) -> None:
         """One log less to this file; the last one closes it."""
         file.owners -= 1
-        if file.owners == 0:
-            del self._files[file.path]
+        if file.owners == 0 and self._files.pop(file.path, None) is not None:
             file.close()
 
     def flush(self) -> None:

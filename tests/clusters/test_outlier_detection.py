@@ -11,8 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pyproxy import clock
 from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.outlier_detection import HostMonitor, OutlierDetector
+from pyproxy.clusters.outlier_log import OutlierLog
 from pyproxy.config.outlier import OutlierConfig
 from pyproxy.telemetry.cluster_stats import ClusterStats
+from pyproxy.telemetry.events import EventKind, EventOutbox
+from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
 from tests.clusters.hosts import hosts
 from tests.support.loop import ManualLoop
@@ -26,7 +29,9 @@ class Ward:
         self.changes = 0
         self.stats = ClusterStats(StatsStore(), "c").outlier_detection
         self.config = OutlierConfig(**config)
-        self.detector = OutlierDetector(self.config, self.stats, self.loop, random.Random(1), self.changed)
+        self.events = EventOutbox()
+        log = OutlierLog("c", "", AccessLogs(self.loop), self.events)
+        self.detector = OutlierDetector(self.config, self.stats, self.loop, random.Random(1), log, self.changed)
         self.hosts = hosts([1] * count)
         self.detector.watch(self.hosts)
 
@@ -79,8 +84,10 @@ def test_only_so_many_may_be_out(monkeypatch: pytest.MonkeyPatch) -> None:
     ward = Ward(monkeypatch, max_ejection_percent=25)
     for number in range(10):
         ward.answer(number, 500, 5)
-    assert len(ward.ejected) == 3  # at 20 % one more may go
-    assert (ward.stats.ejections_overflow.value, ward.stats.ejections_active.value) == (7, 3)
+    assert len(ward.ejected) == 2  # a third one would make it 30 %
+    assert (ward.stats.ejections_overflow.value, ward.stats.ejections_active.value) == (8, 2)
+    told = [(event.kind, event.fields["why"]) for event in ward.events.take()]
+    assert told == [(EventKind.HOST_EJECTED, "CONSECUTIVE_5XX")] * 2
 
 
 def test_who_stands_out_by_its_rate_is_ejected(monkeypatch: pytest.MonkeyPatch) -> None:

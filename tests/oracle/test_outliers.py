@@ -95,6 +95,7 @@ CASES = [
         action={"retry_policy": {"retry_on": "5xx"}, "timeout": "0s"},
         consecutive_5xx=2,
     ),
+    judged("one-of-one", [500, 500, 500], status(500), consecutive_5xx=2, max_ejection_percent=99),
     judged("at-most", [500, 500, 500], status(500), consecutive_5xx=2, max_ejection_percent=0),
     judged(
         "at-least-one",

@@ -14,7 +14,7 @@ Receive = Callable[[bytes], bool]
 class Probe(Connection):
     """`ask` waits until `receive` says that what came is enough. Raises OSError where the connection ends before."""
 
-    __slots__ = ("_receive", "_waiting", "ended")
+    __slots__ = ("_receive", "_waiting", "ended", "unasked")
 
     def __init__(self, cork: Cork) -> None:
         super().__init__(cork)
@@ -22,6 +22,8 @@ class Probe(Connection):
         self._receive: Receive | None = None
         self.ended: Callable[[], bool] | None = None
         """Asked at the end of the connection: whether that is the end of the answer too."""
+        self.unasked: Callable[[bytes], None] | None = None
+        """Gets what comes while nothing was asked; where there is none, that ends the connection."""
 
     async def ask(self, question: bytes, receive: Receive) -> None:
         waiting = asyncio.get_running_loop().create_future()
@@ -37,7 +39,10 @@ class Probe(Connection):
     def on_bytes(self, data: bytes) -> None:
         receive, waiting = self._receive, self._waiting
         if receive is None or waiting is None or waiting.done():
-            self.abort()  # nobody asked
+            if self.unasked is None:
+                self.abort()
+            else:
+                self.unasked(data)
         elif receive(data):
             waiting.set_result(True)
 

@@ -18,10 +18,21 @@ class Outcome(Enum):
     """It says so with a status that may be chance."""
     UNREACHED = auto()
     TIMED_OUT = auto()
+    PASSIVE = auto()
+    """Not a check: an answer to a request has said that the host is not to be used (Envoy:
+    x-envoy-immediate-health-check-fail). Believed at once, too."""
 
     @property
     def good(self) -> bool:
         return self is Outcome.GOOD or self is Outcome.DEGRADED
+
+    @property
+    def answered(self) -> bool:
+        """There was an answer, with a status."""
+        return self in (Outcome.GOOD, Outcome.DEGRADED, Outcome.BAD, Outcome.RETRIABLE)
+
+
+_CERTAIN = (Outcome.BAD, Outcome.PASSIVE)
 
 
 class Step(Enum):
@@ -67,7 +78,7 @@ class HealthState:
         if self.failed:
             return Step.SAME
         self._bad += 1
-        if outcome is not Outcome.BAD and self._bad < self._config.unhealthy_threshold:
+        if outcome not in _CERTAIN and self._bad < self._config.unhealthy_threshold:
             return Step.PENDING
         self.failed = True
         return Step.CHANGED

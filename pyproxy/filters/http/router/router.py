@@ -444,10 +444,13 @@ class Router:
 
 
 def _report(attempt: Try, response: Response) -> None:
-    """Tell outlier detection, where there is one, what the host answered."""
-    outlier = attempt.pool.host.outlier
+    """Tell outlier detection, where there is one, what the host answered; and its health checks if it is not well."""
+    host = attempt.pool.host
+    outlier = host.outlier
     if outlier is not None:
         outlier.put_status(seen_status(attempt.request, response))
+    if host.checker is not None and _IMMEDIATE_FAIL in response.headers.index:
+        host.checker.fail_now()
 
 
 def _report_slow(attempt: Try) -> None:
@@ -481,6 +484,7 @@ def _note_per_try(request: Request) -> None:
     request.info.hedge_on_per_try_timeout = request.headers.index.get(_HEDGE) == b"true"
 
 
+_IMMEDIATE_FAIL = b"x-envoy-immediate-health-check-fail"
 _SERVICE_TIMES = tuple((_SERVICE_TIME, b"%d" % milliseconds) for milliseconds in range(1000))
 
 

@@ -1,0 +1,103 @@
+"""The checks of one host: when to ask, and the connection to ask on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pyproxy import clock
+from pyproxy.clusters.dial import dial
+from pyproxy.clusters.health_checks.probe import Probe
+from pyproxy.clusters.health_checks.state import HealthState, Outcome
+from pyproxy.clusters.host import Host
+from pyproxy.network.transport_sockets.tls import PeerRefused
+from pyproxy.tasks import spawn
+
+if TYPE_CHECKING:
+    from pyproxy.clusters.health_checks.checker import HealthChecker
+
+
+class Session:
+    """The checks of one host. At most one is under way."""
+
+    def __init__(self, checker: HealthChecker, host: Host) -> None:
+        self.host = host
+        self.state = HealthState(checker.config)
+        self._checker = checker
+        self._asking = checker.new_asking()
+        self._probe: Probe | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        jitter = self._checker.config.initial_jitter
+        self._wait(jitter * clock.rng.random() if jitter else 0.0)
+
+    def fail_now(self) -> None:
+        """An answer to a request has said so; the next check comes when it was to come."""
+        self._checker.take(self, Outcome.PASSIVE)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        self._drop()
+
+    def _wait(self, seconds: float) -> None:
+        self._timer = self._checker.cluster.loop.call_later(seconds, self._start)
+
+    def _start(self) -> None:
+        self._task = spawn(self._check(), f"health check {self.host.address}")
+
+    async def _check(self) -> None:
+        checker = self._checker
+        checker.stats.attempt.value += 1
+        try:
+            outcome = await asyncio.wait_for(self._ask(), checker.config.timeout)
+        except TimeoutError:
+            outcome = Outcome.TIMED_OUT
+        except (OSError, PeerRefused):
+            outcome = Outcome.UNREACHED
+        clock.tick()
+        self._task = None
+        if not outcome.good or not self._asking.reusable or not checker.config.reuse_connection:
+            self._drop()
+        step = checker.take(self, outcome, self._asking)
+        self._wait(self._jittered(self.state.next_interval(step, traffic=self._traffic())))
+
+    async def _ask(self) -> Outcome:
+        probe = self._probe
+        if probe is None or probe.closed:
+            probe = self._probe = Probe(self._checker.cork)
+            self._asking.begin(probe)
+            await dial(self._checker.cluster.loop, self._checker.cluster, self._target(), probe)
+        return await self._asking.ask(probe, self.host)
+
+    def _target(self) -> Host:
+        """The host, or a stand-in at the port where it wants to be asked."""
+        host, port = self.host, self.host.check_port or self._checker.config.alt_port
+        if not port or host.address_config.pipe:
+            return host
+        return host.at(replace(host.address_config, port=port))
+
+    def _drop(self) -> None:
+        if self._probe is not None:
+            if self._probe.transport is not None:
+                self._probe.close()
+            self._probe = None
+
+    def _traffic(self) -> bool:
+        checker = self._checker
+        if not checker.traffic:
+            checker.traffic = checker.cluster.stats.upstream_cx_total.value > 0 or self.host.cx_total > 0
+        return checker.traffic
+
+    def _jittered(self, seconds: float) -> float:
+        config, draw = self._checker.config, clock.rng.random
+        if config.interval_jitter_percent:
+            seconds += seconds * config.interval_jitter_percent / 100.0 * draw()
+        if config.interval_jitter:
+            seconds += config.interval_jitter * draw()
+        return max(0.001, seconds)
