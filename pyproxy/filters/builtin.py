@@ -124,6 +124,12 @@ EXTENSIONS: Final = Extensions(
             module="pyproxy.filters.http.istio_stats",
         ),
         Extension(
+            name="envoy.filters.http.grpc_stats",
+            type_name="envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.grpc_stats",
+        ),
+        Extension(
             name="envoy.filters.http.health_check",
             type_name="envoy.extensions.filters.http.health_check.v3.HealthCheck",
             category=Category.HTTP_FILTER,

@@ -66,8 +66,13 @@ def _of_virtual_host(request: Request) -> Any:
 
 
 def filter_state(operator: Operator, scope: Scope) -> Expression:
-    """`FILTER_STATE(key:PLAIN|TYPED)`: the object as text."""
-    key = (operator.argument or "").partition(":")[0]
+    """`FILTER_STATE(key:PLAIN|TYPED|FIELD:name)`: the object as text, or (also without a word) what its `typed` gives.
+
+    No object that there is has fields.
+    """
+    key, kind = [*(operator.argument or "").split(":"), ""][:2]
+    if kind == "FIELD":
+        return nothing()
 
     def state(request: Request, response: Response | None) -> Any:
         found = request.info.filter_state
@@ -75,9 +80,14 @@ def filter_state(operator: Operator, scope: Scope) -> Expression:
         if value is None:
             found = request.info.connection.filter_state
             value = None if found is None else found.get(key)
-        return None if value is None else str(value)
+        if value is None:
+            return None
+        if kind != "PLAIN" and hasattr(value, "typed"):
+            return value.typed()
+        return str(value)
 
-    return call(scope, state, Kind.TEXT, Unset.NONE).cut(operator.length)
+    shape = Kind.TEXT if kind == "PLAIN" else Kind.VALUE
+    return call(scope, state, shape, Unset.NONE).cut(operator.length)
 
 
 def to_text(value: Any) -> str:

@@ -1,0 +1,91 @@
+"""Filters for gRPC in whole proxies, with client and server of grpcio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server.bootstraps import ROUTER, bootstrap, endpoint, file_log, listener, manager, static_cluster
+from tests.server.running import Running, eventually
+from tests.support.grpc_echo import EchoClient, EchoServer
+
+TYPE = "type.googleapis.com/envoy.extensions"
+OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+H2 = {
+    "typed_extension_protocol_options": {
+        OPTIONS: {"@type": f"type.googleapis.com/{OPTIONS}", "explicit_http_config": {"http2_protocol_options": {}}}
+    }
+}
+Start = Callable[..., Running]
+
+
+def http_filter(name: str, message: str, **fields: Any) -> dict[str, Any]:
+    typed = {"@type": f"{TYPE}.filters.http.{name}.v3.{message}", **fields}
+    return {"name": f"envoy.filters.http.{name}", "typed_config": typed}
+
+
+ROUTE = {"route": {"cluster": "up", "timeout": "0s"}}
+LAST = {"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EchoServer]:
+    with EchoServer() as running:
+        yield running
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """A proxy with these filters before the cluster `up`, which speaks HTTP/2. Its access log is `access.log`."""
+    started: list[Running] = []
+
+    def begin(port: int, *filters: dict[str, Any], log: str = "%RESPONSE_CODE%", h2: bool = True) -> Running:
+        logs = [file_log(str(tmp_path / "access.log"), log)]
+        web = listener("web", 0, manager("web", ROUTE, access_log=logs, http_filters=[*filters, LAST]))
+        up = static_cluster("up", endpoint(port), **(H2 if h2 else {}))
+        proxy = Running.real(tmp_path, bootstrap([web], [up]), "--concurrency", "1")
+        started.append(proxy)
+        eventually(lambda: proxy.ready() or proxy.process.poll() is not None)
+        assert proxy.process.poll() is None, proxy.said()
+        return proxy
+
+    yield begin
+    for proxy in started:
+        assert "Traceback" not in proxy.said()
+        proxy.stop()
+
+
+def stats(proxy: Running, pattern: str) -> dict[str, str]:
+    text = proxy.admin(f"/stats?usedonly&filter={pattern}")[1]
+    return dict(line.split(": ", 1) for line in text.splitlines())
+
+
+def test_stats_of_calls(start: Start, server: EchoServer, tmp_path: Path) -> None:
+    wanted = {"stats_for_all_methods": True, "emit_filter_state": True, "enable_upstream_stats": True}
+    state = "%FILTER_STATE(envoy.filters.http.grpc_stats:PLAIN)%"
+    proxy = start(server.port, http_filter("grpc_stats", "FilterConfig", **wanted), log=state)
+    with EchoClient(proxy.port("web")) as client:
+        assert client.unary(b"abc") == b"abc"
+        assert client.stream(b"x") == [b"x0", b"x1", b"x2"]
+        assert client.collect(b"a", b"b") == b"a+b"
+        assert list(client.chat(iter([b"1", b"2", b"3" * 100_000]))) == [b"1", b"2", b"3" * 100_000]
+        assert client.failure(9) == (9, "no: 100 % ü")
+    log = tmp_path / "access.log"
+    eventually(lambda: log.exists() and len(log.read_text().splitlines()) == 5)
+    assert log.read_text().split() == ["1,1", "1,3", "2,1", "3,3", "1,0"]
+    prefix = "cluster.up.grpc.t.Echo."
+
+    def counted() -> dict[str, str]:
+        found = stats(proxy, r"\.grpc\.")
+        return {name.removeprefix(prefix): value for name, value in found.items() if "time" not in name}
+
+    eventually(lambda: "Fail.9" in counted())
+    expected = {"Fail.9": "1", "Fail.failure": "1", "Fail.total": "1", "Fail.request_message_count": "1"}
+    for method, sent, received in (("Unary", 1, 1), ("Stream", 1, 3), ("Collect", 2, 1), ("Chat", 3, 3)):
+        expected |= {f"{method}.{name}": "1" for name in ("0", "success", "total")}
+        expected |= {f"{method}.request_message_count": str(sent), f"{method}.response_message_count": str(received)}
+    assert counted() == expected
+    assert f"{prefix}Unary.upstream_rq_time" in stats(proxy, "upstream_rq_time")
