@@ -22,11 +22,17 @@ class HostPort:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One running copy of a service. `proxy` is its sidecar; without one it is called directly, in plain text."""
+    """One running copy of a service. `proxy` is its sidecar; without one it is called directly, in plain text.
+
+    `node` is what its sidecar is called; without one, every proxy of the service is a sidecar of this copy. `calls`
+    adds to those of the service.
+    """
 
     version: str
     app: HostPort
     proxy: HostPort | None = None
+    node: str = ""
+    calls: Mapping[str, HostPort] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,11 @@ class Service:
         """In the order of the file."""
         return tuple(dict.fromkeys(one.version for one in self.instances))
 
+    def beside(self, node: str) -> tuple[Instance, ...]:
+        """Those whose sidecar a proxy of that name is."""
+        named = tuple(one for one in self.instances if node and one.node == node)
+        return named or tuple(one for one in self.instances if not one.node)
+
     def of_version(self, version: str) -> tuple[Instance, ...]:
         return tuple(one for one in self.instances if one.version == version)
 
@@ -100,6 +111,16 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What all proxies tell: a line of JSON for each request (`access_log` is `stdout` or a path), and spans by OTLP
+    over HTTP, of so many percent of the requests that begin here."""
+
+    access_log: str = ""
+    traces: HostPort | None = None
+    sampling: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class Mesh:
     """Everything. With `mtls` sidecars speak TLS to each other and know each other by SPIFFE ID."""
 
@@ -108,6 +129,7 @@ class Mesh:
     mtls: bool = False
     trust_domain: str = "cluster.local"
     certificate_days: int = 1
+    telemetry: Telemetry = Telemetry()
 
     def spiffe_id(self, name: str) -> str:
         """Of a service or gateway."""

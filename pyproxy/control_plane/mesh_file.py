@@ -20,6 +20,7 @@ from pyproxy.control_plane.mesh import (
     Outliers,
     Retries,
     Service,
+    Telemetry,
 )
 
 T = TypeVar("T")
@@ -55,7 +56,8 @@ class _Reader:
         self.faults = faults
 
     def mesh(self, value: Any) -> Mesh:
-        fields = self._fields(value, (), ("services", "gateways", "mtls", "trust_domain", "certificate_days"))
+        known = ("services", "gateways", "mtls", "trust_domain", "certificate_days", "telemetry")
+        fields = self._fields(value, (), known)
         services = {
             name: self._service(name, one, ("services", name)) for name, one in self._named(fields, "services", ())
         }
@@ -69,6 +71,7 @@ class _Reader:
             mtls=self._one(fields, "mtls", (), self._bool, False),
             trust_domain=self._one(fields, "trust_domain", (), self._name, "cluster.local"),
             certificate_days=self._one(fields, "certificate_days", (), self._number, 1),
+            telemetry=self._one(fields, "telemetry", (), self._telemetry, Telemetry()),
         )
 
     def _service(self, name: str, value: Any, path: Path) -> Service:
@@ -87,7 +90,7 @@ class _Reader:
             name=name,
             instances=instances,
             weights=weights,
-            calls={one: self._host_port(at, (*path, "calls", one)) for one, at in self._named(fields, "calls", path)},
+            calls=self._calls(fields, path),
             allow=tuple(self._list(fields, "allow", path, self._text)) if "allow" in fields else None,
             timeout=self._one(fields, "timeout", path, self._time, 15.0),
             retries=self._one(fields, "retries", path, self._retries, None),
@@ -98,14 +101,19 @@ class _Reader:
     def _instance(self, value: Any, path: Path) -> Instance:
         if not isinstance(value, dict):
             return Instance("v1", self._host_port(value, path))
-        fields = self._fields(value, path, ("version", "app", "proxy"))
+        fields = self._fields(value, path, ("version", "app", "proxy", "node", "calls"))
         if "app" not in fields:
             self._fault(path, "has no app", "where it listens, such as app: 127.0.0.1:9000")
         return Instance(
             version=self._one(fields, "version", path, self._name, "v1"),
             app=self._one(fields, "app", path, self._host_port, HostPort("", 0)),
             proxy=self._one(fields, "proxy", path, self._host_port, None),
+            node=self._one(fields, "node", path, self._name, ""),
+            calls=self._calls(fields, path),
         )
+
+    def _calls(self, fields: Mapping[str, Any], path: Path) -> dict[str, HostPort]:
+        return {one: self._host_port(at, (*path, "calls", one)) for one, at in self._named(fields, "calls", path)}
 
     def _retries(self, value: Any, path: Path) -> Retries:
         fields = self._fields(value, path, ("attempts", "on", "per_try_timeout"))
@@ -129,6 +137,17 @@ class _Reader:
             self._one(fields, "interval", path, self._time, default.interval),
         )
 
+    def _telemetry(self, value: Any, path: Path) -> Telemetry:
+        fields = self._fields(value, path, ("access_log", "traces", "sampling"))
+        sampling = self._one(fields, "sampling", path, self._number, 100)
+        if sampling > 100:
+            self._fault((*path, "sampling"), f"{sampling} is no percentage", "0 to 100")
+        return Telemetry(
+            self._one(fields, "access_log", path, self._text, ""),
+            self._one(fields, "traces", path, self._host_port, None),
+            sampling,
+        )
+
     def _gateway(self, name: str, value: Any, path: Path) -> Gateway:
         fields = self._fields(value, path, ("listen", "routes"))
         if "listen" not in fields:
@@ -148,9 +167,13 @@ class _Reader:
         """Whoever is named has to be there."""
         callers = [*services, *gateways, "*"]
         for service in services.values():
-            for called in service.calls:
-                if called not in services:
-                    self._unknown(("services", service.name, "calls", called), "service", called, services)
+            where: Path = ("services", service.name)
+            calls = [(*where, "calls", called) for called in service.calls]
+            for at, instance in enumerate(service.instances):
+                calls.extend((*where, "instances", at, "calls", called) for called in instance.calls)
+            for path in calls:
+                if path[-1] not in services:
+                    self._unknown(path, "service", str(path[-1]), services)
             for at, caller in enumerate(service.allow or ()):
                 if caller not in callers:
                     self._unknown(("services", service.name, "allow", at), "service or gateway", caller, callers)
@@ -159,8 +182,9 @@ class _Reader:
                 self._fault(("gateways", gateway.name), "has the name of a service")
             for at, route in enumerate(gateway.routes):
                 if route.service not in services:
-                    where: Path = ("gateways", gateway.name, "routes", at, "service")
-                    self._unknown(where, "service", route.service, services)
+                    self._unknown(
+                        ("gateways", gateway.name, "routes", at, "service"), "service", route.service, services
+                    )
 
     # Plain values
 

@@ -1,6 +1,7 @@
 """What a proxy of the mesh is told: the resources of one node, as messages of the Envoy API.
 
-A node is what it says it is: its `cluster` is the name of a service or of a gateway.
+A node is what it says it is: its `cluster` is the name of a service or of a gateway, its `id` may be that of one
+sidecar.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any, Final
 from pyproxy.config.descriptors import message_class
 from pyproxy.config.fill import Filling
 from pyproxy.control_plane.mesh import Gateway, HostPort, Instance, Mesh, Service
+from pyproxy.control_plane.observing import COLLECTOR, URL, observing
 
-URL: Final = "type.googleapis.com/"
 CLUSTER: Final = f"{URL}envoy.config.cluster.v3.Cluster"
 ENDPOINTS: Final = f"{URL}envoy.config.endpoint.v3.ClusterLoadAssignment"
 LISTENER: Final = f"{URL}envoy.config.listener.v3.Listener"
@@ -26,6 +27,16 @@ OWN: Final = "default"
 ROOT: Final = "ROOTCA"
 _EXTENSIONS: Final = f"{URL}envoy.extensions."
 _ADS: Final = {"ads": {}, "resource_api_version": "V3"}
+_ELSEWHERE: Final[Mapping[str, Any]] = {
+    "retry_host_predicate": [
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {"@type": f"{_EXTENSIONS}retry.host.previous_hosts.v3.PreviousHostsPredicate"},
+        }
+    ],
+    "host_selection_retry_max_attempts": 3,
+}
+"""A retry goes to another host, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,57 +52,76 @@ Resources = dict[str, dict[str, bytes]]
 """Serialised messages by name, by type."""
 
 
-def resources_of(mesh: Mesh, node_cluster: str, pair: KeyPair | None) -> Resources:
+Made = dict[str, list[tuple[str, dict[str, Any]]]]
+"""Messages as mappings, by type, with their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """For whom resources are made."""
+
+    mesh: Mesh
+    name: str
+    made: Made
+
+
+def resources_of(mesh: Mesh, node_cluster: str, node_id: str, pair: KeyPair | None) -> Resources:
     """All resources of a node; none of any type for one that is not in the mesh."""
-    made: dict[str, list[tuple[str, dict[str, Any]]]] = {type_url: [] for type_url in TYPES}
+    made: Made = {type_url: [] for type_url in TYPES}
+    node = _Node(mesh, node_id or node_cluster, made)
     service, gateway = mesh.services.get(node_cluster), mesh.gateways.get(node_cluster)
     if service is not None:
-        _sidecar(mesh, service, made)
+        _sidecar(node, service)
     elif gateway is not None:
-        _gateway(mesh, gateway, made)
+        _gateway(node, gateway)
+    if mesh.telemetry.traces is not None and (service is not None or gateway is not None):
+        made[CLUSTER].append((COLLECTOR, _static_cluster(COLLECTOR, mesh.telemetry.traces)))
     if pair is not None and (service is not None or gateway is not None):
         made[SECRET] = [(OWN, _own_secret(pair)), (ROOT, _root_secret(pair))]
     return {type_url: {name: _message(type_url, one) for name, one in listed} for type_url, listed in made.items()}
 
 
-def _sidecar(mesh: Mesh, service: Service, made: dict[str, list[tuple[str, dict[str, Any]]]]) -> None:
-    for instance in service.instances:
+def _sidecar(node: _Node, service: Service) -> None:
+    mesh, made = node.mesh, node.made
+    calls = dict(service.calls)
+    for instance in service.beside(node.name):
+        calls.update(instance.calls)
         if instance.proxy is not None:
             local = f"local:{instance.app}"
-            made[CLUSTER].append((local, _local_cluster(local, instance)))
-            inbound = _inbound(mesh, service, instance, local)
+            made[CLUSTER].append((local, _static_cluster(local, instance.app)))
+            inbound = _inbound(node, service, instance.proxy, local)
             made[LISTENER].append((inbound["name"], inbound))
-    for name, address in service.calls.items():
+    for name, address in calls.items():
         called = mesh.services[name]
         _add_service(mesh, called, made)
         hosts = [{"name": name, "domains": ["*"], "routes": [_route(called, "/")]}]
-        _add_outbound(f"outbound:{name}", address, hosts, made)
+        _add_outbound(node, f"outbound:{name}", address, hosts)
 
 
-def _gateway(mesh: Mesh, gateway: Gateway, made: dict[str, list[tuple[str, dict[str, Any]]]]) -> None:
+def _gateway(node: _Node, gateway: Gateway) -> None:
+    services = node.mesh.services
     by_host: dict[str, list[dict[str, Any]]] = {}
     for name in dict.fromkeys(route.service for route in gateway.routes):
-        _add_service(mesh, mesh.services[name], made)
+        _add_service(node.mesh, services[name], node.made)
     for route in sorted(gateway.routes, key=lambda one: -len(one.prefix)):
-        by_host.setdefault(route.host, []).append(_route(mesh.services[route.service], route.prefix))
+        by_host.setdefault(route.host, []).append(_route(services[route.service], route.prefix))
     hosts = [
         {"name": host, "domains": [host] if host == "*" else [host, f"{host}:*"], "routes": routes}
         for host, routes in by_host.items()
     ]
-    _add_outbound(f"gateway:{gateway.name}", gateway.listen, hosts, made)
+    _add_outbound(node, f"gateway:{gateway.name}", gateway.listen, hosts)
 
 
-def _add_outbound(
-    name: str, address: HostPort, hosts: list[dict[str, Any]], made: dict[str, list[tuple[str, dict[str, Any]]]]
-) -> None:
+def _add_outbound(node: _Node, name: str, address: HostPort, hosts: list[dict[str, Any]]) -> None:
     """A listener for requests that leave, and its table."""
-    made[ROUTES].append((name, {"name": name, "virtual_hosts": hosts}))
+    node.made[ROUTES].append((name, {"name": name, "virtual_hosts": hosts}))
     routes = {"rds": {"route_config_name": name, "config_source": _ADS}}
-    chain = {"filters": [_connection_manager(name, routes)]}
-    made[LISTENER].append((name, {"name": name, "address": _address(address), "filter_chains": [chain]}))
+    chain = {"filters": [_connection_manager(node, name, routes)]}
+    listener = {"name": name, "address": _address(address), "filter_chains": [chain], "traffic_direction": "OUTBOUND"}
+    node.made[LISTENER].append((name, listener))
 
 
-def _add_service(mesh: Mesh, service: Service, made: dict[str, list[tuple[str, dict[str, Any]]]]) -> None:
+def _add_service(mesh: Mesh, service: Service, made: Made) -> None:
     """Its clusters, one for each version, and their hosts."""
     for version in service.versions:
         name = f"{service.name}|{version}"
@@ -137,19 +167,19 @@ def _cluster(mesh: Mesh, service: Service, name: str, instances: Iterable[Instan
     return cluster
 
 
-def _local_cluster(name: str, instance: Instance) -> dict[str, Any]:
-    hosts = [{"endpoint": {"address": _address(instance.app)}}]
+def _static_cluster(name: str, at: HostPort) -> dict[str, Any]:
+    hosts = [{"endpoint": {"address": _address(at)}}]
     assignment = {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]}
     return {"name": name, "type": "STATIC", "connect_timeout": "1s", "load_assignment": assignment}
 
 
-def _inbound(mesh: Mesh, service: Service, instance: Instance, local: str) -> dict[str, Any]:
-    assert instance.proxy is not None
-    name = f"inbound:{service.name}:{instance.proxy}"
+def _inbound(node: _Node, service: Service, address: HostPort, local: str) -> dict[str, Any]:
+    mesh = node.mesh
+    name = f"inbound:{service.name}:{address}"
     # How long a call may take is up to the caller.
     routes = [{"match": {"prefix": "/"}, "route": {"cluster": local, "timeout": "0s"}}]
     table = {"name": name, "virtual_hosts": [{"name": service.name, "domains": ["*"], "routes": routes}]}
-    chain: dict[str, Any] = {"filters": [_connection_manager(name, {"route_config": table})]}
+    chain: dict[str, Any] = {"filters": [_connection_manager(node, name, {"route_config": table})]}
     if mesh.mtls:
         context = {"common_tls_context": _tls(None), "require_client_certificate": True}
         chain["transport_socket"] = _typed(
@@ -157,7 +187,7 @@ def _inbound(mesh: Mesh, service: Service, instance: Instance, local: str) -> di
         )
         if service.allow is not None and "*" not in service.allow:
             chain["filters"].insert(0, _access(mesh, service))
-    return {"name": name, "address": _address(instance.proxy), "filter_chains": [chain]}
+    return {"name": name, "address": _address(address), "filter_chains": [chain], "traffic_direction": "INBOUND"}
 
 
 def _access(mesh: Mesh, service: Service) -> dict[str, Any]:
@@ -183,18 +213,19 @@ def _route(service: Service, prefix: str) -> dict[str, Any]:
         action["weighted_clusters"] = {"clusters": clusters}
     if service.retries is not None:
         retries = service.retries
-        policy: dict[str, Any] = {"retry_on": retries.on, "num_retries": retries.attempts}
+        policy: dict[str, Any] = {"retry_on": retries.on, "num_retries": retries.attempts, **_ELSEWHERE}
         if retries.per_try_timeout:
             policy["per_try_timeout"] = _seconds(retries.per_try_timeout)
         action["retry_policy"] = policy
     return {"match": {"prefix": prefix}, "route": action}
 
 
-def _connection_manager(name: str, routes: Mapping[str, Any]) -> dict[str, Any]:
+def _connection_manager(node: _Node, name: str, routes: Mapping[str, Any]) -> dict[str, Any]:
     config = {
         "stat_prefix": name.replace(":", "_"),
         "http_filters": [_typed("envoy.filters.http.router", "filters.http.router.v3.Router", {})],
         **routes,
+        **observing(node.mesh.telemetry, node.name, name),
     }
     kind = "filters.network.http_connection_manager.v3.HttpConnectionManager"
     return _typed("envoy.filters.network.http_connection_manager", kind, config)

@@ -125,7 +125,7 @@ class ControlPlaneServer:
                 changed.clear()
                 if served.node is None:
                     continue
-                for response in served.due(self.world.resources(served.node.cluster)):
+                for response in served.due(self.world.resources(served.node.cluster, served.node.id)):
                     await stream.send_message(response)
         except (StreamTerminatedError, OSError):
             return  # whoever reads from it is told as well

@@ -44,7 +44,7 @@ class World:
         self._issue = issue
         self._clock = clock
         self._issued: dict[str, _Issued] = {}
-        self._cache: dict[str, Resources] = {}
+        self._cache: dict[tuple[str, str], Resources] = {}
 
     def use(self, mesh: Mesh) -> None:
         """The file says something else now."""
@@ -69,15 +69,16 @@ class World:
         due = [name for name, one in self._issued.items() if now - one.at >= one.days * DAY * _RENEW_AFTER]
         for name in due:
             del self._issued[name]
-            self._cache.pop(name, None)
         if due:
+            self._cache.clear()
             self.on_change()
 
-    def resources(self, node_cluster: str) -> Resources:
+    def resources(self, node_cluster: str, node_id: str) -> Resources:
         """What a node is to be told now."""
-        found = self._cache.get(node_cluster)
+        node = node_cluster, node_id
+        found = self._cache.get(node)
         if found is None:
-            found = self._cache[node_cluster] = resources_of(self.mesh, node_cluster, self._pair(node_cluster))
+            found = self._cache[node] = resources_of(self.mesh, *node, self._pair(node_cluster))
         return found
 
     def snapshot(self) -> dict[str, Any]:
@@ -115,7 +116,7 @@ class World:
             "known": cluster in self.mesh.services or cluster in self.mesh.gateways,
             "types": {
                 type_url.rpartition(".")[2]: {
-                    "resources": self._listing(cluster, type_url, progress.versions),
+                    "resources": self._listing(stream.node, type_url, progress.versions),
                     "answered": progress.answered,
                     "refusal": progress.refusal,
                 }
@@ -123,7 +124,7 @@ class World:
             },
         }
 
-    def _listing(self, cluster: str, type_url: str, sent: Iterable[str]) -> dict[str, str]:
+    def _listing(self, node: Any, type_url: str, sent: Iterable[str]) -> dict[str, str]:
         """Name -> version. Never the content of a secret."""
-        bodies = self.resources(cluster).get(type_url, {})
+        bodies = self.resources(node.cluster, node.id).get(type_url, {})
         return {name: version_of(bodies[name]) if name in bodies else "" for name in sent}

@@ -13,6 +13,7 @@ from pyproxy.control_plane.mesh import (
     Outliers,
     Retries,
     Service,
+    Telemetry,
 )
 from pyproxy.control_plane.mesh_file import read_mesh
 
@@ -20,6 +21,7 @@ WHOLE = """
 mtls: true
 trust_domain: example.org
 certificate_days: 2
+telemetry: {access_log: stdout, traces: 127.0.0.1:4318, sampling: 10}
 services:
   front:
     calls: {back: 127.0.0.1:15010}
@@ -34,6 +36,7 @@ services:
     instances:
     - {version: v1, app: 127.0.0.1:9001, proxy: 127.0.0.1:15001}
     - {version: v2, app: "[::1]:9002"}
+    - {version: v1, app: 127.0.0.1:9003, proxy: 127.0.0.1:15003, node: back-3, calls: {front: 127.0.0.1:15011}}
 gateways:
   edge:
     listen: 0.0.0.0:8080
@@ -53,6 +56,7 @@ def test_everything_there_is() -> None:
     instances = (
         Instance("v1", at("127.0.0.1", 9001), at("127.0.0.1", 15001)),
         Instance("v2", at("::1", 9002)),
+        Instance("v1", at("127.0.0.1", 9003), at("127.0.0.1", 15003), "back-3", {"front": at("127.0.0.1", 15011)}),
     )
     back = Service(
         "back",
@@ -66,7 +70,8 @@ def test_everything_there_is() -> None:
     )
     routes = (GatewayRoute("front"), GatewayRoute("back", "api.example", "/v2"))
     edge = Gateway("edge", at("0.0.0.0", 8080), routes)
-    expected = Mesh({"front": front, "back": back}, {"edge": edge}, True, "example.org", 2)
+    telemetry = Telemetry("stdout", at("127.0.0.1", 4318), 10)
+    expected = Mesh({"front": front, "back": back}, {"edge": edge}, True, "example.org", 2, telemetry)
     assert read_mesh(WHOLE, "mesh.yaml") == expected
 
 
@@ -81,6 +86,12 @@ def test_nearly_nothing() -> None:
         ("services:\n  a: {timeot: 1s}", "did you mean 'timeout'"),
         ("services:\n  a:\n    timeout: 1", "mesh.yaml:3:5: services.a.timeout: 1 is no time"),
         ("services: {a: {calls: {b: 127.0.0.1:1}}}", "unknown service 'b'"),
+        (
+            "services: {a: {instances: [{app: h:1, calls: {b: h:2}}]}}",
+            "services.a.instances[0].calls.b: unknown service",
+        ),
+        ("telemetry: {sampling: 101}", "101 is no percentage"),
+        ("telemetry: {traces: collector}", "'collector' is no address"),
         ("services: {aa: {allow: [ab]}}", "did you mean 'aa'"),
         ("services: {a: {instances: [9000]}}", "9000 is no address"),
         ("services: {a: {instances: [{version: v1}]}}", "has no app"),

@@ -12,11 +12,14 @@ from pyproxy.control_plane.mesh_file import read_mesh
 from pyproxy.control_plane.resources import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, URL, KeyPair, resources_of
 from tests.control_plane.test_mesh_file import WHOLE
 
+MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+STDOUT = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
+OTEL = "envoy.config.trace.v3.OpenTelemetryConfig"
 PAIR = KeyPair(b"chain", b"key", b"root")
 
 
-def served(text: str, node: str, pair: KeyPair | None = PAIR) -> dict[str, dict[str, Any]]:
-    made = resources_of(read_mesh(text, "m"), node, pair)
+def served(text: str, node: str, pair: KeyPair | None = PAIR, *, node_id: str = "") -> dict[str, dict[str, Any]]:
+    made = resources_of(read_mesh(text, "m"), node, node_id, pair)
     return {
         kind: {name: message_class(kind.removeprefix(URL)).FromString(body) for name, body in listed.items()}
         for kind, listed in made.items()
@@ -32,11 +35,41 @@ def test_all_is_valid(node: str) -> None:
 
 def test_a_sidecar_hears_of_itself_and_of_what_it_calls() -> None:
     front, back = served(WHOLE, "front"), served(WHOLE, "back")
-    assert list(front[CLUSTER]) == ["back|v1", "back|v2"]
+    assert list(front[CLUSTER]) == ["back|v1", "back|v2", "traces"]
     assert list(front[LISTENER]) == ["outbound:back"]
-    assert list(back[CLUSTER]) == ["local:127.0.0.1:9001"]
+    assert list(back[CLUSTER]) == ["local:127.0.0.1:9001", "traces"]
     assert list(back[LISTENER]) == ["inbound:back:127.0.0.1:15001"]
     assert list(back[SECRET]) == ["default", "ROOTCA"]
+
+
+def test_a_sidecar_of_one_copy_hears_of_that_one() -> None:
+    third = served(WHOLE, "back", node_id="back-3")
+    assert list(third[LISTENER]) == ["inbound:back:127.0.0.1:15003", "outbound:front"]
+    assert list(served(WHOLE, "back", node_id="back-9")[LISTENER]) == ["inbound:back:127.0.0.1:15001"]
+
+
+def test_what_is_told_of_requests() -> None:
+    listener = served(WHOLE, "back", node_id="back-3")[LISTENER]["inbound:back:127.0.0.1:15003"]
+    manager = message_class(MANAGER).FromString(listener.filter_chains[0].filters[-1].typed_config.value)
+    (log,) = manager.access_log
+    fields = message_class(STDOUT).FromString(log.typed_config.value).log_format.json_format.fields
+    assert fields["proxy"].string_value == "back-3"
+    assert fields["trace_id"].string_value == "%TRACE_ID%"
+    assert manager.tracing.random_sampling.value == 10
+    traces = message_class(OTEL).FromString(manager.tracing.provider.typed_config.value)
+    assert traces.http_service.http_uri.uri == "http://127.0.0.1:4318/v1/traces"
+    assert traces.service_name == "back-3"
+
+
+def test_a_log_may_be_a_file_and_nothing_need_be_told() -> None:
+    for wanted, said in (("/x.log", ["envoy.access_loggers.file"]), ("''", [])):
+        text = WHOLE.replace("{access_log: stdout, traces: 127.0.0.1:4318, sampling: 10}", f"{{access_log: {wanted}}}")
+        front = served(text, "front")
+        assert "traces" not in front[CLUSTER]
+        listener = front[LISTENER]["outbound:back"]
+        manager = message_class(MANAGER).FromString(listener.filter_chains[0].filters[0].typed_config.value)
+        assert [one.name for one in manager.access_log] == said
+        assert not manager.HasField("tracing")
 
 
 def test_weights_retries_and_breakers() -> None:

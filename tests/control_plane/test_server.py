@@ -67,7 +67,7 @@ async def test_a_proxy_learns_what_changes_in_the_file(tmp_path: Path, api_type:
             client.source(ADS).subscribe(SECRET, secrets, {"default"})
             for one in (sink, hosts, secrets):
                 await one.wait()
-            assert sink.applied.keys() == {"back|v1", "back|v2"}
+            assert sink.applied.keys() == {"back|v1", "back|v2", "traces"}
             before = secrets.applied["default"]
             await plane.rotate()
             await secrets.wait()
@@ -77,7 +77,7 @@ async def test_a_proxy_learns_what_changes_in_the_file(tmp_path: Path, api_type:
             assert sink.last == (["back|v3"], ["back|v2"])
             (seen,) = (await plane.snapshot())["nodes"]
             assert (seen["id"], seen["known"]) == ("front-1", True)
-            assert seen["types"]["Cluster"]["resources"].keys() == {"back|v1", "back|v3"}
+            assert seen["types"]["Cluster"]["resources"].keys() == {"back|v1", "back|v3", "traces"}
         finally:
             client.close()
             await asyncio.sleep(0)

@@ -22,18 +22,18 @@ def test_certificates_are_issued_once_and_renewed_in_time() -> None:
     authority, changes = Authority(), []
     world = World(authority, lambda: now[0], lambda: changes.append(now[0]))
     world.use(read_mesh(WHOLE, "m"))
-    first = world.resources("back")[SECRET]
-    assert world.resources("back")[SECRET] == first
+    first = world.resources("back", "")[SECRET]
+    assert world.resources("back", "")[SECRET] == first
     assert authority.issued == ["spiffe://example.org/back"]
     now[0] = 0.9 * DAY
     world.renew()
-    assert world.resources("back")[SECRET] == first
+    assert world.resources("back", "")[SECRET] == first
     now[0] = DAY  # half of two days
     world.renew()
-    assert world.resources("back")[SECRET] != first
+    assert world.resources("back", "")[SECRET] != first
     world.rotate()
     assert len(authority.issued) == 2
-    world.resources("back")
+    world.resources("back", "")
     assert len(authority.issued) == 3
     assert changes == [0.0, DAY, DAY]
 
@@ -49,7 +49,7 @@ def test_strangers_get_no_certificate() -> None:
     authority = Authority()
     world = World(authority, lambda: 0.0)
     world.use(read_mesh(WHOLE, "m"))
-    world.resources("nobody")
+    world.resources("nobody", "")
     assert authority.issued == []
 
 
@@ -59,7 +59,7 @@ def test_without_certificates_the_rest_is_served() -> None:
 
     world = World(refuse, lambda: 0.0)
     world.use(read_mesh(WHOLE, "m"))
-    resources = world.resources("back")
+    resources = world.resources("back", "")
     assert resources[LISTENER]
     assert not resources[SECRET]
     assert world.snapshot()["problem"] == "no certificate for back: the disk is full"
