@@ -1,6 +1,7 @@
-"""`make demo`: two versions of a service, pyproxy in front of them, and a live picture of the split.
+"""`make demo`: a mesh of three services, each with a sidecar, a gateway and a control plane, and a live picture of it.
 
-Everything runs on free ports of 127.0.0.1 and ends with the demo. `--for 10s` ends it by itself.
+All runs on free ports of 127.0.0.1 and ends with the demo. `--for 20s` plays the story once and says what was seen; the
+exit code is 1 if something of it did not happen.
 """
 
 from __future__ import annotations
@@ -9,22 +10,23 @@ import argparse
 import asyncio
 import contextlib
 import signal
-import socket
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
-from examples.demo.load import Load
-from examples.demo.services import service
+from examples.demo.mesh import Mesh
+from examples.demo.processes import NotStarted
+from examples.demo.story import Seen
+from examples.demo.view import View
 
-CONFIG = Path(__file__).parent.parent / "canary.yaml"
-WAIT_FOR_READY = 15.0
+SCENE_SECONDS = 8.0
+"""How long a scene takes where nobody says how long all of it is to take."""
+LOOK_SECONDS = 0.5
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def seconds(text: str) -> float:
@@ -33,109 +35,94 @@ def seconds(text: str) -> float:
     return float(text[:-1]) * scale if scale else float(text)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextlib.asynccontextmanager
-async def proxy(ports: dict[str, int]) -> AsyncIterator[asyncio.subprocess.Process]:
-    """pyproxy with the example's configuration, its ports exchanged for free ones."""
-    text = CONFIG.read_text()
-    for written, port in ports.items():
-        text = text.replace(f"port_value: {written}", f"port_value: {port}")
-    with tempfile.TemporaryDirectory(prefix="pyproxy-demo-") as folder:
-        config = Path(folder, "canary.yaml")
-        config.write_text(text)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "pyproxy",
-            "-c",
-            str(config),
-            "--concurrency",
-            "1",
-            "-l",
-            "warning",
-            start_new_session=True,
-        )
+async def running() -> AsyncIterator[Mesh]:
+    """A mesh that works; all of it is gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="pyproxy-demo-") as directory:
+        mesh = Mesh(Path(directory))
         try:
-            await _listening(ports["8080"], process)
-            yield process
+            await mesh.start()
+            yield mesh
         finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-            await process.wait()
+            await mesh.stop()
 
 
-async def _listening(port: int, process: asyncio.subprocess.Process) -> None:
-    end = time.monotonic() + WAIT_FOR_READY
-    while time.monotonic() < end and process.returncode is None:
-        with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.close()
-            return
-        await asyncio.sleep(0.05)
-    raise SystemExit("pyproxy did not start; its messages are above")
+async def show(mesh: Mesh, console: Console, story: asyncio.Future[None]) -> str:
+    """Draw until the story is over. Gives the name of a process that ended."""
+    view = View(mesh.layout, mesh.logs, mesh.watch, mesh.story, mesh.load)
+    with Live(console=console, auto_refresh=False) as live:
+        while not story.done() and not mesh.processes.ended():
+            mesh.logs.read()
+            await mesh.watch.look()
+            if console.is_terminal:
+                live.update(view.picture(), refresh=True)
+            await asyncio.wait([story], timeout=LOOK_SECONDS)
+        live.update(view.picture(), refresh=True)
+    return mesh.processes.ended()
 
 
-def picture(load: Load, ports: dict[str, int], began: float) -> Table:
-    elapsed = max(time.monotonic() - began, 0.001)
-    table = Table(
-        title=f"pyproxy on http://127.0.0.1:{ports['8080']}   admin http://127.0.0.1:{ports['9901']}",
-        caption=f"{load.requests} requests in {elapsed:.0f} s, {load.requests / elapsed:.0f} a second; "
-        "wanted: 90 / 10; Ctrl-C ends it",
-    )
-    for name in ("version", "requests", "share", "", "p50", "p99", "errors"):
-        table.add_column(
-            name, justify="left" if name in ("version", "") else "right", min_width=14 if not name else None
-        )
-    for version, seen in sorted(load.by_version.items()):
-        share = seen.requests / max(load.requests, 1)
-        table.add_row(
-            version,
-            str(seen.requests),
-            f"{share:.1%}",
-            "█" * round(share * 14),
-            f"{seen.percentile(0.5) * 1000:.1f} ms",
-            f"{seen.percentile(0.99) * 1000:.1f} ms",
-            str(seen.errors),
-        )
-    return table
+def summary(seen: Seen, mesh: Mesh) -> list[str]:
+    def shares(split: object) -> str:
+        return ", ".join(f"{version} {share:.0%}" for version, share in dict(split).items()) or "nothing"  # type: ignore[call-overload]
+
+    return [
+        f"split before: {shares(seen.before)}",
+        f"split after: {shares(seen.after)}",
+        f"ejected host: {seen.ejected or 'none'}",
+        f"rotated certificates: {seen.rotated} of {len(mesh.processes.admins)} proxies",
+        f"requests: {mesh.load.requests}, errors: {mesh.load.errors}",
+    ]
+
+
+def end(demo: asyncio.Task[int]) -> None:
+    """Clearing up is not interrupted by who cannot wait."""
+    if not demo.cancelling():
+        demo.cancel()
 
 
 async def demo(duration: float | None) -> int:
-    """Gives the exit code: 1 if a request failed."""
+    """Gives the exit code."""
     console = Console()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with service("v1") as v1, service("v2", slow=0.004) as v2:
-        ports = {"8081": v1, "8082": v2, "8080": free_port(), "9901": free_port()}
-        console.print("starting pyproxy and two versions of a service ...")
-        async with proxy(ports) as process:
-            load, began = Load(ports["8080"]), time.monotonic()
-            sending = asyncio.ensure_future(load.run())
-            with Live(console=console, auto_refresh=False) as live:
-                while not stop.is_set() and process.returncode is None:
-                    live.update(picture(load, ports, began), refresh=True)
-                    if duration is not None and time.monotonic() - began >= duration:
-                        break
-                    with contextlib.suppress(asyncio.TimeoutError):
-                        await asyncio.wait_for(stop.wait(), 0.25)
+    this = asyncio.current_task()
+    assert this is not None
+    for number in ENDINGS:
+        asyncio.get_running_loop().add_signal_handler(number, end, this)
+    console.print("starting a control plane, three services and six proxies ...")
+    async with running() as mesh:
+        sending = asyncio.ensure_future(mesh.load.run())
+        story = mesh.story.repeat(SCENE_SECONDS) if duration is None else mesh.story.play(duration)
+        playing = asyncio.ensure_future(story)
+        try:
+            ended = await show(mesh, console, playing)
+        finally:
             sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-    failed = sum(seen.errors for seen in load.by_version.values())
-    console.print(f"{load.requests} requests, {failed} failed")
-    return 1 if failed or not load.requests else 0
+            playing.cancel()
+            await asyncio.gather(sending, playing, return_exceptions=True)
+        if ended:
+            raise NotStarted(f"{ended} ended:\n{mesh.processes.said(ended)}")
+        for line in summary(mesh.story.seen, mesh):
+            console.print(line)
+        if mesh.story.seen.followed is not None:
+            console.print("\none request, hop by hop, the one that the host was ejected for:")
+            for line in mesh.story.seen.followed.text():
+                console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+        missing = mesh.story.seen.missing(len(mesh.processes.admins), mesh.load.errors)
+    for text in missing:
+        console.print(f"[red]did not happen as it should:[/red] {text}")
+    return 1 if missing else 0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--for", dest="duration", type=seconds, metavar="10s", help="stop after so long")
-    sys.exit(asyncio.run(demo(parser.parse_args().duration)))
+    parser.add_argument("--for", dest="duration", type=seconds, metavar="20s", help="play once, in about so long")
+    try:
+        code = asyncio.run(demo(parser.parse_args().duration))
+    except asyncio.CancelledError:
+        code = 0  # it was asked to end, and all is cleared away
+    except (NotStarted, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        code = 1
+    sys.exit(code)
 
 
 if __name__ == "__main__":

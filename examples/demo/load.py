@@ -1,76 +1,55 @@
-"""Sends requests through the proxy and remembers what came back, by version."""
+"""Sends one request after the other to the gateway. Never two at a time: so what happens to one is easy to follow."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import Counter
 
-KEEP = 2000
-"""Latencies that are kept for percentiles."""
+from aiohttp import ClientError, ClientSession
 
+from examples.demo.layout import LOOPBACK
 
-@dataclass
-class Seen:
-    """What one version has answered. Latencies in seconds."""
-
-    requests: int = 0
-    errors: int = 0
-    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=KEEP))
-
-    def percentile(self, share: float) -> float:
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+PAUSE = 0.015
+"""Seconds between two requests: the demo is to be watched, not to make the machine hot."""
 
 
 class Load:
-    """A few downstream connections that ask again and again."""
+    """What came back, by status; 0 where nothing did."""
 
-    def __init__(self, port: int, connections: int = 8) -> None:
-        self._port = port
-        self._connections = connections
-        self.by_version: dict[str, Seen] = {}
+    def __init__(self, port: int) -> None:
+        self._url = f"http://{LOOPBACK}:{port}/"
         self.statuses: Counter[int] = Counter()
 
     @property
     def requests(self) -> int:
-        return sum(seen.requests for seen in self.by_version.values())
+        return self.statuses.total()
+
+    @property
+    def errors(self) -> int:
+        return self.requests - self.statuses[200]
+
+    async def works(self, patience: float) -> bool:
+        """Wait for the first good answer; those before it do not count."""
+        end = time.monotonic() + patience
+        async with ClientSession() as session:
+            while time.monotonic() < end:
+                if await self._ask(session) == 200:
+                    return True
+                await asyncio.sleep(0.1)
+        return False
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.gather(*(self._one_connection() for _ in range(self._connections)))
+        async with ClientSession() as session:
+            while True:
+                self.statuses[await self._ask(session)] += 1
+                await asyncio.sleep(PAUSE)
 
-    async def _one_connection(self) -> None:
-        while True:
-            try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            except ConnectionError:
-                await asyncio.sleep(0.1)
-                continue
-            try:
-                while True:
-                    await self._ask(reader, writer)
-            except (asyncio.IncompleteReadError, ConnectionError):
-                self._note("(no answer)", 0, 0.0)
-            finally:
-                writer.close()
-
-    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        began = time.perf_counter()
-        writer.write(b"GET /hello HTTP/1.1\r\nhost: greeter\r\n\r\n")
-        head = await reader.readuntil(b"\r\n\r\n")
-        lines = head.decode("latin-1").split("\r\n")
-        fields = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
-        await reader.readexactly(int(fields.get("content-length", "0")))
-        status = int(lines[0].split(" ")[1])
-        self._note(fields.get("x-version", "(the proxy)"), status, time.perf_counter() - began)
-
-    def _note(self, version: str, status: int, latency: float) -> None:
-        seen = self.by_version.setdefault(version, Seen())
-        seen.requests += 1
-        self.statuses[status] += 1
-        if status == 200:
-            seen.latencies.append(latency)
-        else:
-            seen.errors += 1
+    async def _ask(self, session: ClientSession) -> int:
+        try:
+            async with session.get(self._url, headers={"host": "shop.demo"}) as answer:
+                await answer.read()
+                return answer.status
+        except ClientError:
+            return 0

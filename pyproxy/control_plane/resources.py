@@ -6,6 +6,7 @@ sidecar.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +27,8 @@ TYPES: Final = (SECRET, CLUSTER, ENDPOINTS, LISTENER, ROUTES)
 OWN: Final = "default"
 ROOT: Final = "ROOTCA"
 _EXTENSIONS: Final = f"{URL}envoy.extensions."
+_NO_WORD: Final = re.compile(r"[^A-Za-z0-9_-]+")
+"""What would end a part of the name of a statistic, or look odd in it."""
 _ADS: Final = {"ads": {}, "resource_api_version": "V3"}
 _ELSEWHERE: Final[Mapping[str, Any]] = {
     "retry_host_predicate": [
@@ -222,7 +225,7 @@ def _route(service: Service, prefix: str) -> dict[str, Any]:
 
 def _connection_manager(node: _Node, name: str, routes: Mapping[str, Any]) -> dict[str, Any]:
     config = {
-        "stat_prefix": name.replace(":", "_"),
+        "stat_prefix": _NO_WORD.sub("_", name),
         "http_filters": [_typed("envoy.filters.http.router", "filters.http.router.v3.Router", {})],
         **routes,
         **observing(node.mesh.telemetry, node.name, name),

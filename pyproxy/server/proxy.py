@@ -21,6 +21,7 @@ from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.server.blueprint import ManagerSeat
 from pyproxy.server.channel import Channel, ChannelError
 from pyproxy.server.crew import CrewReport, Phase
+from pyproxy.server.discovery.collectors import cluster_in_force, filled
 from pyproxy.server.discovery.discovery import Discovery, Stage
 from pyproxy.server.event_hub import EventHub
 from pyproxy.server.event_sources import tell_crew
@@ -86,8 +87,12 @@ class Proxy:
         return [measure(*who) for who in (("supervisor", os.getppid()), ("manager", os.getpid()), *workers)]
 
     def cluster_config(self, name: str) -> ClusterConfig | None:
-        """The cluster of a name as it is configured now."""
-        return next((one for one in self.blueprint.bootstrap.clusters if one.name == name), None)
+        """The cluster of a name as it is configured now. Raises InvalidConfig where its certificates do not fit."""
+        static = next((one for one in self.blueprint.bootstrap.clusters if one.name == name), None)
+        if self.discovery is None:
+            return static
+        store = self.discovery.store
+        return cluster_in_force(store, name) if static is None else filled(store, static)
 
     @property
     def node(self) -> NodeConfig:
