@@ -18,7 +18,7 @@ from pyproxy.clusters.discovery.discovery import Discovery, DiscoveryServices
 from pyproxy.clusters.discovery.eds import EdsDiscovery
 from pyproxy.clusters.discovery.logical_dns import LogicalDnsDiscovery
 from pyproxy.clusters.discovery.original_dst import OriginalDstDiscovery
-from pyproxy.clusters.discovery.resolver import Resolver
+from pyproxy.clusters.discovery.resolvers import Resolvers
 from pyproxy.clusters.discovery.static import StaticDiscovery
 from pyproxy.clusters.discovery.strict_dns import StrictDnsDiscovery
 from pyproxy.clusters.health_checks.checker import HealthChecker
@@ -67,7 +67,7 @@ class ClusterServices:
     stats: StatsStore
     deadlines: DeadlineTable
     values: RuntimeValues
-    resolver: Resolver
+    resolvers: Resolvers
     rng: random.Random
     secrets: SecretWatch
     assignments: LateValues[AssignmentConfig]
@@ -392,7 +392,7 @@ def _limits(
 
 
 def _discovery(config: ClusterConfig, services: ClusterServices, stats: ClusterStats) -> Discovery:
-    discovering = DiscoveryServices(services.loop, services.resolver, services.rng, stats)
+    discovering = DiscoveryServices(services.loop, services.resolvers, services.rng, stats)
     match config.discovery:
         case DiscoveryType.STATIC:
             return StaticDiscovery(config.endpoints)

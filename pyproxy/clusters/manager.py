@@ -10,9 +10,11 @@ from typing import Any
 
 from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster, ClusterServices
-from pyproxy.clusters.discovery.resolver import Resolver, SystemResolver
+from pyproxy.clusters.discovery.resolver import Resolver
+from pyproxy.clusters.discovery.resolvers import Resolvers
 from pyproxy.clusters.status import cluster_status, unused_status
 from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType
+from pyproxy.config.dns import ResolverConfig
 from pyproxy.config.late import LateValues
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.network.secret_watch import SecretWatch
@@ -42,6 +44,7 @@ class ClusterManager:
         *,
         workers: int = 1,
         resolver: Resolver | None = None,
+        resolver_config: ResolverConfig | None = None,
         secrets: SecretWatch | None = None,
         assignments: LateValues[AssignmentConfig] | None = None,
         rng: random.Random = clock.rng,
@@ -50,14 +53,15 @@ class ClusterManager:
         outlier_log: str = "",
     ) -> None:
         self._loop = loop
-        resolver, secrets = resolver or SystemResolver(loop), secrets or SecretWatch(loop)
+        secrets = secrets or SecretWatch(loop)
+        self._resolvers = Resolvers(loop, stats, resolver_config, resolver)
         hosts = LateValues[AssignmentConfig]() if assignments is None else assignments
         self._services = ClusterServices(
             loop,
             stats,
             deadlines,
             values,
-            resolver,
+            self._resolvers,
             rng,
             secrets,
             hosts,
@@ -150,6 +154,7 @@ class ClusterManager:
         self._warming.clear()
         self._retired.clear()
         self._configs.clear()
+        self._resolvers.close()
 
     def _on_values(self) -> None:
         for cluster in (*self._live.values(), *self._warming.values()):

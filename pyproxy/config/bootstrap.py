@@ -14,6 +14,7 @@ from pyproxy.config.access_log import AccessLogConfig
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.config_source import ConfigSourceConfig, DynamicResourcesConfig
+from pyproxy.config.dns import ResolverConfig
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.stats import StatsConfig
 from pyproxy.config.tracing import TracerConfig
@@ -66,6 +67,8 @@ class BootstrapConfig:
     stats: StatsConfig = _STATS
     outlier_log: str = ""
     """Where ejections by outlier detection are written (`cluster_manager.outlier_detection.event_log_path`)."""
+    resolver: ResolverConfig | None = None
+    """Of clusters that name none; None for the system's."""
     max_connections: int = 0
     """Downstream connections that may be open at once; 0 for no limit (Envoy: the overload manager)."""
     tracer: TracerConfig | None = None

@@ -14,12 +14,12 @@ from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.cluster_compile import compile_cluster
 from pyproxy.config.config_source import DynamicResourcesConfig
 from pyproxy.config.config_source_compile import compile_config_source, compile_dynamic_resources
+from pyproxy.config.dns_compile import compile_resolver
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.listener_compile import compile_listener
 from pyproxy.config.overload_compile import compile_connection_limit
 from pyproxy.config.parts import not_yet, part
-from pyproxy.config.resolver_compile import check_resolver
 from pyproxy.config.stats_compile import compile_stats
 from pyproxy.config.tracing_compile import compile_default_tracer
 from pyproxy.config.view import View
@@ -47,6 +47,7 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         stats=compile_stats(view, context),
         tracer=context.tracer,
         outlier_log=_outlier_log(view),
+        resolver=part(report, None, lambda: compile_resolver(view)),
         max_connections=part(report, 0, lambda: compile_connection_limit(view)),
         log_format=part(report, _NO_FORMAT, lambda: _log_format(view)),
         dynamic=part(report, NOTHING_DYNAMIC, lambda: _dynamic(view, context)),
@@ -70,7 +71,6 @@ def _ignore_what_means_nothing(view: View) -> None:
     view.ignore("default_regex_engine")  # there is one only, Google's RE2, and ours has its meaning
     if view.message.header_prefix in ("", _HEADER_PREFIX):  # type: ignore[attr-defined]
         view.ignore("header_prefix")
-    check_resolver(view)
     manager = view.child("cluster_manager")
     if manager is not None:
         manager.ignore("enable_deferred_cluster_creation")  # clusters are always made at their first use

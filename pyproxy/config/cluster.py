@@ -13,6 +13,8 @@ from typing import Any
 
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.config_source import ConfigSourceConfig
+from pyproxy.config.dns import DEFAULTS as _DNS
+from pyproxy.config.dns import DnsConfig
 from pyproxy.config.health_check import HealthCheckConfig
 from pyproxy.config.http2 import H2Options
 from pyproxy.config.outlier import OutlierConfig
@@ -190,10 +192,7 @@ class ClusterConfig:
     original_dst_port: int = 0
     cleanup_interval: float = 5.0
     alt_stat_name: str = ""
-    dns_lookup_family: str = "AUTO"
-    dns_refresh_rate: float = 5.0
-    dns_failure_refresh_rate: tuple[float, float] = (0.0, 0.0)
-    """(first, most) seconds to wait after failures; zeros mean `dns_refresh_rate`."""
+    dns: DnsConfig = _DNS
     tcp_keepalive: tuple[int, int, int] | None = None
     """(probes, seconds idle, seconds between probes); 0 keeps the system's."""
     tls: UpstreamTlsConfig | None = None

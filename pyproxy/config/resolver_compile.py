@@ -10,13 +10,13 @@ from typing import Final
 
 from pyproxy.config.cluster import DiscoveryType, EdsConfig
 from pyproxy.config.config_source_compile import compile_config_source
+from pyproxy.config.dns import DEFAULTS, DnsConfig
+from pyproxy.config.dns_compile import compile_dns
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.view import View
 
 DNS_CLUSTER: Final = "envoy.extensions.clusters.dns.v3.DnsCluster"
-GETADDRINFO: Final = "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig"
 
-_DEFAULT_REFRESH: Final = 5.0
 _ORIGINAL_DST_HEADER: Final = b"x-envoy-original-dst-host"
 _NAMED: Final = {
     "envoy.cluster.static": DiscoveryType.STATIC,
@@ -44,9 +44,7 @@ class Resolving:
     """The part of a ClusterConfig that is about finding hosts; the names are nearly the same there."""
 
     discovery: DiscoveryType
-    lookup_family: str = "AUTO"
-    refresh_rate: float = _DEFAULT_REFRESH
-    failure_refresh_rate: tuple[float, float] = (0.0, 0.0)
+    dns: DnsConfig = DEFAULTS
     original_dst_header: bytes = b""
     original_dst_port: int = 0
     eds: EdsConfig | None = None
@@ -72,7 +70,7 @@ def _of_kind(view: View, discovery: DiscoveryType, context: CompileContext) -> R
     if discovery is DiscoveryType.EDS:
         view.ignore(*_DNS_FIELDS)
         return _eds(view, context)
-    return _dns(view, discovery, view.enum("dns_lookup_family"))
+    return Resolving(discovery, compile_dns(view))
 
 
 def _eds(view: View, context: CompileContext) -> Resolving:
@@ -122,33 +120,4 @@ def _dns_cluster(view: View) -> Resolving:
     family = view.enum("dns_lookup_family")
     single = bool(view.scalar("all_addresses_in_single_endpoint"))
     discovery = DiscoveryType.LOGICAL_DNS if single else DiscoveryType.STRICT_DNS
-    return _dns(view, discovery, "AUTO" if family == "UNSPECIFIED" else family)
-
-
-def _dns(view: View, discovery: DiscoveryType, family: str) -> Resolving:
-    check_resolver(view)
-    rate = view.seconds("dns_refresh_rate")
-    view.ignore("dns_jitter")  # waits are spread out anyhow, so that clusters do not ask in step
-    failure = view.child("dns_failure_refresh_rate")
-    first = most = 0.0
-    if failure is not None:
-        first = failure.seconds("base_interval") or 0.0
-        chosen = failure.seconds("max_interval")
-        most = 10 * first if chosen is None else chosen
-        if most < first:
-            failure.fail("max_interval", f"{most:g}s is less than base_interval", expected=f"at least {first:g}s")
-    return Resolving(
-        discovery,
-        family,
-        _DEFAULT_REFRESH if rate is None else rate,
-        (first, most),
-    )
-
-
-def check_resolver(view: View) -> None:
-    """Names are resolved by the system (getaddrinfo). A setting for another resolver stays unread, and so is listed."""
-    extension = view.message.typed_dns_resolver_config  # type: ignore[attr-defined]
-    if extension.typed_config.type_url.rpartition("/")[2] == GETADDRINFO:
-        chosen = view.need("typed_dns_resolver_config")
-        chosen.ignore("name")
-        chosen.any("typed_config")
+    return Resolving(discovery, compile_dns(view, family="AUTO" if family == "UNSPECIFIED" else family))

@@ -68,6 +68,7 @@ class DataPlane:
             logs=self._access_logs,
             events=events,
             outlier_log=bootstrap.outlier_log,
+            resolver_config=bootstrap.resolver,
         )
         self._runtime = Runtime(
             loop=loop,

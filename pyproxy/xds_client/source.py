@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pyproxy import clock
-from pyproxy.clusters.discovery.resolver import Resolver, SystemResolver
+from pyproxy.clusters.discovery.resolvers import Resolvers
 from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.config_source import (
@@ -23,6 +23,7 @@ from pyproxy.config.config_source import (
     ConfigSourceConfig,
     GrpcServiceConfig,
 )
+from pyproxy.config.dns import ResolverConfig
 from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.xds_stats import ControlPlaneStats, SubscriptionStats
 from pyproxy.xds_client.node import AgentConfig, node_message
@@ -50,7 +51,7 @@ class ClientServices:
     loop: asyncio.AbstractEventLoop
     store: StatsStore
     rng: random.Random
-    resolver: Resolver
+    resolvers: Resolvers
 
 
 class XdsClient:
@@ -64,8 +65,9 @@ class XdsClient:
         clusters: Mapping[str, ClusterConfig],
         ads: ApiSourceConfig | None,
         store: StatsStore,
+        resolver: ResolverConfig | None = None,
     ) -> None:
-        self._services = ClientServices(loop, store, clock.rng, SystemResolver(loop))
+        self._services = ClientServices(loop, store, clock.rng, Resolvers(loop, store, resolver))
         self._node = node_message(node, agent)
         self._clusters = clusters
         self._open: list[GrpcStream | RestPoll] = []
@@ -90,6 +92,7 @@ class XdsClient:
         for stream in self._open:
             stream.close()
         self._open.clear()
+        self._services.resolvers.close()
 
     def stats(self, type_url: str, names: frozenset[str], prefix: str) -> tuple[str, SubscriptionStats]:
         """The prefix of a subscription, and its statistics."""
@@ -123,7 +126,7 @@ class XdsClient:
 
     def _peer(self, service: GrpcServiceConfig) -> GrpcPeer:
         if service.google is not None:
-            services = DialServices(self._services.loop, self._services.resolver, self._services.rng)
+            services = DialServices(self._services.loop, self._services.resolvers, self._services.rng)
             return GrpcPeer(service, google_dialer(service.google, services), service.google.keepalive)
         return GrpcPeer(service, self._dialer(service.cluster), _keepalive(self._clusters.get(service.cluster)))
 
@@ -131,7 +134,7 @@ class XdsClient:
         cluster = self._clusters.get(name)
         if cluster is None:
             raise NoSource(f"there is no cluster {name!r}")
-        return ClusterDialer(cluster, DialServices(self._services.loop, self._services.resolver, self._services.rng))
+        return ClusterDialer(cluster, DialServices(self._services.loop, self._services.resolvers, self._services.rng))
 
 
 class _AdsSource:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from pyproxy.clusters.discovery.resolver import ResolutionFailed
+from pyproxy.clusters.discovery.resolver import Resolution, ResolutionFailed
 
-Answer = tuple[str, ...] | None
+Answer = tuple[str, ...] | Resolution | None
 """None is a failure."""
 
 
@@ -18,13 +18,16 @@ class ScriptedResolver:
         self.answers = answers
         self.asked: list[tuple[str, str]] = []
 
-    async def resolve(self, name: str, lookup_family: str) -> tuple[str, ...]:
+    async def resolve(self, name: str, lookup_family: str) -> Resolution:
         self.asked.append((name, lookup_family))
         script = self.answers.get(name, [None])
         answer = script.pop(0) if len(script) > 1 else script[0]
         if answer is None:
             raise ResolutionFailed(name)
-        return answer
+        return answer if isinstance(answer, Resolution) else Resolution(answer)
+
+    def close(self) -> None:
+        pass
 
 
 async def until(condition: Callable[[], object]) -> None:

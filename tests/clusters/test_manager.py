@@ -6,10 +6,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyproxy.clusters.discovery.resolver import Resolution
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType, EndpointConfig
+from pyproxy.config.dns import DnsConfig
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.metrics import StatsStore
@@ -24,7 +26,7 @@ def static(name: str, *numbers: int) -> ClusterConfig:
 
 def dns(name: str, *names: str) -> ClusterConfig:
     endpoints = tuple(EndpointConfig(AddressConfig(each, 80)) for each in names)
-    return ClusterConfig(name, DiscoveryType.STRICT_DNS, endpoints=endpoints, dns_refresh_rate=0.01)
+    return ClusterConfig(name, DiscoveryType.STRICT_DNS, endpoints=endpoints, dns=DnsConfig(refresh_rate=0.01))
 
 
 def use(manager: ClusterManager, name: str) -> tuple[Host, Pool]:
@@ -99,7 +101,7 @@ async def test_the_old_cluster_serves_until_the_new_one_has_hosts(make_manager: 
     gate = asyncio.Event()
 
     class SlowResolver(ScriptedResolver):
-        async def resolve(self, name: str, lookup_family: str) -> tuple[str, ...]:
+        async def resolve(self, name: str, lookup_family: str) -> Resolution:
             if name == "slow":
                 await gate.wait()
             return await super().resolve(name, lookup_family)
@@ -134,7 +136,7 @@ async def test_warm_waits_for_names_and_leaves_static_clusters_alone(make_manage
 
 async def test_warm_does_not_wait_for_ever(make_manager: MakeManager) -> None:
     class StuckResolver(ScriptedResolver):
-        async def resolve(self, name: str, lookup_family: str) -> tuple[str, ...]:
+        async def resolve(self, name: str, lookup_family: str) -> Resolution:
             await asyncio.Event().wait()
             raise AssertionError("not reached")
 

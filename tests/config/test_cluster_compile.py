@@ -16,6 +16,7 @@ from pyproxy.config.cluster import (
     UpstreamHttpOptions,
 )
 from pyproxy.config.cluster_compile import compile_cluster
+from pyproxy.config.dns import CaresConfig, DnsConfig, SystemResolverConfig
 from pyproxy.config.extensions import CompileContext
 from pyproxy.filters.builtin import EXTENSIONS
 from tests.config.compiling import URL, as_yaml, assignment, cluster, host, problems, unread, view
@@ -33,7 +34,6 @@ def compiled(**fields: Any) -> tuple[ClusterConfig, list[str], list[str]]:
 
 
 ONE = (EndpointConfig(AddressConfig("127.0.0.1", 1)),)
-NOT_YET = {"respect_dns_ttl"}
 NAMED = {"load_assignment": assignment(host("localhost", 80))}
 
 
@@ -47,6 +47,15 @@ def test_a_bare_cluster_has_envoys_defaults() -> None:
 def explicit(**fields: Any) -> dict[str, Any]:
     config = {"@type": f"{URL}{OPTIONS}", "explicit_http_config": {"http_protocol_options": {}}, **fields}
     return {"typed_extension_protocol_options": {OPTIONS: config}}
+
+
+def resolved_by(package: str, name: str, **fields: Any) -> dict[str, Any]:
+    typed = {"@type": f"{URL}envoy.extensions.network.dns_resolver.{package}.v3.{name}DnsResolverConfig", **fields}
+    return {"type": "STRICT_DNS", "typed_dns_resolver_config": {"name": "r", "typed_config": typed}, **NAMED}
+
+
+def server(host: str, port: int, **fields: Any) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port, **fields}}
 
 
 def balanced(*policies: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +140,7 @@ def test_what_a_cluster_says_is_in_its_value(fields: dict[str, Any], changed: di
     value, faults, listed = compiled(**fields)
     assert value == ClusterConfig("a", **{"endpoints": ONE, **changed})
     assert faults == []
-    assert set(listed) <= NOT_YET
+    assert listed == []
 
 
 @pytest.mark.parametrize(
@@ -150,9 +159,7 @@ def test_what_a_cluster_says_is_in_its_value(fields: dict[str, Any], changed: di
             },
             {
                 "discovery": DiscoveryType.STRICT_DNS,
-                "dns_refresh_rate": 1.0,
-                "dns_lookup_family": "ALL",
-                "dns_failure_refresh_rate": (2.0, 20.0),
+                "dns": DnsConfig("ALL", 1.0, (2.0, 20.0), respect_ttl=True, jitter=1.0),
             },
         ),
         (
@@ -164,7 +171,7 @@ def test_what_a_cluster_says_is_in_its_value(fields: dict[str, Any], changed: di
                     "typed_config": {"@type": DNS, "dns_refresh_rate": "2s", "all_addresses_in_single_endpoint": True},
                 },
             },
-            {"discovery": DiscoveryType.LOGICAL_DNS, "dns_refresh_rate": 2.0},
+            {"discovery": DiscoveryType.LOGICAL_DNS, "dns": DnsConfig(refresh_rate=2.0)},
         ),
         ({"type": None, "cluster_type": {"name": "envoy.cluster.strict_dns"}}, {"discovery": DiscoveryType.STRICT_DNS}),
     ],
@@ -173,7 +180,63 @@ def test_names_are_resolved_as_the_cluster_says(fields: dict[str, Any], changed:
     value, faults, listed = compiled(**{**NAMED, **fields})
     assert value == ClusterConfig("a", endpoints=(EndpointConfig(AddressConfig("localhost", 80)),), **changed)
     assert faults == []
-    assert set(listed) <= NOT_YET
+    assert listed == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "resolver"),
+    [
+        ({}, None),
+        ({"use_tcp_for_dns_lookups": True}, CaresConfig(tcp=True)),
+        (
+            {"dns_resolution_config": {"resolvers": [server("::1", 0)], "dns_resolver_options": {}}},
+            CaresConfig(("[::1]:53",)),
+        ),
+        (resolved_by("getaddrinfo", "GetAddrInfo", num_retries=3), SystemResolverConfig(3)),
+        (resolved_by("getaddrinfo", "GetAddrInfo", num_resolver_threads=2), SystemResolverConfig(threads=2)),
+        (resolved_by("cares", "Cares"), CaresConfig()),
+        (
+            {"dns_resolution_config": {"resolvers": [server("10.0.0.1", 1)]}, **resolved_by("cares", "Cares")},
+            CaresConfig(),
+        ),
+        (
+            resolved_by(
+                "cares",
+                "Cares",
+                resolvers=[server("10.0.0.1", 5353), server("10.0.0.2", 0, protocol="UDP")],
+                use_resolvers_as_fallback=True,
+                filter_unroutable_families=True,
+                dns_resolver_options={"use_tcp_for_dns_lookups": True, "no_default_search_domain": True},
+                query_timeout_seconds=2,
+                query_tries=3,
+                rotate_nameservers=True,
+                max_udp_channel_duration="60s",
+                reinit_channel_on_timeout=True,
+            ),
+            CaresConfig(
+                ("10.0.0.1:5353", "10.0.0.2:53"),
+                fallback=True,
+                tcp=True,
+                search=False,
+                timeout=2.0,
+                tries=3,
+                rotate=True,
+                lifetime=60.0,
+                renew_on_timeout=True,
+                routable=True,
+            ),
+        ),
+    ],
+)
+def test_who_is_asked_for_names(fields: dict[str, Any], resolver: Any) -> None:
+    value, faults, listed = compiled(**{**NAMED, "type": "STRICT_DNS", **fields})
+    assert (value.dns.resolver, faults, listed) == (resolver, [], [])
+
+
+def test_a_dns_server_has_an_address() -> None:
+    pipe = {"pipe": {"path": "/x"}}
+    faults = compiled(**NAMED, type="STRICT_DNS", dns_resolution_config={"resolvers": [pipe]})[1]
+    assert "a DNS server has no path" in faults[0]
 
 
 def test_hosts_carry_what_is_said_of_them_and_of_their_locality() -> None:
@@ -223,7 +286,9 @@ def test_hosts_have_priorities() -> None:
         ({"outlier_detection": {}}, []),
         ({"per_connection_buffer_limit_bytes": 1}, []),
         ({"upstream_connection_options": {"tcp_keepalive": {}}}, []),
-        ({"type": "STRICT_DNS", "respect_dns_ttl": True}, ["respect_dns_ttl"]),
+        ({"type": "STRICT_DNS", "respect_dns_ttl": True}, []),
+        (resolved_by("apple", "Apple"), ["typed_dns_resolver_config"]),
+        (resolved_by("cares", "Cares", udp_max_queries=5), ["udp_max_queries"]),
         ({"lb_subset_config": {}}, []),
         ({"close_connections_on_host_health_failure": True}, []),
         ({"round_robin_lb_config": {"slow_start_config": {}}}, []),

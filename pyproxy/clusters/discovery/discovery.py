@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import Protocol
 
-from pyproxy.clusters.discovery.resolver import Resolver
+from pyproxy.clusters.discovery.resolvers import Resolvers
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.membership import Member
 from pyproxy.telemetry.cluster_stats import ClusterStats
@@ -42,6 +42,6 @@ class DiscoveryServices:
     """What discovery needs of the worker, and where it counts."""
 
     loop: asyncio.AbstractEventLoop
-    resolver: Resolver
+    resolvers: Resolvers
     rng: random.Random
     stats: ClusterStats

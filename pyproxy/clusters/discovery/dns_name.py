@@ -19,11 +19,13 @@ from pyproxy.config.cluster import ClusterConfig, DiscoveryType
 log = logging.getLogger("pyproxy.upstream")
 
 JITTER = 0.1
-"""Refreshes come up to this share late, so that workers and proxies do not ask all at once."""
+"""Refreshes come up to this share late, so that workers and proxies do not ask all at once, unless `dns_jitter` says
+by how much."""
 
 
 class DnsName:
-    """Asks at once, then every `dns_refresh_rate`; after a failure with back-off (`dns_failure_refresh_rate`).
+    """Asks at once, then every `dns_refresh_rate`, or when the answer is too old (`respect_dns_ttl`); after a failure
+    with back-off (`dns_failure_refresh_rate`).
 
     `addresses` is the last good answer, or the first address of it for a logical name. `on_answer` is called after
     each attempt with whether `addresses` changed.
@@ -34,10 +36,12 @@ class DnsName:
         "_failures",
         "_logical",
         "_on_answer",
+        "_resolver",
         "_services",
         "_stats",
         "_task",
         "_timer",
+        "_ttl",
         "addresses",
         "answered",
         "name",
@@ -55,7 +59,9 @@ class DnsName:
         self.answered = False
         self._config = config
         self._logical = config.discovery is DiscoveryType.LOGICAL_DNS
+        self._resolver = services.resolvers.of(config.dns)
         self._services = services
+        self._ttl = 0.0
         self._stats = services.stats
         self._on_answer = on_answer
         self._failures = 0
@@ -77,7 +83,7 @@ class DnsName:
         stats.update_attempt.value += 1
         changed = False
         try:
-            found = await self._services.resolver.resolve(self.name, self._config.dns_lookup_family)
+            found, ttl = await self._resolver.resolve(self.name, self._config.dns.lookup_family)
             if not found and self._logical:
                 raise ResolutionFailed(f"{self.name}: no address")
         except ResolutionFailed as error:
@@ -87,6 +93,7 @@ class DnsName:
         else:
             stats.update_success.value += 1
             self._failures = 0
+            self._ttl = ttl if found else 0.0
             changed = self._take(found[:1] if self._logical else found)
         self.answered = True
         self._task = None
@@ -103,12 +110,13 @@ class DnsName:
         return False
 
     def _delay(self) -> float:
-        draw = self._services.rng.random()
-        first, most = self._config.dns_failure_refresh_rate
+        draw, dns = self._services.rng.random(), self._config.dns
+        first, most = dns.failure_refresh_rate
         if self._failures and first:
             # Half fixed, half random: never at once, never in step.
             return min(max(first, most), first * 2.0 ** min(self._failures - 1, 30)) * (0.5 + 0.5 * draw)
-        return self._config.dns_refresh_rate * (1 + JITTER * draw)
+        wait = self._ttl if self._ttl and dns.respect_ttl and not self._failures else dns.refresh_rate
+        return wait + (dns.jitter or wait * JITTER) * draw
 
     def __repr__(self) -> str:
         return f"<DnsName {self.name} {', '.join(self.addresses) or 'no address'}, {self._failures} failures>"

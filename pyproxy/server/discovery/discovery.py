@@ -66,7 +66,8 @@ class Discovery:
         self._bootstrap: BootstrapConfig = bootstrap
         self.stage = Stage.VALUES
         clusters = {cluster.name: cluster for cluster in bootstrap.clusters}
-        self._client = XdsClient(loop, bootstrap.node, AgentConfig(), clusters, bootstrap.dynamic.ads, stats)
+        ads, resolver = bootstrap.dynamic.ads, bootstrap.resolver
+        self._client = XdsClient(loop, bootstrap.node, AgentConfig(), clusters, ads, stats, resolver)
         own = bootstrap.dynamic.cds or bootstrap.dynamic.lds
         self.sources = Sources(loop, self._client.source, allow_unknown=allow_unknown, own=own)
         self.store = ResourceStore(loop, blueprint.journal, tell_workers)

@@ -14,10 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
 
-from pyproxy.clusters.discovery.resolver import ResolutionFailed, Resolver
+from pyproxy.clusters.discovery.resolver import ResolutionFailed
+from pyproxy.clusters.discovery.resolvers import Resolvers
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.cluster import ClusterConfig, EndpointConfig
 from pyproxy.config.config_source import GoogleGrpcConfig
+from pyproxy.config.dns import DnsConfig
 from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.tls import UpstreamTlsConfig
 from pyproxy.config.tls_reload import reload_tls
@@ -50,7 +52,7 @@ class DialServices:
     """What dialing needs of the process."""
 
     loop: asyncio.AbstractEventLoop
-    resolver: Resolver
+    resolvers: Resolvers
     rng: random.Random
 
 
@@ -87,7 +89,8 @@ class ClusterDialer:
         address = endpoint.address
         if address.pipe:
             return [address]
-        found = await self._services.resolver.resolve(address.host, self._cluster.dns_lookup_family)
+        dns = self._cluster.dns
+        found = (await self._services.resolvers.of(dns).resolve(address.host, dns.lookup_family)).addresses
         if not found:
             raise ResolutionFailed(f"{address.host} has no address")
         return [replace(address, host=one) for one in found]
@@ -136,7 +139,9 @@ def renewed(tls: UpstreamTlsConfig) -> UpstreamTlsConfig:
 def google_dialer(google: GoogleGrpcConfig, services: DialServices) -> ClusterDialer:
     """The address that a `google_grpc` names."""
     endpoint = EndpointConfig(target_address(google.target_uri))
-    cluster = ClusterConfig(google.target_uri, endpoints=(endpoint,), tls=google.tls, dns_lookup_family="ALL")
+    cluster = ClusterConfig(
+        google.target_uri, endpoints=(endpoint,), tls=google.tls, dns=DnsConfig(lookup_family="ALL")
+    )
     return ClusterDialer(cluster, services)
 
 

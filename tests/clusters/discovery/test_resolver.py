@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pyproxy.clusters.discovery.resolver import ResolutionFailed, SystemResolver
+from pyproxy.clusters.discovery.resolver import Resolution, ResolutionFailed, SystemResolver
+from pyproxy.config.dns import SystemResolverConfig
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, table: dict[int, list[str] | int | Exception]) -> list[int]:
@@ -46,7 +47,7 @@ async def test_lookup_families(
     monkeypatch: pytest.MonkeyPatch, family: str, table: dict[int, Any], expected: tuple[str, ...], asked: list[int]
 ) -> None:
     made = answers(monkeypatch, table)
-    assert await SystemResolver(asyncio.get_running_loop()).resolve("name", family) == expected
+    assert (await SystemResolver(asyncio.get_running_loop()).resolve("name", family)).addresses == expected
     assert made == asked
 
 
@@ -71,10 +72,25 @@ async def test_addresses_are_not_resolved(
     monkeypatch: pytest.MonkeyPatch, address: str, family: str, expected: tuple[str, ...]
 ) -> None:
     asked = answers(monkeypatch, {})
-    assert await SystemResolver(asyncio.get_running_loop()).resolve(address, family) == expected
+    assert await SystemResolver(asyncio.get_running_loop()).resolve(address, family) == Resolution(expected)
     assert asked == []
 
 
 async def test_localhost_by_the_real_resolver() -> None:
     found = await SystemResolver(asyncio.get_running_loop()).resolve("localhost", "V4_ONLY")
-    assert found == ("127.0.0.1",)
+    assert found == Resolution(("127.0.0.1",), 60.0)
+
+
+async def test_an_answer_of_one_family_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, {V6: socket.EAI_AGAIN, V4: ["10.0.0.1"]})
+    found = await SystemResolver(asyncio.get_running_loop()).resolve("name", "AUTO")
+    assert found.addresses == ("10.0.0.1",)
+
+
+async def test_a_question_is_asked_again_as_often_as_the_configuration_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answers(monkeypatch, {V4: socket.EAI_AGAIN})
+    resolver = SystemResolver(asyncio.get_running_loop(), SystemResolverConfig(retries=2, threads=1))
+    with pytest.raises(ResolutionFailed, match="name"):
+        await resolver.resolve("name", "V4_ONLY")
+    assert asked == [V4, V4, V4]
+    resolver.close()
