@@ -10,9 +10,14 @@ from __future__ import annotations
 from pyproxy.config.cluster import Thresholds
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.telemetry.cluster_stats import BreakerStats
+from pyproxy.telemetry.events import EventKind, Events
+from pyproxy.telemetry.stat import Counter
 
+RESOURCES = ("connections", "pending requests", "requests", "retries")
 OWN_RETRY_PERCENT = 20.0
 """The budget where the configuration says nothing of retries."""
+CLOSED_AFTER = 20
+"""Looks (4 a second) without anybody turned away, after which a breaker is told to be closed."""
 
 
 class ResourceLimits:
@@ -26,6 +31,7 @@ class ResourceLimits:
         "max_retries",
         "own_retry_limits",
         "pending",
+        "refused",
         "requests",
         "retries",
         "retry_percent",
@@ -36,6 +42,8 @@ class ResourceLimits:
         self.pending = 0
         self.requests = 0
         self.retries = 0
+        self.refused = 0
+        """Which of `RESOURCES` were asked for in vain since somebody looked: one bit for each."""
         self.limit(thresholds, workers)
 
     def limit(self, thresholds: Thresholds, workers: int) -> None:
@@ -61,6 +69,7 @@ class ResourceLimits:
 
     def try_acquire_connection(self) -> bool:
         if self.connections >= self.max_connections:
+            self.refused |= 1
             return False
         self.connections += 1
         return True
@@ -70,6 +79,7 @@ class ResourceLimits:
 
     def try_acquire_pending(self) -> bool:
         if self.pending >= self.max_pending:
+            self.refused |= 2
             return False
         self.pending += 1
         return True
@@ -79,15 +89,22 @@ class ResourceLimits:
 
     def try_acquire_request(self) -> bool:
         if self.requests >= self.max_requests:
+            self.refused |= 4
             return False
         self.requests += 1
         return True
+
+    def refuse_request(self, overflow: Counter) -> None:
+        """One that is counted as active already."""
+        self.refused |= 4
+        overflow.value += 1
 
     def release_request(self) -> None:
         self.requests -= 1
 
     def try_acquire_retry(self) -> bool:
         if self.retries >= self.retry_limit:
+            self.refused |= 8
             return False
         self.retries += 1
         return True
@@ -103,12 +120,56 @@ class ResourceLimits:
         )
 
 
+class BreakerWatch:
+    """Tells of breakers that open, and that have been closed for a while: a breaker at its edge opens and closes at
+    every request, and is told of once."""
+
+    __slots__ = ("_cluster", "_events", "_left", "_limits", "_priority", "open")
+
+    def __init__(self, cluster: str, priority: str, limits: ResourceLimits, events: Events) -> None:
+        self._cluster = cluster
+        self._priority = priority
+        self._limits = limits
+        self._events = events
+        self._left = [0, 0, 0, 0]  # looks until it counts as closed
+        self.open = False
+        """Some of them are."""
+
+    def look(self, used: tuple[int, int, int, int]) -> None:
+        """What is in use, in the order of `RESOURCES`."""
+        limits = self._limits
+        most = (limits.max_connections, limits.max_pending, limits.max_requests, limits.retry_limit)
+        refused, limits.refused = limits.refused, 0
+        for at in range(4):
+            left = self._left[at]
+            if used[at] >= most[at] or refused & 1 << at:
+                self._left[at] = CLOSED_AFTER
+                if not left:
+                    self._tell(EventKind.BREAKER_OPENED, at, most[at])
+            elif left:
+                self._left[at] = left - 1
+                if left == 1:
+                    self._tell(EventKind.BREAKER_CLOSED, at, most[at])
+        self.open = any(self._left)
+
+    def _tell(self, kind: EventKind, at: int, most: int) -> None:
+        what = RESOURCES[at]
+        state = f"all {most} {what} are in use" if kind is EventKind.BREAKER_OPENED else f"there are {what} again"
+        subject = f"{self._cluster} ({self._priority})"
+        fields = {"cluster": self._cluster, "priority": self._priority, "resource": what, "limit": most}
+        self._events.emit(kind, subject, f"{subject}: {state}", **fields)
+
+
 class BreakerGauges:
-    """What `/stats` says of one `ResourceLimits`: computed at each flush, so that the hot path only counts."""
+    """What `/stats` says of one `ResourceLimits`: computed at each flush, so that the hot path only counts. `watch` is
+    told which breakers are open, too."""
 
-    __slots__ = ("_limits", "_seen", "_stats", "_track_remaining")
+    __slots__ = ("_limits", "_seen", "_stats", "_track_remaining", "_watch")
 
-    def __init__(self, stats: BreakerStats, limits: ResourceLimits, *, track_remaining: bool) -> None:
+    def __init__(
+        self, stats: BreakerStats, limits: ResourceLimits, watch: BreakerWatch, *, track_remaining: bool
+    ) -> None:
+        self._watch = watch
         self._stats = stats
         self._limits = limits
         self._track_remaining = track_remaining
@@ -117,9 +178,10 @@ class BreakerGauges:
     def update(self) -> None:
         limits, stats = self._limits, self._stats
         used = (limits.connections, limits.pending, limits.requests, limits.retries)
-        if used == self._seen:
+        if used == self._seen and not limits.refused and not self._watch.open:
             return
         self._seen = used
+        self._watch.look(used)
         stats.cx_open.value = int(limits.connections >= limits.max_connections)
         stats.rq_pending_open.value = int(limits.pending >= limits.max_pending)
         stats.rq_open.value = int(limits.requests >= limits.max_requests)

@@ -13,7 +13,7 @@ from typing import Final, assert_never
 
 from pyproxy.clusters import membership
 from pyproxy.clusters.balance import Balance, counting_panic, no_host
-from pyproxy.clusters.circuit_breakers import BreakerGauges, ResourceLimits, apply_runtime
+from pyproxy.clusters.circuit_breakers import BreakerGauges, BreakerWatch, ResourceLimits, apply_runtime
 from pyproxy.clusters.discovery.discovery import Discovery, DiscoveryServices
 from pyproxy.clusters.discovery.eds import EdsDiscovery
 from pyproxy.clusters.discovery.logical_dns import LogicalDnsDiscovery
@@ -387,7 +387,8 @@ def _limits(
         thresholds = apply_runtime(configured, config.name, priority, services.values)
         limit = ResourceLimits(thresholds, services.workers)
         limits.append(limit)
-        gauges.append(BreakerGauges(part, limit, track_remaining=thresholds.track_remaining))
+        watch = BreakerWatch(config.name, priority, limit, services.events)
+        gauges.append(BreakerGauges(part, limit, watch, track_remaining=thresholds.track_remaining))
     return (limits[0], limits[1]), gauges
 
 

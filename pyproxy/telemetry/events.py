@@ -29,6 +29,7 @@ class EventKind(Enum):
     HOST_RETURNED = "host.returned"
     HOST_HEALTH_CHANGED = "host.health_changed"
     BREAKER_OPENED = "breaker.opened"
+    BREAKER_CLOSED = "breaker.closed"
     OVERLOAD_ACTION = "overload.action"
     CERTIFICATE_ROTATED = "certificate.rotated"
     CERTIFICATE_REFUSED = "certificate.refused"

@@ -4,11 +4,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyproxy.clusters.circuit_breakers import BreakerGauges, ResourceLimits, apply_runtime
+from pyproxy.clusters.circuit_breakers import (
+    CLOSED_AFTER,
+    BreakerGauges,
+    BreakerWatch,
+    ResourceLimits,
+    apply_runtime,
+)
 from pyproxy.config.cluster import Thresholds
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.telemetry.cluster_stats import ClusterStats
+from pyproxy.telemetry.events import EventKind, EventOutbox
 from pyproxy.telemetry.metrics import StatsStore
+
+
+def watching(limits: ResourceLimits, events: EventOutbox | None = None) -> BreakerWatch:
+    return BreakerWatch("c", "default", limits, events or EventOutbox())
+
 
 KINDS = ["connection", "pending", "request", "retry"]
 
@@ -48,7 +60,7 @@ def test_the_runtime_overrides_one_limit_of_one_cluster() -> None:
 def test_gauges_say_open_while_a_limit_is_reached() -> None:
     stats = ClusterStats(StatsStore(), "c").circuit_breakers_default
     limits = ResourceLimits(Thresholds(1, 1, 1, 1))
-    gauges = BreakerGauges(stats, limits, track_remaining=False)
+    gauges = BreakerGauges(stats, limits, watching(limits), track_remaining=False)
     names = ("cx_open", "rq_pending_open", "rq_open", "rq_retry_open")
     for kind, name in zip(KINDS, names, strict=True):
         assert getattr(limits, f"try_acquire_{kind}")()
@@ -62,7 +74,9 @@ def test_gauges_say_open_while_a_limit_is_reached() -> None:
 def test_what_remains_is_told_if_asked() -> None:
     store = StatsStore()
     limits = ResourceLimits(Thresholds(10, 20, 30, 40))
-    gauges = BreakerGauges(ClusterStats(store, "c").circuit_breakers_high, limits, track_remaining=True)
+    gauges = BreakerGauges(
+        ClusterStats(store, "c").circuit_breakers_high, limits, watching(limits), track_remaining=True
+    )
     limits.requests = 4
     gauges.update()
     prefix = "cluster.c.circuit_breakers.high"
@@ -73,3 +87,23 @@ def test_what_remains_is_told_if_asked() -> None:
     limits.requests = 31
     gauges.update()
     assert store.gauge(f"{prefix}.remaining_rq").value == 0
+
+
+def test_a_breaker_at_its_edge_is_told_of_once() -> None:
+    limits, events = ResourceLimits(Thresholds(9, 9, 1, 9)), EventOutbox()
+    watch = watching(limits, events)
+    gauges = BreakerGauges(ClusterStats(StatsStore(), "c").circuit_breakers_high, limits, watch, track_remaining=False)
+    for _ in range(3):
+        assert limits.try_acquire_request()
+        assert not limits.try_acquire_request()
+        limits.release_request()  # so that a look finds nothing in use
+        gauges.update()
+    assert [(one.kind, one.fields["resource"]) for one in events.take()] == [(EventKind.BREAKER_OPENED, "requests")]
+    for _ in range(CLOSED_AFTER - 1):
+        gauges.update()
+    assert events.take() == []
+    gauges.update()
+    assert [one.kind for one in events.take()] == [EventKind.BREAKER_CLOSED]
+    assert not watch.open
+    gauges.update()
+    assert events.take() == []

@@ -341,7 +341,7 @@ class Router:
         host.rq_active += 1
         limits.requests += 1
         if limits.requests > limits.max_requests:
-            cluster.stats.upstream_rq_active_overflow.value += 1
+            limits.refuse_request(cluster.stats.upstream_rq_active_overflow)
             attempt.connection_failed(overflow())
             return attempt
         try:
