@@ -26,11 +26,11 @@ class Followed:
 
     @property
     def complete(self) -> bool:
-        """All who wrote a line have sent their spans, no span misses its parent, and the metrics know of it."""
+        """All who wrote a line have sent their spans, no span misses its parent, and metrics and events know of it."""
         known = {span.span for span in self.spans}
         whole = all(span.parent in known for span in self.spans[1:]) and not any(one.parent for one in self.spans[:1])
         all_told = {line.proxy for line in self.lines} == {span.service for span in self.spans}
-        return bool(self.lines) and whole and all_told and bool(self.exemplars)
+        return bool(self.lines) and whole and all_told and bool(self.exemplars) and bool(self.events)
 
     def text(self) -> Iterator[str]:
         yield f"trace {self.trace}, x-request-id {self.request_id}"

@@ -96,27 +96,32 @@ class Story:
         """It stays ill until the request that it was ejected for has been followed."""
         address = f"127.0.0.1:{self._layout.ports[f'{FAILING.key}_proxy']}"
         self.seen.ejected, self.seen.followed = "", None
+        before = set(self._ejected_for())
         self._failing.ill = True
         self._say(f"{FAILING.name} begins to answer 503")
         self.scene = "an instance of catalog fails: requests go to the other, and it is ejected"
         began = time.monotonic()
         if await self._until(lambda: address in self._watch.ejected):
             self.seen.ejected = FAILING.name
-            self._say(f"{FAILING.name} is ejected by {SHOP.name}")
         await self._pause(self.scene, seconds - (time.monotonic() - began))
         self.scene = "one request, hop by hop: the one that it was ejected for"
-        await self._follow()
+        await self._follow(before)
         self._failing.ill = False
         self._say(f"{FAILING.name} is well again")
         await self._pause(self.scene, seconds)
 
-    async def _follow(self) -> None:
+    def _ejected_for(self) -> list[str]:
+        """The traces of requests that a host was ejected for."""
+        events = (one for one in self._watch.events if one.kind == "host.ejected")
+        return [str(one.fields["trace_id"]) for one in events if "trace_id" in one.fields]
+
+    async def _follow(self, known: set[str]) -> None:
         """Spans and events take a moment to arrive."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            failed = self._logs.last(lambda line: line.proxy == FAILING.name and line.failed, PATIENCE)
-            if failed:
-                trace = failed[-1].trace
+            traces = [trace for trace in self._ejected_for() if trace not in known]
+            if traces:
+                trace = traces[-1]
                 lines, spans = self._logs.traces.get(trace, ()), self._collector.traces.get(trace, ())
                 found = followed(trace, lines, spans, await self._watch.exemplars(trace), self._watch.events)
                 self.seen.followed = found

@@ -111,13 +111,13 @@ class HostMonitor:
         self.ejections = 0
         self.jitter = 0.0
 
-    def put_status(self, status: int) -> None:
-        """The host answered."""
+    def put_status(self, status: int, trace_id: str = "") -> None:
+        """The host answered. An ejection tells of the trace of the request that was one too many."""
         if self._config.split_external_local_origin_errors:
             self._reached()
-        self._put(status)
+        self._put(status, trace_id)
 
-    def put_error(self, error: ProxyError, *, connected: bool = False) -> None:
+    def put_error(self, error: ProxyError, trace_id: str = "", *, connected: bool = False) -> None:
         """There was no answer. Whose fault that is cannot be told, unless the configuration wants it split; then a
         connection that was had counts for the host, before what went wrong counts against it (Envoy)."""
         flag = error.flag
@@ -126,18 +126,18 @@ class HostMonitor:
         if self._config.split_external_local_origin_errors:
             if connected:
                 self._reached()
-            self._not_reached()
+            self._not_reached(trace_id)
         else:
-            self._put(504 if flag is ResponseFlag.UPSTREAM_REQUEST_TIMEOUT else 503)
+            self._put(504 if flag is ResponseFlag.UPSTREAM_REQUEST_TIMEOUT else 503, trace_id)
 
     def put_connected(self) -> None:
         """A TCP connection was had, which is all that is asked of it."""
         if self._config.split_external_local_origin_errors:
             self._reached()
         else:
-            self._put(200)
+            self._put(200, "")
 
-    def _put(self, status: int) -> None:
+    def _put(self, status: int, trace_id: str) -> None:
         self.external.total += 1
         if status < 500:
             self.external.good += 1
@@ -147,23 +147,23 @@ class HostMonitor:
         if status in _GATEWAY:
             self.consecutive_gateway += 1
             if self.consecutive_gateway == config.consecutive_gateway_failure:
-                self._detector.found(self, Kind.GATEWAY_FAILURE)
+                self._detector.found(self, Kind.GATEWAY_FAILURE, trace_id)
         else:
             self.consecutive_gateway = 0
         self.consecutive_5xx += 1
         if self.consecutive_5xx == config.consecutive_5xx:
-            self._detector.found(self, Kind.CONSECUTIVE_5XX)
+            self._detector.found(self, Kind.CONSECUTIVE_5XX, trace_id)
 
     def _reached(self) -> None:
         self.local.total += 1
         self.local.good += 1
         self.consecutive_local = 0
 
-    def _not_reached(self) -> None:
+    def _not_reached(self, trace_id: str) -> None:
         self.local.total += 1
         self.consecutive_local += 1
         if self.consecutive_local == self._config.consecutive_local_origin_failure:
-            self._detector.found(self, Kind.LOCAL_ORIGIN)
+            self._detector.found(self, Kind.LOCAL_ORIGIN, trace_id)
 
     def forget(self) -> None:
         """A few new errors are not to finish what old ones began."""
@@ -207,14 +207,14 @@ class OutlierDetector:
         self._stop()
         self._log.close()
 
-    def found(self, monitor: HostMonitor, kind: Kind) -> None:
+    def found(self, monitor: HostMonitor, kind: Kind, trace_id: str) -> None:
         """A host has failed so often in a row that it is out."""
         if monitor.host.flags & HealthFlag.FAILED_OUTLIER_CHECK or monitor.host not in self._monitors:
             return
         self._detected(kind)
         if kind is Kind.CONSECUTIVE_5XX:
             self._stats.ejections_consecutive_5xx.value += 1
-        self._eject(monitor, kind)
+        self._eject(monitor, kind, trace_id=trace_id)
         match kind:  # what has counted up to here has had its effect
             case Kind.CONSECUTIVE_5XX:
                 monitor.consecutive_5xx = 0
@@ -295,7 +295,7 @@ class OutlierDetector:
     def _detected(self, kind: Kind) -> None:
         getattr(self._stats, f"ejections_detected_{kind.value}").value += 1
 
-    def _eject(self, monitor: HostMonitor, kind: Kind, rates: tuple[float, ...] = ()) -> None:
+    def _eject(self, monitor: HostMonitor, kind: Kind, rates: tuple[float, ...] = (), trace_id: str = "") -> None:
         config, stats, host = self._config, self._stats, monitor.host
         share = 100.0 * (self._active + 1) / max(1, len(self._monitors))
         if share > min(100, config.max_ejection_percent) and not (config.always_eject_one_host and not self._active):
@@ -317,7 +317,7 @@ class OutlierDetector:
             monitor.backoff += 1
         monitor.ejections += 1
         self._count_active(1)
-        self._log.ejected(host, Ejection(_LOGGED[kind], monitor.ejections, away, True, rates))
+        self._log.ejected(host, Ejection(_LOGGED[kind], monitor.ejections, away, True, rates, trace_id))
         if host.mark(HealthFlag.FAILED_OUTLIER_CHECK, on=True):
             self._on_change()
 

@@ -15,13 +15,15 @@ from pyproxy.telemetry.logs import AccessLogs
 @dataclass(frozen=True, slots=True)
 class Ejection:
     """`kind` is Envoy's word for why (OutlierEjectionType). `seconds` since the host last came back, None where it
-    never was away; `rates` are percent: its own, and for the comparison of hosts their average and the threshold."""
+    never was away; `rates` are percent: its own, and for the comparison of hosts their average and the threshold;
+    `trace_id` is that of the request that was one too many, where there was one and it is traced."""
 
     kind: str
     number: int
     seconds: int | None
     enforced: bool
     rates: tuple[float, ...] = ()
+    trace_id: str = ""
 
 
 class OutlierLog:
@@ -36,9 +38,9 @@ class OutlierLog:
 
     def ejected(self, host: Host, ejection: Ejection) -> None:
         if ejection.enforced:
-            self._tell(
-                EventKind.HOST_EJECTED, host, f"is out: {ejection.kind}", why=ejection.kind, times=ejection.number
-            )
+            traced = {"trace_id": ejection.trace_id} if ejection.trace_id else {}
+            told = {"why": ejection.kind, "times": ejection.number, **traced}
+            self._tell(EventKind.HOST_EJECTED, host, f"is out: {ejection.kind}", **told)
         event = self._common(ejection.kind, host, "EJECT", ejection.number, ejection.seconds)
         event["enforced"] = ejection.enforced
         names = ("host_success_rate", "cluster_average_success_rate", "cluster_success_rate_ejection_threshold")

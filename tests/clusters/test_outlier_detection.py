@@ -13,6 +13,7 @@ from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.outlier_detection import HostMonitor, OutlierDetector
 from pyproxy.clusters.outlier_log import OutlierLog
 from pyproxy.config.outlier import OutlierConfig
+from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.telemetry.cluster_stats import ClusterStats
 from pyproxy.telemetry.events import EventKind, EventOutbox
 from pyproxy.telemetry.logs import AccessLogs
@@ -173,3 +174,14 @@ class Outliers(RuleBasedStateMachine):
 
 TestOutliers = Outliers.TestCase
 TestOutliers.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+def test_an_ejection_tells_whose_request_was_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    ward = Ward(monkeypatch, consecutive_5xx=3, max_ejection_percent=100)
+    refused = ProxyError(ResponseFlag.UPSTREAM_CONNECTION_FAILURE, Source.UPSTREAM, 503, "")
+    for trace in ("one", "two", "three"):
+        ward.hosts[0].outlier.put_status(500, trace)
+        ward.hosts[1].outlier.put_error(refused, "x")
+        ward.answer(2, 500)
+    told = {event.subject: event.fields.get("trace_id") for event in ward.events.take()}
+    assert told == {ward.hosts[0].address: "three", ward.hosts[1].address: "x", ward.hosts[2].address: None}

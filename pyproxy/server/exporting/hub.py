@@ -99,7 +99,7 @@ def event_record(event: Event) -> dict[str, Any]:
         "body": event.message,
         "attributes": attributes,
         "severity": event.severity.value,
-        "trace": "",
+        "trace": event.fields.get("trace_id", ""),
         "span": "",
     }
 

@@ -448,7 +448,7 @@ def _report(attempt: Try, response: Response) -> None:
     host = attempt.pool.host
     outlier = host.outlier
     if outlier is not None:
-        outlier.put_status(seen_status(attempt.request, response))
+        outlier.put_status(seen_status(attempt.request, response), attempt.request.info.trace_id)
     if host.checker is not None and _IMMEDIATE_FAIL in response.headers.index:
         host.checker.fail_now()
 
@@ -456,13 +456,14 @@ def _report(attempt: Try, response: Response) -> None:
 def _report_slow(attempt: Try) -> None:
     outlier = attempt.pool.host.outlier
     if outlier is not None:
-        outlier.put_error(TOO_SLOW, connected=True)
+        outlier.put_error(TOO_SLOW, attempt.request.info.trace_id, connected=True)
 
 
 def _report_error(attempt: Try, error: ProxyError) -> None:
     outlier = attempt.pool.host.outlier
     if outlier is not None:
-        outlier.put_error(error, connected=attempt.info.request_sent_first > 0)
+        sent = attempt.info.request_sent_first > 0
+        outlier.put_error(error, attempt.request.info.trace_id, connected=sent)
 
 
 def _with_header(error: ProxyError, header: Pair) -> ProxyError:
