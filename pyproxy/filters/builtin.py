@@ -130,6 +130,12 @@ EXTENSIONS: Final = Extensions(
             module="pyproxy.filters.http.grpc_stats",
         ),
         Extension(
+            name="envoy.filters.http.grpc_web",
+            type_name="envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.grpc_web",
+        ),
+        Extension(
             name="envoy.filters.http.health_check",
             type_name="envoy.extensions.filters.http.health_check.v3.HealthCheck",
             category=Category.HTTP_FILTER,

@@ -14,8 +14,8 @@ from pyproxy.http.message import Request
 class WholeBody(Waiter):
     """`await` gives the bytes, and the trailers are in `trailers` then. Raises what the body broke off with.
 
-    Of more than `limit` bytes the body is given up and `too_large` raised. A limit of 0 keeps nothing and takes any
-    size.
+    Of a body with more than `limit` bytes the beginning is given, or, where there is a `too_large`, the body is given
+    up and that is raised.
     """
 
     __slots__ = ("_body", "_chunks", "_error", "_limit", "_size", "_too_large", "trailers")
@@ -50,7 +50,11 @@ class WholeBody(Waiter):
             return
         self._chunks.append(chunk)
         self._size += len(chunk)
-        if self._size > self._limit and self._too_large is not None:
+        if self._size > self._limit:
+            if self._too_large is None:
+                self._chunks = [b"".join(self._chunks)[: self._limit]]
+                self._size = self._limit
+                return
             self._chunks.clear()
             self._error = self._too_large
             self._body.detach()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pyproxy.filters.http.grpc_web import decode
+from pyproxy.http.grpc_frames import MessageReader, frame
+from tests.integration.h2_client import H2Client
 from tests.server.bootstraps import ROUTER, bootstrap, endpoint, file_log, listener, manager, static_cluster
 from tests.server.running import Running, eventually
 from tests.support.grpc_echo import EchoClient, EchoServer
+from tests.support.ports import LOOPBACK
 
 TYPE = "type.googleapis.com/envoy.extensions"
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -89,3 +95,40 @@ def test_stats_of_calls(start: Start, server: EchoServer, tmp_path: Path) -> Non
         expected |= {f"{method}.request_message_count": str(sent), f"{method}.response_message_count": str(received)}
     assert counted() == expected
     assert f"{prefix}Unary.upstream_rq_time" in stats(proxy, "upstream_rq_time")
+
+
+@pytest.mark.parametrize("text", [False, True], ids=["binary", "text"])
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
+def test_calls_of_browsers(start: Start, server: EchoServer, version: str, text: bool) -> None:
+    proxy = start(server.port, http_filter("grpc_web", "GrpcWeb"))
+    kind = "application/grpc-web-text" if text else "application/grpc-web"
+
+    def call(method: str, message: bytes) -> list[tuple[int, bytes]]:
+        body = frame(message)
+        data = base64.b64encode(body) if text else body
+        fields = {"content-type": kind, "accept": kind, "x-user": "me"}
+        if version == "HTTP/2":
+            with H2Client(proxy.port("web")) as client:
+                status, answer = client.finish(client.begin("POST", f"/t.Echo/{method}", data, *fields.items()))
+        else:
+            connection = http.client.HTTPConnection(LOOPBACK, proxy.port("web"), timeout=20)
+            connection.request("POST", f"/t.Echo/{method}", data, fields)
+            response = connection.getresponse()
+            status, answer = response.status, response.read()
+            assert response.getheader("content-type") == f"{kind}+proto"
+            connection.close()
+        assert status == 200
+        reader = MessageReader()
+        found = reader.read(decode(answer) or b"" if text else answer)
+        assert not reader.wrong
+        assert not reader.rest
+        return found
+
+    large = bytes(range(256)) * 1000
+    *messages, (flags, end) = call("Unary", large)
+    assert messages == [(0, large)]
+    assert flags == 0x80
+    assert b"grpc-status:0\r\n" in end
+    assert b"x-trailer:yes\r\n" in end
+    *messages, _ = call("Stream", b"a")
+    assert messages == [(0, b"a0"), (0, b"a1"), (0, b"a2")]

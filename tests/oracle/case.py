@@ -151,6 +151,13 @@ def cluster(name: str, port: str | None = UP, **fields: Any) -> Json:
     }
 
 
+def with_trailers() -> Json:
+    """Fields of a cluster whose HTTP/1 upstreams may send trailers that are passed on."""
+    name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    options = {"explicit_http_config": {"http_protocol_options": {"enable_trailers": True}}}
+    return {"typed_extension_protocol_options": {name: {"@type": f"type.googleapis.com/{name}", **options}}}
+
+
 def address(port: str) -> Json:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 

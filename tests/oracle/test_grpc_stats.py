@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.oracle.bootstrap import TYPE, file_log, router
-from tests.oracle.case import Case, Json, cluster, get, in_turn, post, request, route, says
+from tests.oracle.case import Case, Json, cluster, get, in_turn, post, request, route, says, with_trailers
 from tests.oracle.conftest import RECORD, Pair
 from tests.support.upstream import Answer, AwaitBody, Close, Send, raw, reply
 
@@ -39,7 +39,7 @@ def counts(id: str, stats: Json, send: Any, *answers: Answer, status: Any = 200,
     more.setdefault("routes", [route(cluster=f"c-{id}")])
     return Case(
         id=id,
-        clusters=[cluster(f"c-{id}")],
+        clusters=[cluster(f"c-{id}", **with_trailers())],
         hcm=hcm,
         send=send,
         upstream=answers or [answer()],

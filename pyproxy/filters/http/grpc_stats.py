@@ -12,6 +12,7 @@ from typing import Final
 
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.view import View
+from pyproxy.filters.common.grpc_methods import MOST_METHODS, CountedMethods
 from pyproxy.http import grpc
 from pyproxy.http.body import Body, Trailers
 from pyproxy.http.grpc_frames import CONNECT_END, MessageCounter
@@ -19,7 +20,6 @@ from pyproxy.http.message import Request, Response
 from pyproxy.http.through import Through
 from pyproxy.runtime import Runtime
 from pyproxy.telemetry.grpc_method_stats import GrpcMethodStats
-from pyproxy.telemetry.metrics import Scope
 
 Next = Callable[[Request], Awaitable[Response]]
 
@@ -34,8 +34,7 @@ class GrpcStatsConfig:
     emit_filter_state: bool = False
     upstream_times: bool = False
     replace_dots: bool = False
-    most_methods: int = 5000
-    """Of each cluster; further ones count without a name."""
+    most_methods: int = MOST_METHODS
 
     def build(self, runtime: Runtime) -> GrpcStats:
         return GrpcStats(self, runtime)
@@ -65,19 +64,22 @@ def compile(view: View, context: CompileContext) -> GrpcStatsConfig:  # noqa: A0
 class GrpcStats:
     """Shared by all requests of a chain."""
 
+    __slots__ = ("_config", "_methods")
+
     sees_replies = True
 
     def __init__(self, config: GrpcStatsConfig, runtime: Runtime) -> None:
         self._config = config
-        self._clusters = runtime.clusters
-        self._methods: dict[str, _Methods] = {}
+        self._methods = CountedMethods(
+            runtime.clusters, "grpc", config.methods, replace_dots=config.replace_dots, most=config.most_methods
+        )
 
     async def __call__(self, request: Request, next: Next) -> Response:  # noqa: A002 (the name that every filter has)
         config = self._config
         calls = grpc.is_grpc(request.headers)
         if not calls and not config.emit_filter_state:
             return await next(request)
-        stats = self._stats_of(request) if calls else None
+        stats = self._methods.of(request) if calls else None
         counts = MessageCounts(request) if config.emit_filter_state else None
         if calls and request.body is not None:
             request.body = _look_at(request.body, _Messages(stats, counts, sent=True))
@@ -98,55 +100,6 @@ class GrpcStats:
         if messages is not None or end is not None:
             response.body = _look_at(body, messages, end)
         return response
-
-    def _stats_of(self, request: Request) -> GrpcMethodStats | None:
-        """Where to count a call; None where it goes to no cluster, or does not say which method it calls."""
-        route = request.route
-        if route is None or route.answer is not None:
-            return None
-        name = route.resolve(request).cluster
-        cluster = self._clusters.get(name)
-        if cluster is None:
-            return None
-        methods = self._methods.get(name)
-        if methods is None or methods.scope is not cluster.stats.scope:
-            methods = self._methods[name] = _Methods(cluster.stats.scope)
-        called = _called(request.path)
-        if called is None:
-            return None
-        if self._config.methods is not None and called not in self._config.methods:
-            return methods.nameless
-        return methods.of(called, self._config)
-
-
-def _called(path: bytes) -> tuple[bytes, bytes] | None:
-    """(service, method) of a path; None for one that has not exactly these."""
-    parts = [part for part in path.partition(b"?")[0].split(b"/") if part]
-    return (parts[0], parts[1]) if len(parts) == 2 else None
-
-
-class _Methods:
-    """The stats of one cluster, by method."""
-
-    __slots__ = ("_of", "nameless", "scope")
-
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
-        self.nameless = GrpcMethodStats(scope, "grpc.")
-        self._of: dict[tuple[bytes, bytes], GrpcMethodStats] = {}
-
-    def of(self, called: tuple[bytes, bytes], config: GrpcStatsConfig) -> GrpcMethodStats:
-        found = self._of.get(called)
-        if found is not None:
-            return found
-        if len(self._of) >= config.most_methods:
-            return self.nameless
-        # A colon would end the name in the text form of /stats.
-        service, method = (part.decode("utf-8", "replace").replace(":", "_") for part in called)
-        if config.replace_dots:
-            service = service.replace(".", "_")
-        made = self._of[called] = GrpcMethodStats(self.scope, f"grpc.{service}.{method}.")
-        return made
 
 
 class MessageCounts:

@@ -44,7 +44,7 @@ class LocalReplies:
 
     def shape(self, request: Request, response: Response) -> Response:
         """A response that a route gave by itself."""
-        if not self._mappers and self._format is None and not grpc.is_grpc(request.headers):
+        if not self._mappers and self._format is None and not _is_call(request):
             return response
         body = grpc.body_of(response)
         content_type = response.headers.get(b"content-type") or local_reply.TEXT
@@ -73,9 +73,14 @@ class LocalReplies:
             body = text_of(request, response).encode(errors="surrogateescape")
             content_type = typed or local_reply.TEXT
         info.local_reply_body = b""
-        if grpc.is_grpc(request.headers):
+        if _is_call(request):
             return grpc.answer(response, body, code)
         return local_reply.with_body(response, body, content_type)
+
+
+def _is_call(request: Request) -> bool:
+    """Whether it came as a gRPC call."""
+    return grpc.is_grpc(request.headers) and not request.info.made_a_call
 
 
 class _Mapper:
