@@ -7,10 +7,13 @@ BIN := $(VENV)/bin
 BUILT := $(VENV)/.built
 SOURCES := setup.py pyproject.toml $(shell find pyproxy -name '*.py' -o -name '*.pyx')
 
-.PHONY: demo test check bench drills fmt clean
+.PHONY: demo failover test check bench drills fmt clean
 
 demo: $(BUILT)
 	$(BIN)/python -m examples.demo $(ARGS)
+
+failover: $(BUILT)
+	$(BIN)/python -m examples.failover $(ARGS)
 
 test: check $(BUILT) .oracle/bin/envoy .scan/bin/sslyze .cache/h2spec $(if $(shell command -v go),.oracle/go/bin/test)
 	scripts/test-interpreted

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from examples.demo.endings import catch_endings, seconds
 from examples.demo.mesh import Mesh
 from examples.demo.processes import NotStarted
 from examples.demo.story import Seen
@@ -26,13 +26,6 @@ from examples.demo.view import View
 SCENE_SECONDS = 8.0
 """How long a scene takes where nobody says how long all of it is to take."""
 LOOK_SECONDS = 0.5
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def seconds(text: str) -> float:
-    """`10s`, `1m` or a number of seconds."""
-    scale = {"s": 1.0, "m": 60.0}.get(text[-1:], 0.0)
-    return float(text[:-1]) * scale if scale else float(text)
 
 
 @contextlib.asynccontextmanager
@@ -74,19 +67,10 @@ def summary(seen: Seen, mesh: Mesh) -> list[str]:
     ]
 
 
-def end(demo: asyncio.Task[int]) -> None:
-    """Clearing up is not interrupted by who cannot wait."""
-    if not demo.cancelling():
-        demo.cancel()
-
-
 async def demo(duration: float | None) -> int:
     """Gives the exit code."""
     console = Console()
-    this = asyncio.current_task()
-    assert this is not None
-    for number in ENDINGS:
-        asyncio.get_running_loop().add_signal_handler(number, end, this)
+    catch_endings()
     console.print("starting a control plane, three services and six proxies ...")
     async with running() as mesh:
         sending = asyncio.ensure_future(mesh.load.run())

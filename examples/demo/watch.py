@@ -13,8 +13,6 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from examples.demo.layout import NODES, SHOP
-
 _EXEMPLAR = re.compile(r"^(\w+_bucket)\{(.*?)\} \S+ # \{(.*?)\} (\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
@@ -55,15 +53,20 @@ class FoundExemplar:
 
 
 class Watch:
-    """What was seen last. `look` looks again."""
+    """What was seen last. `look` looks again.
 
-    def __init__(self, admins: Mapping[str, str]) -> None:
+    `admins` are those of all proxies, by name; of one of them the hosts of some clusters are looked at.
+    """
+
+    def __init__(self, admins: Mapping[str, str], balancer: str, clusters: str) -> None:
         self._admins = admins
+        self._balancer = balancer
+        self._clusters = clusters
         self._session: ClientSession | None = None
         self._heard: dict[str, int] = {}
         self.certificates: dict[str, Certificate] = {}
         self.ejected: set[str] = set()
-        """Addresses of sidecars that shop's sidecar leaves out."""
+        """Addresses of hosts that the balancer leaves out."""
         self.events: deque[Happened] = deque(maxlen=1000)
 
     async def start(self) -> None:
@@ -74,18 +77,18 @@ class Watch:
             await self._session.close()
 
     async def look(self) -> None:
-        await asyncio.gather(self._hosts(), *(self._proxy(node.name) for node in NODES))
+        await asyncio.gather(self._hosts(), *(self._proxy(name) for name in self._admins))
 
     async def exemplars(self, trace: str) -> list[FoundExemplar]:
         """Wherever in the metrics of a proxy a trace is given as an example."""
         found: list[FoundExemplar] = []
-        for node in NODES:
-            text = await self._get(node.name, "/stats/prometheus?openmetrics&usedonly")
+        for name in self._admins:
+            text = await self._get(name, "/stats/prometheus?openmetrics&usedonly")
             for line in text.splitlines():
                 match = _EXEMPLAR.match(line)
                 if match and trace in match[3]:
                     labels = dict(_LABEL.findall(match[2]))
-                    found.append(FoundExemplar(node.name, match[1], labels, trace, float(match[4])))
+                    found.append(FoundExemplar(name, match[1], labels, trace, float(match[4])))
         return found
 
     async def _proxy(self, name: str) -> None:
@@ -101,7 +104,7 @@ class Watch:
                 self.certificates[name] = Certificate(chain["serial_number"], expires)
 
     async def _hosts(self) -> None:
-        told = json.loads(await self._get(SHOP.name, "/clusters?format=json&filter=catalog") or "{}")
+        told = json.loads(await self._get(self._balancer, f"/clusters?format=json&filter={self._clusters}") or "{}")
         hosts = [host for cluster in told.get("cluster_statuses", []) for host in cluster.get("host_statuses", [])]
         out = [host for host in hosts if host["health_status"].get("failed_outlier_check")]
         addresses = [host["address"]["socket_address"] for host in out]

@@ -118,6 +118,6 @@ def test_it_ends_when_it_is_told(tmp_path: Path, number: signal.Signals) -> None
 
 
 def assert_nothing_is_left(directory: Path) -> None:
-    assert not list(directory.glob("pyproxy-demo-*"))
+    assert not list(directory.glob("pyproxy-*"))
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(directory) not in running
