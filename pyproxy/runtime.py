@@ -45,6 +45,8 @@ class Runtime:
     workers: int = 1
     health_check_failed: bool = False
     """The proxy is to be seen as unhealthy (`/healthcheck/fail`)."""
+    worker: int = 0
+    """The number of this one."""
     exports: Exports = field(default_factory=Exports)
     splices: Splices = field(init=False)
     _connection_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))

@@ -10,8 +10,11 @@ from collections.abc import Iterable
 
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.host_set import HostSet
-from pyproxy.clusters.load_balancers.load_balancer import Choose, build_load_balancer
+from pyproxy.clusters.load_balancers.bounded_load import BoundedLoad
+from pyproxy.clusters.load_balancers.load_balancer import Choose, LoadBalancer, build_load_balancer
 from pyproxy.clusters.load_balancers.localities import LocalityWeighted, effective_weights
+from pyproxy.clusters.load_balancers.maglev import Maglev
+from pyproxy.clusters.load_balancers.ring_hash import RingHash
 from pyproxy.clusters.load_balancers.weights import shares_by_locality
 from pyproxy.clusters.priorities import Loads, PriorityHealth, spread
 from pyproxy.config.cluster import ClusterConfig, LbPolicy
@@ -27,7 +30,7 @@ class Balance:
     `without` is for retries that leave the priorities which were tried.
     """
 
-    __slots__ = ("_config", "_panics", "_rng", "_sets", "_threshold", "_without", "choose", "loads")
+    __slots__ = ("_config", "_panics", "_rng", "_sets", "_threshold", "_without", "choose", "loads", "places")
 
     def __init__(
         self, config: ClusterConfig, hosts: tuple[Host, ...], threshold: float, rng: random.Random, panics: Counter
@@ -36,6 +39,8 @@ class Balance:
         self._threshold = threshold
         self._rng = rng
         self._panics = panics
+        self.places: list[int] = []
+        """Of the hosts in the ring or table that was laid out last; empty for other policies."""
         self._without: dict[frozenset[int], Choose] = {}
         count = max((host.priority for host in hosts), default=0) + 1
         members: list[list[Host]] = [[] for _ in range(count)]
@@ -85,18 +90,23 @@ class Balance:
     def _among(self, hosts: HostSet, eligible: tuple[Host, ...]) -> Choose:
         config, rng = self._config, self._rng
         if not config.locality_weighted:
-            return build_load_balancer(config, eligible, rng).choose
+            return self._laid_out(build_load_balancer(config, eligible, rng)).choose
         weights = effective_weights(hosts.hosts, eligible, config.overprovisioning)
         if not weights:
             return build_load_balancer(config, eligible, rng).choose
         if config.lb_policy in _HASHED:
             shares = shares_by_locality(eligible, weights)
-            return build_load_balancer(config, eligible, rng, shares).choose
+            return self._laid_out(build_load_balancer(config, eligible, rng, shares)).choose
         by_locality = {
             locality: build_load_balancer(config, tuple(h for h in eligible if h.locality == locality), rng).choose
             for locality in weights
         }
         return LocalityWeighted(weights, by_locality, rng).choose
+
+    def _laid_out(self, balancer: LoadBalancer) -> LoadBalancer:
+        if isinstance(balancer, Maglev | RingHash | BoundedLoad):
+            self.places = balancer.places()
+        return balancer
 
     def __repr__(self) -> str:
         return f"<Balance {self._sets!r} {self.loads!r}>"

@@ -227,6 +227,9 @@ class Cluster:
             self._balance(change.hosts)
         if change.added or change.removed:
             self.stats.membership_change.value += 1
+        self.stats.default_socket.total_match_count.value += sum(
+            self._socket_match(host) is None for host in change.added
+        )
         for host in change.removed:
             host.retire()
 
@@ -295,6 +298,18 @@ class Cluster:
             host.rq_success += 1
         if info.response_last and info.request_sent_last:
             origin.upstream_rq_time.record(max(0, int((info.response_last - info.request_sent_last) * 1000)))
+
+    def count_canary(self, status: int, info: UpstreamInfo) -> None:
+        """The response of a canary, besides `count_response`."""
+        stats = self.stats.canary
+        stats.codes[status].value += 1
+        if info.response_last and info.request_sent_last:
+            stats.upstream_rq_time.record(max(0, int((info.response_last - info.request_sent_last) * 1000)))
+
+    def count_interim(self, status: int, *, internal: bool) -> None:
+        """An informational response came; Envoy counts it as one of the upstream's."""
+        origin = self.stats.internal if internal else self.stats.external
+        origin.codes[status].value += 1
 
     def count_failure(self, host: Host | None, error: ProxyError, *, internal: bool = False) -> None:
         """There was no response: what the downstream is told counts as one. `host` is None if none was chosen."""
@@ -366,12 +381,24 @@ class Cluster:
                 self._balanced_as, hosts, min(100.0, threshold), services.rng, stats.lb_healthy_panic
             )
             self.choose = balance.choose
+            if balance.places:
+                self._tell_places(balance.places)
             if self.config.subsets is not None:
                 self.choose = Subsets(self.config.subsets, hosts, self._choose_among, balance.choose, stats).choose
         stats.membership_total.value = len(hosts)
+        stats.max_host_weight.value = max([host.weight for host in hosts], default=0)
         stats.membership_healthy.value = len(host_set.healthy)
         stats.membership_degraded.value = len(host_set.degraded)
         stats.membership_excluded.value = sum(host.excluded for host in hosts)
+
+    def _tell_places(self, places: list[int]) -> None:
+        if self.config.lb_policy is LbPolicy.RING_HASH:
+            ring = self.stats.ring_hash_lb
+            ring.size.value = sum(places)
+            ring.min_hashes_per_host.value, ring.max_hashes_per_host.value = min(places), max(places)
+        else:
+            table = self.stats.maglev_lb
+            table.min_entries_per_host.value, table.max_entries_per_host.value = min(places), max(places)
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name} {self.host_set!r}{'' if self.ready else ', warming'}>"

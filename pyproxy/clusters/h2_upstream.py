@@ -111,6 +111,7 @@ class H2UpstreamStream:
         status = status_of(pairs)
         if status < 200:
             info.interim = True
+            attempt.pool.cluster.count_interim(status, internal=attempt.request.info.internal)
             return
         info.response_first = clock.now
         headers = Headers(pairs[1:])
@@ -288,6 +289,8 @@ class H2Upstream(H2Connection):
             self.leave()
         pool.rq_total.value += 1  # only what gets a connection counts (Envoy)
         pool.host.rq_total += 1
+        for one in attempt.request.info.counted:
+            one.upstream_rq_total.value += 1
         info.local = self.local_address
         info.connection_id = self.connection_id
         info.protocol = "HTTP/2"

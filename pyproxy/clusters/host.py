@@ -47,6 +47,7 @@ class Host:
     __slots__ = (
         "address",
         "address_config",
+        "canary",
         "check_hostname",
         "check_port",
         "checked",
@@ -134,6 +135,7 @@ class Host:
         self.zone = endpoint.zone
         self.sub_zone = endpoint.sub_zone
         self.metadata = endpoint.metadata
+        self.canary = bool(endpoint.metadata and endpoint.metadata.get("envoy.lb", {}).get("canary"))
         return before != (
             self.weight,
             self.flags & _OF_EDS,

@@ -109,6 +109,11 @@ class ClusterManager:
         found = self._live.get(name)
         return found if found is not None else self._make_live(name)
 
+    @property
+    def live_count(self) -> int:
+        """How many clusters cost more than their configuration."""
+        return len(self._live)
+
     def __contains__(self, name: str) -> bool:
         return name in self._configs
 

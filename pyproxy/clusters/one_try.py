@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pyproxy.clusters.try_timers import TryTimers
 
 
+_CANARY = b"x-envoy-upstream-canary"
+
+
 class Try(Waiter):
     """One attempt to get a response from one host. `await` gives the Response (its body may still be coming)."""
 
@@ -152,5 +155,11 @@ class Try(Waiter):
         response = self.response
         if response is not None:
             pool.cluster.count_response(host, response.status, self.info, internal=self.request.info.internal)
+            if host.canary or response.headers.index.get(_CANARY) == b"true":
+                pool.cluster.count_canary(response.status, self.info)
+            for one in self.request.info.counted:
+                one.count_response(response.status, self.info)
         elif self.error is not None:
             pool.cluster.count_failure(host, self.error, internal=self.request.info.internal)
+            for one in self.request.info.counted:
+                one.count_failure(self.error)

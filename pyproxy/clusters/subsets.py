@@ -32,6 +32,7 @@ class Subsets:
         self._selectors = {selector.keys: selector for selector in config.selectors}
         self._groups = _groups(config, hosts)
         self._made: dict[Criteria, Choose] = {}
+        stats.lb_subsets_created.value += max(0, len(self._groups) - stats.lb_subsets_active.value)
         stats.lb_subsets_active.value = len(self._groups)
 
     def choose(self, request: Request) -> Host | None:

@@ -95,6 +95,8 @@ class H1Upstream(Connection):
         pool = self.pool
         pool.rq_total.value += 1  # only what gets a connection counts (Envoy)
         pool.host.rq_total += 1
+        for one in attempt.request.info.counted:
+            one.upstream_rq_total.value += 1
         info.local = self.local_address
         info.connection_id = self.connection_id
         info.protocol = self._version
@@ -214,6 +216,7 @@ class H1Upstream(Connection):
                     self._protocol_error(CodecError(502, "http1.codec_error", "an upgrade nobody asked for"), attempt)
                 else:
                     attempt.info.interim = True
+                    attempt.pool.cluster.count_interim(event.status, internal=attempt.request.info.internal)
                     attempt.info.header_received += event.headers.size() or 3
             elif type(event) is bytes:
                 if self._body is not None:

@@ -214,6 +214,8 @@ class RouteConfig:
     filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     tracing: RouteTracing = NO_ROUTE_TRACING
+    stat_prefix: str = ""
+    """Its requests are counted under this name, too."""
 
 
 @dataclass(frozen=True, slots=True)

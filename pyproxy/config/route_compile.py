@@ -111,6 +111,7 @@ class _TableCompiler:
             filter_configs=compile_overrides(view, self.context),
             metadata=compile_metadata(view),
             tracing=compile_route_tracing(view),
+            stat_prefix=view.text("stat_prefix"),
         )
 
     def _action(self, view: View, match: RouteMatch) -> Action:

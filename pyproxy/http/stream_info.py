@@ -211,6 +211,8 @@ class StreamInfo:
     route_name: str = ""
     virtual_host: str = ""
     virtual_cluster: str = ""
+    counted: tuple[Any, ...] = ()
+    """What counts the request besides its cluster (telemetry.route_stats)."""
     original_path: bytes = b""
     """The path as it came, before rewrites."""
     local_reply_body: bytes = b""

@@ -49,7 +49,8 @@ class Listener:
         self._servers: dict[SocketKey, tuple[socket.socket, _Server]] = {}
         self._arriving = 0
         encrypted = any(chain.tls for chain in config.chains)
-        self.stats = ListenerStats(runtime.stats, config.stat_prefix or _stat_name(config), tls=encrypted)
+        name = config.stat_prefix or _stat_name(config)
+        self.stats = ListenerStats(runtime.stats, name, runtime.worker, tls=encrypted)
         self._offer = hand_over
         self._default: FilterChain | None = None
         self._chains: list[FilterChain] = []

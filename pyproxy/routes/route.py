@@ -42,6 +42,7 @@ class Route:
         "attempt_count_in_response",
         "body_buffer_limit",
         "config",
+        "counted",
         "ends_connect",
         "filter_configs",
         "grpc_timeout_max",
@@ -86,6 +87,8 @@ class Route:
         )
         self.virtual_cluster: Callable[[Request], str] | None = levels.virtual_cluster
         """Gives the name of the virtual cluster that a request belongs to; None where there are none."""
+        self.counted = levels.virtual_cluster is not None or bool(config.stat_prefix)
+        """Its requests have statistics of their own."""
         self.attempt_count_in_request = levels.virtual_host.include_attempt_count_in_request
         self.attempt_count_in_response = levels.virtual_host.include_attempt_count_in_response
         self.answer: Callable[[Request], Response] | None = None

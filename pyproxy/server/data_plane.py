@@ -82,6 +82,7 @@ class DataPlane:
             secrets=self._secrets,
             connection_limit=_connection_limit(bootstrap.max_connections, values, blueprint.workers),
             workers=blueprint.workers,
+            worker=seat.index,
             exports=exports,
         )
         self._listeners = ListenerManager(self._runtime, float(blueprint.options.drain_time_s))
@@ -101,6 +102,13 @@ class DataPlane:
         self._waiting_for = "clusters"
         self._listener_stats = ListenerManagerStats(self._stats)
         self._watchdog = _watchdog(self._stats, seat.index)
+        self._inflated = self._stats.scope(f"thread_local_cluster_manager.worker_{seat.index}").gauge(
+            "clusters_inflated"
+        )
+        self._stats.on_flush(self._count_clusters)
+
+    def _count_clusters(self) -> None:
+        self._inflated.value = self._clusters.live_count
 
     async def start(self) -> None:
         """Clusters first, then listeners: nothing is accepted that could not be sent on."""

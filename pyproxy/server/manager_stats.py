@@ -94,7 +94,7 @@ class ManagerStats:
         values = RuntimeValues(blueprint.bootstrap.runtime_layers)
         self._runtime.num_keys.value = len(values.as_mapping())
         self._runtime.num_layers.value = len(blueprint.bootstrap.runtime_layers)
-        self._runtime.load_success.value = 1
+        self._runtime.load_success.value = self._runtime.override_dir_not_exists.value = 1
 
     def _measure_memory(self) -> None:
         """Costs a few milliseconds of reading /proc, so it is done for a scrape and not at every tick."""

@@ -48,6 +48,32 @@ class OriginStats:
         self.upstream_rq_time.parents = (cluster.upstream_rq_time,)
 
 
+class CanaryStats:
+    """`canary.`: the same once more for hosts that are marked as canaries, or say so (x-envoy-upstream-canary)."""
+
+    __slots__ = ("codes", "upstream_rq_time")
+
+    def __init__(self, cluster: ClusterStats) -> None:
+        self.codes = ResponseCodes(cluster.scope, ("canary.",))
+        self.upstream_rq_time = cluster.scope.histogram("canary.upstream_rq_time")
+
+
+class SocketMatchStats(StatsPart):
+    """`default.`: how many hosts got the cluster's own transport socket, and not one of `transport_socket_matches`."""
+
+    total_match_count: MirroredCounter
+
+
+class HashingStats(StatsPart):
+    """`ring_hash_lb.` and `maglev_lb.`: how evenly hosts share the ring or the table."""
+
+    size: MirroredGauge
+    min_hashes_per_host: MirroredGauge
+    max_hashes_per_host: MirroredGauge
+    min_entries_per_host: MirroredGauge
+    max_entries_per_host: MirroredGauge
+
+
 class ClusterStats(StatsBlock):
     """`cluster.<name>.`; the name is `ClusterConfig.stat_name`."""
 
@@ -55,6 +81,7 @@ class ClusterStats(StatsBlock):
     UNLISTED = frozenset(
         {
             "lb_subsets_active",
+            "lb_subsets_created",
             "lb_subsets_fallback",
             "lb_subsets_fallback_panic",
             "lb_subsets_selected",
@@ -68,6 +95,7 @@ class ClusterStats(StatsBlock):
     assignment_use_cached: Counter
     bind_errors: Counter
     lb_healthy_panic: Counter
+    lb_subsets_created: MirroredCounter
     lb_subsets_fallback: Counter
     lb_subsets_fallback_panic: Counter
     lb_subsets_selected: Counter
@@ -159,6 +187,22 @@ class ClusterStats(StatsBlock):
     @functools.cached_property
     def internal(self) -> OriginStats:
         return OriginStats(self, "internal")
+
+    @functools.cached_property
+    def canary(self) -> CanaryStats:
+        return CanaryStats(self)
+
+    @functools.cached_property
+    def default_socket(self) -> SocketMatchStats:
+        return SocketMatchStats(self, "default.")
+
+    @functools.cached_property
+    def ring_hash_lb(self) -> HashingStats:
+        return HashingStats(self, "ring_hash_lb.")
+
+    @functools.cached_property
+    def maglev_lb(self) -> HashingStats:
+        return HashingStats(self, "maglev_lb.")
 
     @functools.cached_property
     def retry_codes(self) -> ResponseCodes:

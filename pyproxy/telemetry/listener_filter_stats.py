@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyproxy.telemetry.metrics import Counter, StatsStore
+from pyproxy.telemetry.metrics import Counter, Histogram, StatsStore
 from pyproxy.telemetry.stat_blocks import StatsBlock
 
 
@@ -18,6 +18,7 @@ class TlsInspectorStats(StatsBlock):
     sni_not_found: Counter
     tls_found: Counter
     tls_not_found: Counter
+    bytes_processed: Histogram
 
 
 class HttpInspectorStats(StatsBlock):
@@ -44,6 +45,8 @@ class ProxyProtocolStats(StatsBlock):
 
     def __init__(self, store: StatsStore, stat_prefix: str) -> None:
         super().__init__(store, stat_prefix.rstrip("."))
+        self.any_error = store.root.counter("downstream_cx_proxy_proto_error")
+        """Of all of them together; the name is as old as the filter."""
         self.found, self.disallowed, self.error = (
             {number: self.scope.counter(f"versions.v{number}.{name}") for number in (1, 2)}
             for name in ("found", "disallowed", "error")

@@ -15,7 +15,7 @@ from pyproxy.telemetry.metrics import (
     Tally,
 )
 from pyproxy.telemetry.shared_layout import Kind
-from pyproxy.telemetry.stat_blocks import ResponseCodes, StatsBlock, release
+from pyproxy.telemetry.stat_blocks import StatsBlock, release
 from pyproxy.telemetry.tls_stats import PREFIX as TLS_PREFIX
 from pyproxy.telemetry.tls_stats import TlsStats
 
@@ -172,32 +172,6 @@ class HcmStats(StatsBlock):
         # Tallies belong to the scope that goes first.
         self.responses = DownstreamResponses(own, self.scope)
         self._cancels.append(functools.partial(release, self.store, own))
-
-
-class UpstreamRequestStats(StatsBlock):
-    """`vhost.<name>.vcluster.<name>.` and `vhost.<name>.route.<stat prefix>.`: requests that a route sent upstream."""
-
-    PREFIX = "vhost"
-
-    upstream_rq_retry: Counter
-    upstream_rq_retry_limit_exceeded: Counter
-    upstream_rq_retry_overflow: Counter
-    upstream_rq_retry_success: Counter
-    upstream_rq_timeout: Counter
-    upstream_rq_total: Counter
-    upstream_rq_time: Histogram
-
-    def __init__(self, store: StatsStore, name: str) -> None:
-        super().__init__(store, name)
-        self.codes = ResponseCodes(self.scope, ("",))
-
-    @staticmethod
-    def of_virtual_cluster(store: StatsStore, virtual_host: str, virtual_cluster: str) -> UpstreamRequestStats:
-        return UpstreamRequestStats(store, f"{virtual_host}.vcluster.{virtual_cluster}")
-
-    @staticmethod
-    def of_route(store: StatsStore, virtual_host: str, stat_prefix: str) -> UpstreamRequestStats:
-        return UpstreamRequestStats(store, f"{virtual_host}.route.{stat_prefix}")
 
 
 class ListenerManagerStats(StatsBlock):

@@ -93,7 +93,7 @@ class ResponseCodes(dict[int, Tally]):
         self._prefixes = prefixes
 
     def __missing__(self, status: int) -> Tally:
-        endings = [str(status), "completed"]
+        endings = [str(status) if 100 <= status < 600 else "unknown", "completed"]
         if 100 <= status < 600:
             endings.append(f"{status // 100}xx")
         names = [f"{prefix}upstream_rq_{ending}" for prefix in self._prefixes for ending in endings]

@@ -15,6 +15,7 @@ from tests.oracle.bootstrap import Plan
 from tests.oracle.case import Case
 from tests.oracle.normalise import Names
 from tests.oracle.observation import Observation, Played, observe
+from tests.oracle.stat_names import used
 from tests.support.downstream import Downstream, Exchange, Patience, Piece
 from tests.support.h2_downstream import H2Downstream, Stream
 from tests.support.ports import LOOPBACK, FullListener, free_ports
@@ -87,6 +88,11 @@ class Arena:
         assert self._proxy is not None
         status, body = self._proxy.admin(path, "POST")
         assert status == 200, body
+
+    def used_names(self) -> set[str]:
+        """Of every statistic that is not zero."""
+        assert self._proxy is not None
+        return used(self._proxy, self._ports)
 
     def stop(self) -> None:
         if self._proxy is not None:

@@ -81,6 +81,24 @@ CASES = [
         send=[get("/")],
         status=200,
     ),
+    Case(
+        id="named",
+        routes=[
+            {**route("/r", cluster="refused"), "stat_prefix": "r"},
+            {**route("/e", cluster="empty"), "stat_prefix": "e"},
+            {**route("/t", timeout="0.1s"), "stat_prefix": "t"},
+            {**route("/", retry_policy={"retry_on": "5xx", "num_retries": 1}), "stat_prefix": "all"},
+        ],
+        vhost={
+            "virtual_clusters": [
+                {"name": "v", "headers": [{"name": ":path", "string_match": {"prefix": "/v"}}]},
+                {"name": "r", "headers": [{"name": ":path", "string_match": {"prefix": "/r"}}]},
+            ]
+        },
+        send=in_turn(get("/v"), get("/"), get("/v"), get("/r"), get("/e"), get("/t")),
+        upstream=[OK, reply("503 X", b""), OK, reply("503 X", b""), reply("500 X", b""), SILENT],
+        status=(200, 200, 500, 503, 503, 504),
+    ),
 ]
 
 # Not about the traffic: the admin's own requests, threads, transport sockets that were
@@ -117,7 +135,7 @@ def counted(pair: Pair) -> tuple[dict[str, str], dict[str, str]]:
 @pytest.mark.oracle
 @pytest.mark.xdist_group("stats")
 @pytest.mark.skipif(RECORD is not None, reason="only Envoy runs when its behaviour is recorded")
-@pytest.mark.parametrize("scope", ["http", "cluster", "listener"])
+@pytest.mark.parametrize("scope", ["http", "cluster", "listener", "vhost"])
 def test_counts_as_envoy(scope: str, counted: tuple[dict[str, str], dict[str, str]]) -> None:
     """Absent and zero are the same: Envoy shows a gauge that has gone back to zero, pyproxy need not."""
     envoy, pyproxy = (

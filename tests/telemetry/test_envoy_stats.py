@@ -8,9 +8,10 @@ from urllib.parse import parse_qsl
 import pytest
 
 from pyproxy.telemetry.cluster_stats import ClusterManagerStats, ClusterStats
-from pyproxy.telemetry.listener_stats import HcmStats, ListenerManagerStats, ListenerStats, UpstreamRequestStats
+from pyproxy.telemetry.listener_stats import HcmStats, ListenerManagerStats, ListenerStats
 from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.prometheus import render_prometheus
+from pyproxy.telemetry.route_stats import UpstreamRequestStats
 from pyproxy.telemetry.shared_layout import Kind
 from pyproxy.telemetry.stat_tags import TagExtractor
 from pyproxy.telemetry.stats_query import StatsFormat, StatsQuery

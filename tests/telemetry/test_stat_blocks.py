@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pyproxy.telemetry.cluster_stats import ClusterStats
-from pyproxy.telemetry.listener_stats import HcmStats, ListenerStats, UpstreamRequestStats, stat_address
+from pyproxy.telemetry.listener_stats import HcmStats, ListenerStats, stat_address
 from pyproxy.telemetry.metrics import StatsStore
+from pyproxy.telemetry.route_stats import UpstreamRequestStats
 from pyproxy.telemetry.server_stats import FilesystemStats, RuntimeStats, ServerStats, WatchdogStats
 from pyproxy.telemetry.shared_reader import StatsReader, StatsSnapshot
 from pyproxy.telemetry.shared_stats import StatsArea

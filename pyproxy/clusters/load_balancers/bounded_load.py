@@ -27,6 +27,10 @@ class BoundedLoad:
         self._weights = {share.host: share.weight for share in shares}
         self._factor = factor
 
+    def places(self) -> list[int]:
+        """How many places each host has."""
+        return self._hashing.places()
+
     def choose(self, request: Request) -> Host:
         first = self._hashing.choose(request)
         slots = -(-(sum(share.host.rq_active for share in self._shares) + 1) * self._factor // 100)

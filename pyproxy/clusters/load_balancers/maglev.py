@@ -7,6 +7,7 @@ table, so that the same key finds the same host in both.
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import xxhash
 
@@ -30,6 +31,10 @@ class Maglev:
         shares = sorted(shares, key=lambda share: hash_key(share.host, by_hostname=config.by_hostname))
         hosts = [share.host for share in shares]
         self._table = [hosts[index] for index in _places(shares, config)]
+
+    def places(self) -> list[int]:
+        """How many places of the table each host has."""
+        return list(Counter(self._table).values())
 
     def choose(self, request: Request) -> Host:
         info = request.info

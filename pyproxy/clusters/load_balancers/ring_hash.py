@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left
+from collections import Counter
 from math import ceil
 
 import xxhash
@@ -28,6 +29,10 @@ class RingHash:
         ring = _ring(shares, config)
         self._hashes = [at for at, _ in ring]
         self._hosts = [shares[index].host for _, index in ring]
+
+    def places(self) -> list[int]:
+        """How many places of the ring each host has."""
+        return list(Counter(self._hosts).values())
 
     def choose(self, request: Request) -> Host:
         info = request.info

@@ -86,6 +86,7 @@ class ProxyProtocol:
             stats.not_found_disallowed.value += 1
             raise IncomingClosed from None
         except BadProxyHeader as error:
+            stats.any_error.value += 1
             stats.error[2 if seen.startswith(b"\r\n") else 1].value += 1
             raise IncomingClosed from error
         if header.version in self._config.disallowed:

@@ -56,16 +56,19 @@ class TlsInspector:
         stats, most = self._stats, self._config.most
         try:
             hello: ClientHello | int = 1
+            seen = b""
             while isinstance(hello, int):
                 if hello > most:
                     stats.client_hello_too_large.value += 1
                     raise IncomingClosed
-                hello = read_client_hello(await incoming.peek(hello, most))
+                seen = await incoming.peek(hello, most)
+                hello = read_client_hello(seen)
         except NotTls:
             stats.tls_not_found.value += 1
             if self._config.strict:
                 raise IncomingClosed from None
             return
+        stats.bytes_processed.record(len(seen))
         stats.tls_found.value += 1
         incoming.transport_protocol = "tls"
         incoming.server_name = hello.server_name

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from pyproxy import clock
 from pyproxy.server.admin.access_log import AdminAccessLog
+from pyproxy.server.admin.admin_stats import AdminStats
 from pyproxy.server.admin.catalogue import ENDPOINTS, help_text
 from pyproxy.server.admin.endpoint import Question, Reply
 from pyproxy.server.admin.origin import is_local_name, is_loopback
@@ -31,6 +32,26 @@ _CLOSE_SECONDS = 1.0
 _FORM = "application/x-www-form-urlencoded"
 
 
+class _Connections(web.Server):
+    """aiohttp's own, which counts."""
+
+    def __init__(self, handler: Any, stats: AdminStats) -> None:
+        super().__init__(handler, access_log=None)
+        self._stats = stats
+        self._opened: dict[Any, float] = {}
+
+    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._opened[handler] = clock.monotonic()
+        self._stats.opened()
+
+    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        opened = self._opened.pop(handler, None)
+        if opened is not None:
+            self._stats.closed(opened)
+
+
 class AdminServer:
     """Answers on one socket until closed."""
 
@@ -38,7 +59,8 @@ class AdminServer:
         self._access_log = access_log
         self._proxy = proxy
         self._stats = stats
-        self._runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=_CLOSE_SECONDS)
+        self._counts = AdminStats(stats.store)
+        self._runner = web.ServerRunner(_Connections(self._serve, self._counts), shutdown_timeout=_CLOSE_SECONDS)
         self._only_local_names = False
         self._server: asyncio.AbstractServer | None = None
 
@@ -64,17 +86,15 @@ class AdminServer:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         started = clock.monotonic()
-        reply = await self._reply(request)
-        self._access_log.log(request, reply, started)
-        if reply.stream is not None:
-            return await _send_stream(request, reply, reply.stream)
-        response = web.Response(
-            body=reply.body.encode("utf-8", "backslashreplace"),
-            status=reply.status,
-            headers={"Content-Type": reply.content_type, **_HEADERS},
-        )
-        response.enable_chunked_encoding()
-        return response
+        self._counts.begun()
+        status = 500
+        try:
+            reply = await self._reply(request)
+            status = reply.status
+            self._access_log.log(request, reply, started)
+            return await _send(request, reply)
+        finally:
+            self._counts.ended(status, started)
 
     async def _reply(self, request: web.BaseRequest) -> Reply:
         if self._only_local_names and not is_local_name(request.headers.get("Host", "")):
@@ -93,6 +113,18 @@ class AdminServer:
         except Exception as error:
             log.exception("admin path %s failed", request.path)
             return Reply(f"{request.path} failed: {error!r}\n", status=500)
+
+
+async def _send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+    if reply.stream is not None:
+        return await _send_stream(request, reply, reply.stream)
+    response = web.Response(
+        body=reply.body.encode("utf-8", "backslashreplace"),
+        status=reply.status,
+        headers={"Content-Type": reply.content_type, **_HEADERS},
+    )
+    response.enable_chunked_encoding()
+    return response
 
 
 async def _send_stream(request: web.BaseRequest, reply: Reply, pieces: AsyncIterator[str]) -> web.StreamResponse:

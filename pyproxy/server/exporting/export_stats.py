@@ -19,6 +19,8 @@ _NAMES: Final = {
 }
 """(scope, what was sent, what was not)"""
 
+_SERVICES: Final = (ExportKind.ALS_HTTP, ExportKind.ALS_TCP)
+
 
 class ExportCounts:
     """The counters of one kind of exporter. `dropped` and `failed` are ours for spans."""
@@ -31,8 +33,12 @@ class ExportCounts:
         self._timer = scope.counter("timer_flushed")
         self._failed = scope.counter("reports_failed")
 
+        self._entries = scope.counter("grpc_entries_flushed") if kind in _SERVICES else None
+
     def sent(self, items: int) -> None:
         self._sent.value += items
+        if self._entries is not None:
+            self._entries.value += items
 
     def dropped(self, items: int) -> None:
         self._dropped.value += items

@@ -102,6 +102,8 @@ class Call:
                 body=b"upstream request timeout",
             )
             self.cluster.stats.upstream_rq_timeout.value += 1
+            for one in self.request.info.counted:
+                one.upstream_rq_timeout.value += 1
             raise error
 
     def body_limit(self) -> int:

@@ -105,10 +105,14 @@ class RetryState:
             self._release()
             if not wanted:
                 stats.upstream_rq_retry_success.value += 1
+                for one in info.counted:
+                    one.upstream_rq_retry_success.value += 1
         if not wanted:
             return False
         if self._left <= 0:
             stats.upstream_rq_retry_limit_exceeded.value += 1
+            for one in info.counted:
+                one.upstream_rq_retry_limit_exceeded.value += 1
             info.add_flag(ResponseFlag.UPSTREAM_RETRY_LIMIT_EXCEEDED)
             return False
         self._left -= 1
@@ -116,10 +120,14 @@ class RetryState:
             self._limits.retries += 1
         elif not self._limits.try_acquire_retry():
             stats.upstream_rq_retry_overflow.value += 1
+            for one in info.counted:
+                one.upstream_rq_retry_overflow.value += 1
             info.add_flag(ResponseFlag.UPSTREAM_OVERFLOW)
             return False
         self._holds = True
         stats.upstream_rq_retry.value += 1
+        for one in info.counted:
+            one.upstream_rq_retry.value += 1
         return True
 
     def seconds(self) -> float:

@@ -55,7 +55,7 @@ _MAX_TIMEOUT_MS = 24 * 3600 * 1000
 class Router:
     """One router of one filter chain; shared by all its requests."""
 
-    __slots__ = ("_clusters", "_deadlines", "_respect", "_runtime", "_strict", "_tell_time")
+    __slots__ = ("_clusters", "_deadlines", "_respect", "_runtime", "_shadows", "_strict", "_tell_time")
 
     def __init__(self, config: RouterConfig, runtime: Runtime) -> None:
         self._tell_time = not config.suppress_envoy_headers
@@ -64,6 +64,7 @@ class Router:
         self._runtime = runtime
         self._clusters = runtime.clusters
         self._deadlines = runtime.deadlines
+        self._shadows = runtime.stats.scope("http.async-client").counter("rq_total")
 
     async def __call__(self, request: Request) -> Response:
         """Raises ProxyError where there is no response to give."""
@@ -142,6 +143,7 @@ class Router:
                 )
                 shadow = Call(copied, route, cluster, call.timeout, None)
                 shadow.shadow = True
+                self._shadows.value += 1
                 Shadow().run(self._cast(shadow))
         if tee is not None:
             tee.begin()
@@ -359,6 +361,8 @@ class Router:
             ResponseFlag.NO_HEALTHY_UPSTREAM, Source.LOCAL, 503, "no_healthy_upstream", body=b"no healthy upstream"
         )
         cluster.count_failure(None, error, internal=request.info.internal)
+        for one in request.info.counted:
+            one.count_failure(error)
         return error
 
     def _tell_again(self, call: Call) -> None:

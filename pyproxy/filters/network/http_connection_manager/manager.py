@@ -38,6 +38,7 @@ from pyproxy.routes.route import Route
 from pyproxy.routes.table import RouteTable
 from pyproxy.runtime import Runtime
 from pyproxy.telemetry.listener_stats import HcmStats, ListenerStats
+from pyproxy.telemetry.route_stats import RouteStats
 from pyproxy.telemetry.tracer import Tracer, TracingStats
 
 _CLOCKS: Final = {
@@ -76,6 +77,7 @@ class HttpConnectionManager:
         self._log_clock = runtime.deadlines.of(config.log_interval) if config.log_interval and self.logging else None
         self._logs_at_start = self.logging and config.log_at_start
         self._tap = runtime.exports.tap
+        self._route_stats = RouteStats(runtime.stats)
         self._connections: set[DownstreamConnection] = set()
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
@@ -351,6 +353,9 @@ class HttpConnectionManager:
             info.virtual_host_metadata = route.virtual_host_metadata
             if route.virtual_cluster is not None:
                 info.virtual_cluster = route.virtual_cluster(request)
+            if route.counted:
+                named = None if route.virtual_cluster is None else info.virtual_cluster
+                info.counted = self._route_stats.of(route.virtual_host, named, route.config.stat_prefix)
         if self._tracer is not None:
             self._tracer.start(request)
         if exchange.upgrade:
