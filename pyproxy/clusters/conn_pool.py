@@ -244,6 +244,7 @@ class ConnectionPool:
         stats = self.cluster.stats
         stats.upstream_cx_connect_fail.value += 1
         stats.upstream_cx_destroy.value += 1
+        stats.upstream_cx_length_ms.record(int((clock.now - connection.created) * 1000))
         return True
 
     def connected(self, connection: H1Upstream | H2Upstream) -> None:
@@ -402,6 +403,7 @@ class ConnectionPool:
         stats.upstream_cx_active.value -= 1
         stats.upstream_cx_destroy.value += 1
         stats.upstream_cx_length_ms.record(int((clock.now - connection.created) * 1000))
+        stats.upstream_rq_per_cx.record(connection.requests)
         if connection.busy:
             stats.upstream_cx_destroy_with_active_rq.value += 1
         if connection.closed_by_us:

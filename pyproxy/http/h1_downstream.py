@@ -234,7 +234,7 @@ class H1Downstream(Connection):
         self._closing = True
         self._queue.clear()
         handler, self.handler = self.handler, None
-        if error is not None:
+        if error is not None or self.left_by_peer:
             self.info.left = True
         if handler is not None:
             self.info.cut_requests = 1

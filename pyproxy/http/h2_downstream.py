@@ -162,6 +162,8 @@ class H2Downstream(H2Connection):
         if self.keepalive is not None:
             self.keepalive.stop()
         self._closing = True
+        if self.left_by_peer:
+            self.info.left = True
         streams, self.streams = self.streams, {}
         for stream in streams.values():
             stream.broken(downstream_errors.gone())

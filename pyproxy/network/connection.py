@@ -35,6 +35,7 @@ class Connection:
         "buffer_limit",
         "closed",
         "encrypted",
+        "left_by_peer",
         "on_gone",
         "reading_paused",
         "transport",
@@ -54,6 +55,8 @@ class Connection:
         """Called when an admitted connection is gone."""
         self.encrypted = False
         self.closed = False
+        self.left_by_peer = False
+        """Known once it is over: nobody here has closed it."""
         self.write_blocked = False
         self.reading_paused = False
         self.buffer_limit = BUFFER_LIMIT
@@ -195,6 +198,7 @@ class Connection:
 
     def connection_lost(self, exc: Exception | None) -> None:
         clock.tick()
+        self.left_by_peer = not self.closed
         self.closed = True
         self._out.clear()
         cork = self._cork

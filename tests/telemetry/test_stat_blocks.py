@@ -62,13 +62,13 @@ def test_one_response_is_many_counters(shown: Shown) -> None:
         "cluster.a.external.upstream_rq_completed": 3,
         "cluster.a.internal.upstream_rq_503": 1,
         "cluster.a.internal.upstream_rq_5xx": 1,
-        "cluster.a.internal.upstream_rq_999": 1,
+        "cluster.a.internal.upstream_rq_unknown": 1,
         "cluster.a.internal.upstream_rq_completed": 2,
         "cluster.a.upstream_rq_200": 3,
         "cluster.a.upstream_rq_2xx": 3,
         "cluster.a.upstream_rq_503": 1,
         "cluster.a.upstream_rq_5xx": 1,
-        "cluster.a.upstream_rq_999": 1,
+        "cluster.a.upstream_rq_unknown": 1,
         "cluster.a.upstream_rq_completed": 5,
     }
     assert snapshot.histograms == {

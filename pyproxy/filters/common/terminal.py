@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from pyproxy import clock
 from pyproxy.http.stream_info import ConnectionInfo
 from pyproxy.network.connection import Connection
 from pyproxy.network.cork import Cork
@@ -26,6 +27,7 @@ class SimpleConnection(Connection):
         self.info.connection_id = self._owner.runtime.next_connection_id()
         self.info.take_addresses(self.local(), self.peer())
         self._owner.open.add(self)
+        self.info.opened = clock.now
         stats = self._owner.listener_stats
         if stats is not None:
             stats.downstream_cx_active.value += 1
@@ -39,6 +41,7 @@ class SimpleConnection(Connection):
         if stats is not None:
             stats.downstream_cx_active.value -= 1
             stats.downstream_cx_destroy.value += 1
+            stats.downstream_cx_length_ms.record(int((clock.now - self.info.opened) * 1000))
 
 
 class SimpleTerminal:

@@ -84,6 +84,7 @@ class TcpProxy:
 
     def on_open(self, session: TcpSession) -> None:
         self._sessions.add(session)
+        session.info.opened = clock.now
         if self._listener_stats is not None:
             self._listener_stats.downstream_cx_active.value += 1
         self.stats.downstream_cx_total.value += 1
@@ -99,6 +100,7 @@ class TcpProxy:
         if self._listener_stats is not None:
             self._listener_stats.downstream_cx_active.value -= 1
             self._listener_stats.downstream_cx_destroy.value += 1
+            self._listener_stats.downstream_cx_length_ms.record(int((clock.now - session.info.opened) * 1000))
         if self.idle is not None:
             self.idle.disarm(session)
         if self.max_duration is not None:

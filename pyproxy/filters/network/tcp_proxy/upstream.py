@@ -65,6 +65,7 @@ class TcpUpstream(Connection):
         else:
             stats.upstream_cx_destroy_remote.value += 1
         stats.upstream_cx_destroy.value += 1
+        stats.upstream_cx_length_ms.record(int((clock.now - self._created) * 1000))
         stats.upstream_rq_pending_failure_eject.value += 1
         self._host.cx_connect_fail += 1
         self._cluster.limits[0].release_connection()
@@ -190,6 +191,7 @@ class TcpUpstream(Connection):
         stats = self._cluster.stats
         stats.upstream_cx_active.value -= 1
         stats.upstream_cx_destroy.value += 1
+        stats.upstream_cx_length_ms.record(int((clock.now - self._created) * 1000))
         stats.upstream_cx_destroy_with_active_rq.value += 1
         if self.half_closed or error is not None:
             stats.upstream_cx_destroy_remote.value += 1
