@@ -9,13 +9,14 @@ import random
 from collections.abc import Iterable
 
 from pyproxy.clusters.host import Host
-from pyproxy.clusters.host_set import HostSet
+from pyproxy.clusters.host_set import HostSet, Locality
 from pyproxy.clusters.load_balancers.bounded_load import BoundedLoad
 from pyproxy.clusters.load_balancers.load_balancer import Choose, LoadBalancer, build_load_balancer
 from pyproxy.clusters.load_balancers.localities import LocalityWeighted, effective_weights
 from pyproxy.clusters.load_balancers.maglev import Maglev
 from pyproxy.clusters.load_balancers.ring_hash import RingHash
 from pyproxy.clusters.load_balancers.weights import shares_by_locality
+from pyproxy.clusters.load_balancers.zone_aware import ZoneAware, ZoneView, plan_zones
 from pyproxy.clusters.priorities import Loads, PriorityHealth, spread
 from pyproxy.config.cluster import ClusterConfig, LbPolicy
 from pyproxy.http.message import Request
@@ -30,12 +31,31 @@ class Balance:
     `without` is for retries that leave the priorities which were tried.
     """
 
-    __slots__ = ("_config", "_panics", "_rng", "_sets", "_threshold", "_without", "choose", "loads", "places")
+    __slots__ = (
+        "_config",
+        "_panics",
+        "_rng",
+        "_sets",
+        "_threshold",
+        "_without",
+        "_zones",
+        "choose",
+        "loads",
+        "places",
+    )
 
     def __init__(
-        self, config: ClusterConfig, hosts: tuple[Host, ...], threshold: float, rng: random.Random, panics: Counter
+        self,
+        config: ClusterConfig,
+        hosts: tuple[Host, ...],
+        threshold: float,
+        rng: random.Random,
+        panics: Counter,
+        zones: ZoneView | None = None,
     ) -> None:
+        """`zones`: our locality is preferred, among the hosts of the first priority."""
         self._config = config
+        self._zones = zones
         self._threshold = threshold
         self._rng = rng
         self._panics = panics
@@ -85,6 +105,8 @@ class Balance:
             choose = self._among(hosts, hosts.hosts) if hosts.hosts and not self._config.fail_on_panic else no_host
             return counting_panic(choose, self._panics) if panic or not hosts.hosts else choose
         eligible = hosts.degraded if degraded else hosts.healthy
+        if self._zones is not None and priority == 0 and not degraded and eligible:
+            return self._by_zone(hosts, self._zones)
         return self._among(hosts, eligible) if eligible else no_host
 
     def _among(self, hosts: HostSet, eligible: tuple[Host, ...]) -> Choose:
@@ -107,6 +129,20 @@ class Balance:
         if isinstance(balancer, Maglev | RingHash | BoundedLoad):
             self.places = balancer.places()
         return balancer
+
+    def _by_zone(self, hosts: HostSet, zones: ZoneView) -> Choose:
+        anywhere = self._among(hosts, hosts.healthy)
+        plan = plan_zones(hosts.hosts, hosts.healthy, zones)
+        if plan is None:
+            return anywhere
+        members: dict[Locality, list[Host]] = {}
+        for host in hosts.healthy:
+            members.setdefault(host.locality, []).append(host)
+        chooses: dict[Locality, Choose] = {
+            locality: build_load_balancer(self._config, tuple(some), self._rng).choose
+            for locality, some in members.items()
+        }
+        return ZoneAware(plan, chooses, anywhere, zones, self._rng).choose
 
     def __repr__(self) -> str:
         return f"<Balance {self._sets!r} {self.loads!r}>"

@@ -26,6 +26,8 @@ from pyproxy.clusters.health_checks.event_log import HealthEventLog
 from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.host_set import HostSet
 from pyproxy.clusters.load_balancers.load_balancer import Choose
+from pyproxy.clusters.load_balancers.zone_aware import ZoneView
+from pyproxy.clusters.local_cluster import LocalCluster
 from pyproxy.clusters.membership import Member
 from pyproxy.clusters.outlier_detection import OutlierDetector
 from pyproxy.clusters.outlier_log import OutlierLog
@@ -76,6 +78,7 @@ class ClusterServices:
     workers: int = 1
     outlier_log: str = ""
     """Where ejections are written; empty for nowhere."""
+    local: LocalCluster | None = None
 
 
 class Cluster:
@@ -101,6 +104,7 @@ class Cluster:
         "_rebalancing",
         "_services",
         "_waiting",
+        "_zones",
         "choose",
         "config",
         "deadlines",
@@ -162,6 +166,7 @@ class Cluster:
             )
             for one in config.health_checks
         )
+        self._zones: ZoneView | None = None
         self._discovered = False
         self._provided: Choose | None = discovery.choose if isinstance(discovery, OriginalDstDiscovery) else None
 
@@ -341,12 +346,20 @@ class Cluster:
 
     def _choose_among(self, hosts: tuple[Host, ...]) -> Choose:
         """For some of the hosts."""
-        threshold = self._services.values.number("upstream.healthy_panic_threshold", self.config.panic_threshold)
         panics = self.stats.lb_healthy_panic
-        return Balance(self.config, hosts, min(100.0, threshold), self._services.rng, panics).choose
+        return Balance(
+            self.config, hosts, min(100.0, self.panic_threshold), self._services.rng, panics, self._zones
+        ).choose
+
+    @property
+    def panic_threshold(self) -> float:
+        """In percent, with what the runtime says of it."""
+        return self._services.values.number("upstream.healthy_panic_threshold", self.config.panic_threshold)
 
     def _stop(self) -> None:
         self._discovery.close()
+        if self._services.local is not None:
+            self._services.local.forget(self)
         if self._outliers is not None:
             self._outliers.close()
         for checker in self._checkers:
@@ -372,19 +385,22 @@ class Cluster:
     def _balance(self, hosts: tuple[Host, ...]) -> None:
         services, stats = self._services, self.stats
         self._rebalancing = False
-        threshold = services.values.number("upstream.healthy_panic_threshold", self.config.panic_threshold)
+        threshold = self.panic_threshold
+        self._zones = None if services.local is None else services.local.view(self)
         self.host_set = host_set = HostSet(hosts, threshold)
         if self._provided is not None:
             self.choose = self._provided
         else:
             self._balance_of_all = balance = Balance(
-                self._balanced_as, hosts, min(100.0, threshold), services.rng, stats.lb_healthy_panic
+                self._balanced_as, hosts, min(100.0, threshold), services.rng, stats.lb_healthy_panic, self._zones
             )
             self.choose = balance.choose
             if balance.places:
                 self._tell_places(balance.places)
             if self.config.subsets is not None:
                 self.choose = Subsets(self.config.subsets, hosts, self._choose_among, balance.choose, stats).choose
+        if services.local is not None:
+            services.local.changed(self)
         stats.membership_total.value = len(hosts)
         stats.max_host_weight.value = max([host.weight for host in hosts], default=0)
         stats.membership_healthy.value = len(host_set.healthy)

@@ -12,6 +12,8 @@ from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster, ClusterServices
 from pyproxy.clusters.discovery.resolver import Resolver
 from pyproxy.clusters.discovery.resolvers import Resolvers
+from pyproxy.clusters.host_set import Locality
+from pyproxy.clusters.local_cluster import LocalCluster
 from pyproxy.clusters.status import cluster_status, unused_status
 from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType
 from pyproxy.config.dns import ResolverConfig
@@ -51,6 +53,8 @@ class ClusterManager:
         logs: AccessLogs | None = None,
         events: Events | None = None,
         outlier_log: str = "",
+        local_cluster: str = "",
+        locality: Locality = ("", "", ""),
     ) -> None:
         self._loop = loop
         secrets = secrets or SecretWatch(loop)
@@ -69,6 +73,7 @@ class ClusterManager:
             events=events or EventOutbox(),
             workers=workers,
             outlier_log=outlier_log,
+            local=LocalCluster(local_cluster, locality, values, self.get) if local_cluster else None,
         )
         self._configs: dict[str, ClusterConfig | MakeCluster] = {}
         self._live: dict[str, Cluster] = {}

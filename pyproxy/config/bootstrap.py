@@ -65,6 +65,8 @@ class BootstrapConfig:
     rtds_layers: tuple[RtdsLayerConfig, ...] = ()
     """In `runtime_layers` they are empty."""
     stats: StatsConfig = _STATS
+    local_cluster: str = ""
+    """The cluster of proxies like this one, for zone-aware routing; empty for none."""
     outlier_log: str = ""
     """Where ejections by outlier detection are written (`cluster_manager.outlier_detection.event_log_path`)."""
     resolver: ResolverConfig | None = None

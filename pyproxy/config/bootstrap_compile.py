@@ -46,6 +46,7 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         rtds_layers=part(report, (), lambda: _rtds_layers(view, context)),
         stats=compile_stats(view, context),
         tracer=context.tracer,
+        local_cluster=part(report, "", lambda: _local_cluster(view)),
         outlier_log=_outlier_log(view),
         resolver=part(report, None, lambda: compile_resolver(view)),
         max_connections=part(report, 0, lambda: compile_connection_limit(view)),
@@ -74,6 +75,16 @@ def _ignore_what_means_nothing(view: View) -> None:
     manager = view.child("cluster_manager")
     if manager is not None:
         manager.ignore("enable_deferred_cluster_creation")  # clusters are always made at their first use
+
+
+def _local_cluster(view: View) -> str:
+    manager = view.child("cluster_manager")
+    name = "" if manager is None else manager.text("local_cluster_name")
+    if manager is not None and name:
+        known = cluster_names(view.message)
+        if name not in known:
+            manager.fail_unknown("local_cluster_name", "static cluster", name, known)
+    return name
 
 
 def _outlier_log(view: View) -> str:

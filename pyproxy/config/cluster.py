@@ -74,6 +74,17 @@ class SlowStartConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneConfig:
+    """Zone-aware routing; it needs the bootstrap to name a local cluster. From `force_size` well hosts on everything
+    stays in our locality, whatever its share; None for never. `by_weight` adds up weights in place of hosts."""
+
+    enabled_percent: int = 100
+    min_cluster_size: int = 6
+    force_size: int | None = None
+    by_weight: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointConfig:
     """One host (or DNS name) of a cluster."""
 
@@ -159,6 +170,9 @@ class UpstreamHttpOptions:
         return self.auto_sni or self.auto_san_validation
 
 
+_ZONE_AWARE = (LbPolicy.ROUND_ROBIN, LbPolicy.LEAST_REQUEST, LbPolicy.RANDOM)
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
     """Seconds for all times; bytes for all sizes. `thresholds` is (default priority, high priority)."""
@@ -173,6 +187,7 @@ class ClusterConfig:
     hashing: HashingConfig = HashingConfig()
     slow_start: SlowStartConfig | None = None
     locality_weighted: bool = False
+    zones: ZoneConfig = ZoneConfig()
     fail_on_panic: bool = False
     """Where too few hosts are well nobody is tried (zone_aware_lb_config.fail_traffic_on_panic)."""
     endpoints: tuple[EndpointConfig, ...] = ()
@@ -209,6 +224,11 @@ class ClusterConfig:
     close_on_failure: bool = False
     """A host that fails its health check loses its connections (close_connections_on_host_health_failure)."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)
+
+    @property
+    def zone_aware(self) -> bool:
+        """Its policy looks at localities where there is a local cluster."""
+        return not self.locality_weighted and self.lb_policy in _ZONE_AWARE
 
     @property
     def balances(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from pyproxy.config.cluster import HashingConfig, LbPolicy, SlowStartConfig
+from pyproxy.config.cluster import HashingConfig, LbPolicy, SlowStartConfig, ZoneConfig
 from pyproxy.config.enums import compile_enum
 from pyproxy.config.view import View
 
@@ -31,7 +31,7 @@ def compile_load_balancer(view: View) -> Chosen:
         chosen["locality_weighted"] = True
     zones = None if common is None else common.child("zone_aware_lb_config")
     if zones is not None:
-        chosen["fail_on_panic"] = bool(zones.scalar("fail_traffic_on_panic"))
+        chosen |= _zones(zones)
     match policy:
         case LbPolicy.LEAST_REQUEST:
             config = view.child("least_request_lb_config")
@@ -50,6 +50,7 @@ def compile_load_balancer(view: View) -> Chosen:
 
 
 _DEFAULTS: Final = HashingConfig()
+_ZONES: Final = ZoneConfig()
 _CONFIGS: Final = ("least_request_lb_config", "round_robin_lb_config", "ring_hash_lb_config", "maglev_lb_config")
 
 
@@ -113,10 +114,26 @@ def _locality(view: View) -> Chosen:
     if config is None:
         return {}
     zones = config.child("zone_aware_lb_config")
-    return {
-        "locality_weighted": config.child("locality_weighted_lb_config") is not None,
-        "fail_on_panic": zones is not None and bool(zones.scalar("fail_traffic_on_panic")),
-    }
+    weighted = config.child("locality_weighted_lb_config") is not None
+    return {"locality_weighted": weighted, **({} if zones is None else _zones(zones))}
+
+
+def _zones(view: View) -> Chosen:
+    """A `ZoneAwareLbConfig`, of the cluster or of an extension, which says more."""
+    percent, least = view.child("routing_enabled"), view.wrapped("min_cluster_size")
+    force: int | None = None
+    by_weight = False
+    if "force_local_zone" in view.message.DESCRIPTOR.fields_by_name:
+        forced = view.child("force_local_zone")
+        if bool(view.scalar("force_locality_direct_routing")) or forced is not None:
+            force = 1
+        if forced is not None:
+            force = _or(forced.wrapped("min_size"), 1)
+        by_weight = view.enum("locality_basis") == "HEALTHY_HOSTS_WEIGHT"
+    # Envoy rounds the percentage.
+    enabled = 100 if percent is None else int(float(percent.scalar("value")) + 0.5)
+    zones = ZoneConfig(enabled, _or(least, _ZONES.min_cluster_size), force, by_weight)
+    return {"zones": zones, "fail_on_panic": bool(view.scalar("fail_traffic_on_panic"))}
 
 
 def _from_extensions(view: View) -> Chosen:

@@ -68,6 +68,8 @@ class DataPlane:
             logs=self._access_logs,
             events=events,
             outlier_log=bootstrap.outlier_log,
+            local_cluster=bootstrap.local_cluster,
+            locality=(bootstrap.node.region, bootstrap.node.zone, bootstrap.node.sub_zone),
             resolver_config=bootstrap.resolver,
         )
         self._runtime = Runtime(

@@ -96,9 +96,16 @@ class ClusterStats(StatsBlock):
     bind_errors: Counter
     lb_healthy_panic: Counter
     lb_subsets_created: MirroredCounter
+    lb_local_cluster_not_ok: Counter
+    lb_recalculate_zone_structures: Counter
     lb_subsets_fallback: Counter
     lb_subsets_fallback_panic: Counter
     lb_subsets_selected: Counter
+    lb_zone_cluster_too_small: Counter
+    lb_zone_no_capacity_left: Counter
+    lb_zone_routing_all_directly: Counter
+    lb_zone_routing_cross_zone: Counter
+    lb_zone_routing_sampled: Counter
     membership_change: MirroredCounter
     original_dst_host_invalid: Counter
     retry_or_shadow_abandoned: Counter
