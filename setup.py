@@ -85,6 +85,7 @@ COMPILED = (
     "filters/http/router/retry_state",
     "filters/http/router/router",
     "filters/http/router/shadow",
+    "filters/http/router/timeouts",
     "filters/network/direct_response",
     "filters/network/echo",
     "filters/network/http_connection_manager/client_cert",

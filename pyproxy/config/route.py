@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pyproxy.config.headers import NO_CHANGES, HeaderChanges
+from pyproxy.config.internal_redirect import InternalRedirectConfig
 from pyproxy.config.matchers import Fraction, HeaderMatch, QueryMatch
 from pyproxy.config.retry import RetryPolicyConfig
 from pyproxy.config.subset import Criteria
@@ -165,6 +166,8 @@ class ForwardAction:
     subset: Criteria | None = None
     hash_policies: tuple[HashPolicyConfig, ...] = ()
     mirrors: tuple[MirrorConfig, ...] = ()
+    internal_redirects: InternalRedirectConfig | None = None
+    """Which redirects of the upstream are followed here; None where all are passed on."""
 
 
 @dataclass(frozen=True, slots=True)

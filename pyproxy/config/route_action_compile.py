@@ -10,6 +10,7 @@ from typing import Final
 from pyproxy.config.data_source import read_data_source
 from pyproxy.config.extensions import CompileContext, compile_overrides
 from pyproxy.config.header_compile import compile_header_changes
+from pyproxy.config.internal_redirect import compile_internal_redirect
 from pyproxy.config.matcher_compile import compile_regex_text
 from pyproxy.config.mirror_compile import compile_mirrors
 from pyproxy.config.parts import part
@@ -112,6 +113,7 @@ def compile_forward(view: View, context: CompileContext, match: RouteMatch, *, v
         priority_high=view.enum("priority") == "HIGH",
         hedge=compile_hedge(view),
         subset=compile_criteria(view) if "metadata_match" in present else None,
+        internal_redirects=part(report, None, lambda: compile_internal_redirect(view)),
         mirrors=compile_mirrors(view) if "request_mirror_policies" in present else (),
         hash_policies=_hash_policies(view) if "hash_policy" in present else (),
     )

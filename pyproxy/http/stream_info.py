@@ -242,6 +242,8 @@ class StreamInfo:
     random_value: int = -1
     """64 random bits for the choices of routing, drawn at the first of them; -1 until then. Routing a request again
     chooses the same."""
+    followed: Any
+    """What it has been through of redirects that are followed here (routes.internal_redirect); None for none."""
     span: Any
     """The live span of a request that belongs to a trace (telemetry.tracer), None otherwise."""
     upstream_named: bool = False
@@ -259,6 +261,7 @@ class StreamInfo:
         self.connection = connection
         self.upstream = NO_UPSTREAM
         self.span = None
+        self.followed = None
         self.response_trailers = None
         self.dynamic_metadata = None
         self.filter_state = None

@@ -21,6 +21,7 @@ from pyproxy.http.message import Request, Response
 from pyproxy.routes.forwarding import build_resolve, build_rewrite_host
 from pyproxy.routes.hash_policy import build_hash
 from pyproxy.routes.header_changes import ResponseChange
+from pyproxy.routes.internal_redirect import InternalRedirects
 from pyproxy.routes.levels import Levels
 from pyproxy.routes.mirror import Mirror, build_mirrors
 from pyproxy.routes.redirect import build_direct_response, build_redirect
@@ -50,6 +51,7 @@ class Route:
         "hash",
         "hedge",
         "idle_timeout",
+        "internal_redirects",
         "max_stream_duration",
         "metadata",
         "mirrors",
@@ -143,6 +145,9 @@ class Route:
             or action.grpc_timeout_max is not None
         )
         """Some clock is set differently from the connection manager's."""
+        follows = action.internal_redirects
+        self.internal_redirects: InternalRedirects | None = None if follows is None else InternalRedirects(follows)
+        """Which redirects of the upstream are followed; None where all are passed on."""
         self.not_found_status = action.cluster_not_found_status
         self.priority_high = action.priority_high
         self.hash: Callable[[Request], int] | None = build_hash(action.hash_policies)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pyproxy.config.internal_redirect import InternalRedirectConfig
 from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.retry import RetryPolicyConfig
 from pyproxy.config.route import (
@@ -68,6 +69,23 @@ def forward(text: str, match: RouteMatch = PREFIX) -> tuple[ForwardAction, list[
             max_stream_duration: {max_stream_duration: 2s, grpc_timeout_header_max: 0s, grpc_timeout_header_offset: 1s}
             """,
             ForwardAction("a", timeout=0.0, max_stream_duration=2.0, grpc_timeout_max=0.0, grpc_timeout_offset=1.0),
+        ),
+        ("{cluster: a, internal_redirect_policy: {}}", ForwardAction("a", internal_redirects=InternalRedirectConfig())),
+        (
+            "{cluster: a, internal_redirect_action: HANDLE_INTERNAL_REDIRECT, max_internal_redirects: 3}",
+            ForwardAction("a", internal_redirects=InternalRedirectConfig(3)),
+        ),
+        (
+            "{cluster: a, internal_redirect_policy: {max_internal_redirects: 4, redirect_response_codes: [301, 200]}}",
+            ForwardAction("a", internal_redirects=InternalRedirectConfig(4, frozenset((301,)))),
+        ),
+        (
+            "{cluster: a, internal_redirect_policy: {allow_cross_scheme_redirect: true}}",
+            ForwardAction("a", internal_redirects=InternalRedirectConfig(cross_scheme=True)),
+        ),
+        (
+            "{cluster: a, internal_redirect_policy: {response_headers_to_copy: [X-A]}}",
+            ForwardAction("a", internal_redirects=InternalRedirectConfig(copied=(b"x-a",))),
         ),
         ("{cluster: a, retry_policy: {}}", ForwardAction("a", retry=RetryPolicyConfig())),
         (
@@ -146,7 +164,6 @@ def test_a_mistaken_substitution_is_taken_and_listed() -> None:
     ("fields", "listed"),
     [
         ("request_mirror_policies: [{cluster: a}]", []),
-        ("internal_redirect_policy: {}", ["internal_redirect_policy"]),
         ("hedge_policy: {}", []),
         ("upgrade_configs: []", []),
         ("upgrade_configs: [{upgrade_type: x, enabled: false}]", []),
@@ -159,6 +176,7 @@ def test_what_is_not_honoured_is_left_unread(fields: str, listed: list[str]) -> 
 def test_all_faults_of_an_action_are_found_at_once() -> None:
     text = (
         "{weighted_clusters: {clusters: [{name: c, weight: 1}, {name: a}]}, prefix_rewrite: /x, "
+        "internal_redirect_policy: {response_headers_to_copy: [Host]}, "
         "regex_rewrite: {pattern: {regex: '('}}, retry_policy: {retry_back_off: {base_interval: 2s, max_interval: 1s}}}"
     )
     _, faults, _ = forward(text)
@@ -167,6 +185,7 @@ def test_all_faults_of_an_action_are_found_at_once() -> None:
         "weighted_clusters.clusters[1].weight",
         "regex_rewrite",
         "retry_policy.retry_back_off.max_interval",
+        "internal_redirect_policy.response_headers_to_copy",
     ]
 
 

@@ -56,6 +56,10 @@ class Call:
         """The last try took longer than a try may."""
         self._began = clock.now
 
+    def keeps_no_body(self) -> None:
+        """More has come of the body than is kept to send it again."""
+        self.cluster.stats.retry_or_shadow_abandoned.value += 1
+
     def add_up(self, attempt: Try) -> None:
         """Bytes are counted over all tries (Envoy)."""
         before, info = self.attempt.info, attempt.info

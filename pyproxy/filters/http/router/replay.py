@@ -26,17 +26,17 @@ class Replay:
         "_error",
         "_held",
         "_limit",
-        "_on_lost",
-        "_size",
         "_trailers",
+        "on_lost",
+        "size",
     )
 
     def __init__(self, downstream: Body, limit: int, on_lost: Callable[[], None]) -> None:
         self._downstream = downstream
         self._limit = limit
-        self._on_lost = on_lost
+        self.on_lost = on_lost
         self._chunks: list[bytes] = []
-        self._size = 0
+        self.size = 0
         self._trailers: Trailers | None = None
         self._ended = False
         self._held = False
@@ -63,16 +63,21 @@ class Replay:
         """The try is over. What comes meanwhile is kept for the next."""
         self._current = None
 
+    @property
+    def whole(self) -> bool:
+        """All of the body is here and can be sent again."""
+        return self._ended and self._limit >= 0 and self._error is None
+
     # What the downstream sends
 
     def on_data(self, chunk: bytes) -> None:
         if self._limit >= 0:
             self._chunks.append(chunk)
-            self._size += len(chunk)
+            self.size += len(chunk)
             self._check()
         if self._current is not None:
             self._current.feed(chunk)
-        elif self._size >= self._limit:
+        elif self.size >= self._limit:
             self.pause_reading()
 
     def on_end(self, trailers: Trailers | None) -> None:
@@ -88,10 +93,10 @@ class Replay:
 
     def _check(self) -> None:
         """Too much: from now on chunks only pass through."""
-        if self._current is not None and 0 <= self._limit < self._size:
+        if self._current is not None and 0 <= self._limit < self.size:
             self._limit = -1
             self._chunks = []
-            self._on_lost()
+            self.on_lost()
 
     # What a try asks for
 
@@ -108,4 +113,4 @@ class Replay:
         self._downstream.cancel(error)
 
     def __repr__(self) -> str:
-        return f"<Replay {self._size} bytes{', lost' if self._limit < 0 else ''}{', ended' if self._ended else ''}>"
+        return f"<Replay {self.size} bytes{', lost' if self._limit < 0 else ''}{', ended' if self._ended else ''}>"

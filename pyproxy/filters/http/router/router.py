@@ -5,6 +5,8 @@ Security posture: trusts neither side. Envoy: envoy.filters.http.router.
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.conn_pool import ConnectionPool, overflow
 from pyproxy.clusters.host import Host
@@ -27,44 +29,43 @@ from pyproxy.filters.http.router.retry_state import (
     seen_status,
 )
 from pyproxy.filters.http.router.shadow import Shadow, shadow_request
-from pyproxy.filters.http.router.strict_headers import check_headers, integer
+from pyproxy.filters.http.router.strict_headers import check_headers
 from pyproxy.filters.http.router.tee import Tee
+from pyproxy.filters.http.router.timeouts import EXPECTED, Timeouts
 from pyproxy.http.body import HIGH_WATERMARK
 from pyproxy.http.message import Headers, Pair, Request, Response
+from pyproxy.http.start_again import StartAgain
 from pyproxy.http.stream_info import UpstreamInfo
+from pyproxy.routes.internal_redirect import InternalRedirects, NotFollowed
 from pyproxy.routes.retry import RetryPolicy
 from pyproxy.routes.route import Route
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
 
-# What a client may say to the router; consumed here, never forwarded (Envoy: router filter, HTTP headers).
-_TIMEOUT = b"x-envoy-upstream-rq-timeout-ms"
-_PER_TRY = b"x-envoy-upstream-rq-per-try-timeout-ms"
-_HEDGE = b"x-envoy-hedge-on-per-try-timeout"
-_EXPECTED = b"x-envoy-expected-rq-timeout-ms"
-_ALTERNATIVE = b"x-envoy-upstream-rq-timeout-alt-response"
-_CONSUMED = frozenset((_TIMEOUT, _PER_TRY, b"x-envoy-upstream-alt-stat-name", _ALTERNATIVE, _EXPECTED, *ABOUT_RETRIES))
-_TIMEOUTS = frozenset((_TIMEOUT, _EXPECTED))
 _ATTEMPTS = b"x-envoy-attempt-count"
 _SERVICE_TIME = b"x-envoy-upstream-service-time"
 _TIMEOUT_RETRY = b"x-envoy-is-timeout-retry"
 TOO_SLOW = ProxyError(ResponseFlag.UPSTREAM_REQUEST_TIMEOUT, Source.UPSTREAM, 504, PER_TRY_TIMEOUT)
-_MAX_TIMEOUT_MS = 24 * 3600 * 1000
 
 
 class Router:
     """One router of one filter chain; shared by all its requests."""
 
-    __slots__ = ("_clusters", "_deadlines", "_respect", "_runtime", "_shadows", "_strict", "_tell_time")
+    __slots__ = ("_clusters", "_deadlines", "_manager", "_runtime", "_shadows", "_strict", "_tell_time", "_timeouts")
 
     def __init__(self, config: RouterConfig, runtime: Runtime) -> None:
         self._tell_time = not config.suppress_envoy_headers
-        self._respect = config.respect_expected_rq_timeout
+        self._timeouts = Timeouts(config, runtime.deadlines)
         self._strict = config.strict_check_headers
         self._runtime = runtime
         self._clusters = runtime.clusters
         self._deadlines = runtime.deadlines
         self._shadows = runtime.stats.scope("http.async-client").counter("rq_total")
+        self._manager: Any = None
+        """Whose router it is."""
+
+    def bind(self, manager: Any) -> None:
+        self._manager = manager
 
     async def __call__(self, request: Request) -> Response:
         """Raises ProxyError where there is no response to give."""
@@ -85,11 +86,11 @@ class Router:
         policy: RetryPolicy | None = route.retry
         if not request.headers.index.keys().isdisjoint(ABOUT_RETRIES):
             policy = retry_asked(request.headers, route.retry_base)
-        timeout = self._timeout(request, route)
+        timeout = self._timeouts.of_request(request, route)
         info = request.info
         per_try: Deadlines | None = None
         if route.per_try_timeout or info.per_try_ms > 0:
-            per_try = self._per_try(request, route, timeout)
+            per_try = self._timeouts.of_try(request, route, timeout)
         info.attempts = 1
         if route.attempt_count_in_request:
             request.headers.set(_ATTEMPTS, b"1")
@@ -100,6 +101,8 @@ class Router:
         call = Call(request, route, cluster, timeout, per_try)
         if route.mirrors:
             self._mirror(call)
+        if route.internal_redirects is not None and request.body is not None:
+            call.replay = Replay(request.body, call.body_limit(), call.keeps_no_body)
         try:
             if policy is not None and policy.concerns(request):
                 await self._insist(call, policy)
@@ -114,6 +117,8 @@ class Router:
         attempt = call.attempt
         response = attempt.response
         assert response is not None
+        if route.internal_redirects is not None and response.status in route.internal_redirects.statuses:
+            self._follow(call, route.internal_redirects, attempt, response)
         upstream = attempt.info
         if self._tell_time and upstream.request_sent_last:
             _set_service_time(response.headers, int((upstream.response_first - upstream.request_sent_last) * 1000))
@@ -126,6 +131,20 @@ class Router:
         if route.attempt_count_in_response:
             response.headers.set(_ATTEMPTS, b"%d" % info.attempts)
         return response
+
+    def _follow(self, call: Call, redirects: InternalRedirects, attempt: Try, response: Response) -> None:
+        """Raises StartAgain where a redirect is followed."""
+        request, replay, stats = call.request, call.replay, call.cluster.stats
+        refused: NotFollowed | None = None
+        if b"location" in response.headers.index and (replay is None or replay.whole):
+            body = None if replay is None else replay.begin()
+            refused = redirects.follow(request, response, self._manager.route_elsewhere, body)
+            if refused is None:
+                attempt.abandon()
+                stats.upstream_internal_redirect_succeeded_total.value += 1
+                raise StartAgain(response, 0 if replay is None or request.body is None else replay.size)
+            self._manager.count(refused.value)
+        stats.upstream_internal_redirect_failed_total.value += 1
 
     def _mirror(self, call: Call) -> None:
         """Send copies of the request elsewhere."""
@@ -156,6 +175,8 @@ class Router:
         """One try, and another one where the one before did certainly nothing: once on another host if the first could
         not be reached, once again if a connection had ended before it was used."""
         moved = repeated = False
+        if call.replay is not None:
+            call.request.body = call.replay.begin()
         host: Host | None = None
         while True:
             attempt = self._try(call, host)
@@ -182,7 +203,9 @@ class Router:
         request, cluster = call.request, call.cluster
         limits = cluster.limits[1 if call.route.priority_high else 0]
         call.retry = retry = RetryState(policy, cluster, limits)
-        if request.body is not None:
+        if call.replay is not None:
+            call.replay.on_lost = retry.give_up
+        elif request.body is not None:
             call.replay = Replay(request.body, call.body_limit(), retry.give_up)
         hedged = request.info.hedge_on_per_try_timeout or call.route.hedge
         call.hedged = hedged and call.per_try is not None
@@ -372,11 +395,11 @@ class Router:
             headers.set(_ATTEMPTS, b"%d" % call.tries)
         if call.route.tell_timeout_retries:
             headers.set(_TIMEOUT_RETRY, b"true" if call.timed_out else b"false")
-        if self._tell_time and call.timeout is not None and _EXPECTED in headers.index:
+        if self._tell_time and call.timeout is not None and EXPECTED in headers.index:
             left = call.left()
             if call.per_try is not None and not call.hedged:
                 left = min(left, call.per_try.seconds)
-            headers.set(_EXPECTED, b"%d" % max(1, round(left * 1000)))
+            headers.set(EXPECTED, b"%d" % max(1, round(left * 1000)))
 
     def _pool(self, cluster: Cluster, host: Host, *, high: bool) -> ConnectionPool:
         if host.pool is None:
@@ -398,53 +421,6 @@ class Router:
             cluster.limits[priority],
             self._deadlines.of(idle) if idle else None,
         )
-
-    def _timeout(self, request: Request, route: Route) -> Deadlines | None:
-        """The route timeout, or what the request says of it; tells the upstream in a header."""
-        headers = request.headers
-        index = headers.index
-        seconds: float = route.timeout
-        expected = route.timeout_ms
-        if self._respect and _EXPECTED in index:
-            _note_per_try(request)
-            return self._timeout_of_proxy_in_front(headers, seconds, expected)
-        if not index.keys().isdisjoint(_CONSUMED):
-            asked = integer(index.get(_TIMEOUT))
-            if asked is not None:
-                seconds, expected = min(asked, _MAX_TIMEOUT_MS) / 1000, b"%d" % asked
-            request.info.quiet_timeout = _ALTERNATIVE in index
-            _note_per_try(request)
-            for name in _CONSUMED:
-                if name != _EXPECTED:
-                    headers.remove(name)
-        if not seconds or not self._tell_time:
-            headers.remove(_EXPECTED)
-        elif _EXPECTED in index:
-            headers.set(_EXPECTED, expected)
-        else:
-            headers.pairs.append((_EXPECTED, expected))
-            index[_EXPECTED] = expected
-        return self._deadlines.of(seconds) if seconds else None
-
-    def _timeout_of_proxy_in_front(self, headers: Headers, seconds: float, expected: bytes) -> Deadlines | None:
-        """It had the word on the timeout, so x-envoy-upstream-rq-timeout-ms is not for us (Envoy)."""
-        said = integer(headers.index[_EXPECTED])
-        if said is not None:
-            seconds, expected = min(said, _MAX_TIMEOUT_MS) / 1000, b"%d" % said
-        for name in _CONSUMED - _TIMEOUTS:
-            headers.remove(name)
-        headers.set(_EXPECTED, expected)
-        return self._deadlines.of(seconds) if seconds else None
-
-    def _per_try(self, request: Request, route: Route, timeout: Deadlines | None) -> Deadlines | None:
-        """The time for one try, if it is less than that for all of them; then the upstream is told of it instead."""
-        asked = request.info.per_try_ms
-        seconds: float = route.per_try_timeout if asked < 0 else min(asked, _MAX_TIMEOUT_MS) / 1000
-        if not seconds or (timeout is not None and seconds >= timeout.seconds):
-            return None
-        if self._tell_time and not (request.info.hedge_on_per_try_timeout or route.hedge):
-            request.headers.set(_EXPECTED, b"%d" % round(seconds * 1000))
-        return self._deadlines.of(seconds)
 
 
 def _report(attempt: Try, response: Response) -> None:
@@ -480,13 +456,6 @@ def _with_header(error: ProxyError, header: Pair) -> ProxyError:
         retriable=error.retriable,
         headers=(*error.headers, header),
     )
-
-
-def _note_per_try(request: Request) -> None:
-    asked = integer(request.headers.index.get(_PER_TRY))
-    if asked is not None:
-        request.info.per_try_ms = asked
-    request.info.hedge_on_per_try_timeout = request.headers.index.get(_HEDGE) == b"true"
 
 
 _IMMEDIATE_FAIL = b"x-envoy-immediate-health-check-fail"

@@ -27,7 +27,10 @@ Handler = Callable[[Request], Awaitable[Response]]
 def build_chain(filters: tuple[FilterConfig, ...], manager: HttpConnectionManager, runtime: Runtime) -> Handler:
     """The last filter answers; each of the others may."""
     *others, last = filters
-    handler: Handler = last.config.build(runtime)
+    terminal: Any = last.config.build(runtime)
+    if hasattr(terminal, "bind"):
+        terminal.bind(manager)
+    handler: Handler = terminal
     for one in reversed(others):
         live: Any = one.config.build(runtime)
         if hasattr(live, "bind"):

@@ -14,6 +14,7 @@ from pyproxy.http.body import Body
 from pyproxy.http.codec import End, RequestHead
 from pyproxy.http.drive import Drive
 from pyproxy.http.message import Request, Response
+from pyproxy.http.start_again import StartAgain
 from pyproxy.http.stream import DownstreamStream
 from pyproxy.http.stream_info import StreamInfo
 
@@ -90,12 +91,40 @@ class Exchange(Drive):
     # The chain's end
 
     def on_raise(self, error: BaseException) -> None:
+        if isinstance(error, StartAgain):
+            self._start_again(error)
+            return
         if not isinstance(error, ProxyError):
             log.error("a filter failed for %r", self.request, exc_info=error)
             error = ProxyError(None, Source.LOCAL, 500, "filter_exception")
         if error.status == 400 and self.manager.closes_connection(self.request, error):
             self.stream.close_after_response()
         self.reply_locally(error)
+
+    def _start_again(self, again: StartAgain) -> None:
+        """The request has become another one: what was is over, and is told of; all of it comes anew but what was
+        done to the head of what the downstream sent."""
+        request, before = self.request, self.request.info
+        before.details = "internal_redirect"
+        before.status = again.response.status
+        self.response = again.response
+        self.finish()
+        self.response = None
+        self._finished = False
+        self.timers = self.periodic = None
+        request.info = info = StreamInfo(clock.now, clock.now + clock.wall_offset, before.connection)
+        info.protocol, info.stream_id = before.protocol, before.stream_id
+        info.logged, info.internal, info.followed = before.logged, before.internal, before.followed
+        info.request_end = info.start
+        info.header_received, info.wire_received = before.header_received, before.wire_received
+        info.bytes_received = before.bytes_received + again.size  # as Envoy counts what goes again
+        try:
+            self.manager.begin_again(request, self)
+        except ProxyError as error:
+            self.reply_locally(error)
+            return
+        self._coroutine = self.manager.chain(request)
+        self.step()
 
     def reply_locally(self, error: ProxyError) -> None:
         if error.status:

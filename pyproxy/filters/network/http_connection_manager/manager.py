@@ -342,6 +342,19 @@ class HttpConnectionManager:
             return not self.config.stream_error_on_invalid_message
         return error.status == 403 or request.method == b"CONNECT"
 
+    def route_elsewhere(self, request: Request) -> Route | None:
+        """The route of a request that was made another one; None where there is none, or where it cannot be."""
+        try:
+            self._prepare.clean_path(request)
+        except ProxyError:
+            return None
+        return self.route_table.match(request)
+
+    def begin_again(self, request: Request, exchange: Exchange) -> None:
+        """The same downstream stream, but another request to us."""
+        (self._h2_requests if request.info.protocol == "HTTP/2" else self._requests).value += 1
+        self.route(request, exchange)
+
     def route(self, request: Request, exchange: Exchange) -> None:
         self._routed.value += 1
         request.route = route = self.route_table.match(request)
@@ -450,10 +463,12 @@ class HttpConnectionManager:
         info = request.info
         info.end = clock.now
         stats = self.stats
-        if info.status:
+        if info.response_start and info.status:
             stats.responses[info.status].value += 1
         if info.status >= 400 or info.flags:
-            self._count_failure(exchange, info)
+            clock_name = _CLOCKS.get(info.details)
+            if clock_name is not None:
+                getattr(stats, clock_name).value += 1
         if info.cut or not info.status or not info.request_end:
             self._count_reset(exchange, info)
         stats.downstream_cx_rx_bytes_total.value += info.wire_received
@@ -469,12 +484,6 @@ class HttpConnectionManager:
             info.log_type = "DownstreamEnd"
             for log in self._access_logs:
                 log.log(request, exchange.response)
-
-    def _count_failure(self, exchange: Exchange, info: StreamInfo) -> None:
-        """A clock of the stream ran out."""
-        clock_name = _CLOCKS.get(info.details)
-        if clock_name is not None:
-            getattr(self.stats, clock_name).value += 1
 
     def _count_reset(self, exchange: Exchange, info: StreamInfo) -> None:
         """The stream did not come to its end on both sides. What we break off Envoy counts as received too."""

@@ -227,7 +227,7 @@ class RequestPreparation:
         return found
 
     def _in_full(self, request: Request, secure: bool) -> None:
-        self._paths(request)
+        self.clean_path(request)
         if self._host_options:
             self._host(request, secure)
         if self._underscores:
@@ -318,7 +318,8 @@ class RequestPreparation:
 
     # Path and authority
 
-    def _paths(self, request: Request) -> None:
+    def clean_path(self, request: Request) -> None:
+        """Make the path canonical as far as the configuration asks for it. Raises ProxyError where that cannot be."""
         path = request.path
         if b"#" in path:
             raise _refused(400, "path_normalization_failed")
