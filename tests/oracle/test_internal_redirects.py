@@ -20,6 +20,7 @@ PREDICATES = "type.googleapis.com/envoy.extensions.internal_redirect"
 NOT_SAID = (
     "upstream.*.to",
     "log.*.response_tx_duration",
+    "log.*.response_headers_bytes",
     "log.0.path",
     "log.0.original_path",
     "log.0.route_name",

@@ -1,7 +1,7 @@
 """How much time a request has, and each try of it: by its route, by what it says itself, by the proxy in front.
 
-Envoy: router filter, x-envoy-upstream-rq-timeout-ms and its like. Security posture: from outside these headers do not come
-here, the connection manager takes them away.
+Envoy: router filter, x-envoy-upstream-rq-timeout-ms and its like. Security posture: from outside these headers do not
+come here, the connection manager takes them away.
 """
 
 from __future__ import annotations
