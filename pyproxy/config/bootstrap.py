@@ -77,6 +77,8 @@ class BootstrapConfig:
     """Of connection managers that trace and name none."""
     log_format: str | Mapping[str, str] = field(default="", hash=False)
     """Of the application log: a pattern, or patterns by key for JSON lines; empty for the command line's."""
+    secrets: Mapping[str, bytes] = field(default_factory=dict, hash=False, repr=False)
+    """Static secrets as serialised messages, by name."""
     dynamic: DynamicResourcesConfig = NOTHING_DYNAMIC
     """Where listeners and clusters beyond the static ones come from."""
 

@@ -21,6 +21,7 @@ from pyproxy.config.listener_compile import compile_listener
 from pyproxy.config.overload_compile import compile_connection_limit
 from pyproxy.config.parts import not_yet, part
 from pyproxy.config.stats_compile import compile_stats
+from pyproxy.config.tls_compile import check_secret
 from pyproxy.config.tracing_compile import compile_default_tracer
 from pyproxy.config.view import View
 
@@ -34,6 +35,8 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
     report = view.report
     _ignore_what_means_nothing(view)
     resources = view.child("static_resources")
+    if resources is not None:
+        report.static_secrets = _secrets(resources)
     clusters = () if resources is None else _clusters(resources, context)
     context.tracer = part(report, None, lambda: compile_default_tracer(view, context))
     listeners = () if resources is None else _listeners(resources, context)
@@ -51,6 +54,7 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         resolver=part(report, None, lambda: compile_resolver(view)),
         max_connections=part(report, 0, lambda: compile_connection_limit(view)),
         log_format=part(report, _NO_FORMAT, lambda: _log_format(view)),
+        secrets=MappingProxyType(dict(report.static_secrets)),
         dynamic=part(report, NOTHING_DYNAMIC, lambda: _dynamic(view, context)),
     )
 
@@ -91,6 +95,20 @@ def _outlier_log(view: View) -> str:
     manager = view.child("cluster_manager")
     detection = None if manager is None else manager.child("outlier_detection")
     return "" if detection is None else detection.text("event_log_path")
+
+
+def _secrets(resources: View) -> dict[str, bytes]:
+    """Static secrets, by name, the faulty ones too: what names them is not wrong."""
+    _check_unique(resources, "secrets", "secret")
+    for one in resources.children("secrets"):
+        with one.report.isolate():
+            one.text("name")
+            if one.oneof("type") in ("tls_certificate", "validation_context"):
+                check_secret(one)
+    return {
+        one.name: one.SerializeToString(deterministic=True)
+        for one in resources.message.secrets  # type: ignore[attr-defined]
+    }
 
 
 def _clusters(resources: View, context: CompileContext) -> tuple[ClusterConfig, ...]:

@@ -91,6 +91,8 @@ class Report:
     allow_unknown_fields: bool = False
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     """Serialised secrets that came from elsewhere, by their slots."""
+    static_secrets: Mapping[str, bytes] = field(default_factory=dict)
+    """Those of the bootstrap, by their names."""
 
     def add(self, path: Path, reason: str, *, expected: str = "", nearest: str = "") -> None:
         self.faults.append(Fault(path, reason, expected, nearest))

@@ -7,7 +7,7 @@ found good compiles it again, without looking for faults.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, TypeVar
 
@@ -82,6 +82,9 @@ class ResourceCompiler:
     tracer: TracerConfig | None = None
     """That of the bootstrap."""
 
+    secrets: Mapping[str, bytes] = field(default_factory=dict)
+    """Its static secrets, by name."""
+
     def cluster(self, body: bytes) -> ClusterConfig:
         """Raises InvalidConfig with all faults, as all of these do."""
         return self._compile(ResourceType.CLUSTER, body, lambda view: compile_cluster(view, self._context(None)))
@@ -113,7 +116,7 @@ class ResourceCompiler:
 
     def _compile(self, kind: ResourceType, body: bytes, compile_one: Callable[[View], T]) -> T:
         message: Any = parse(kind, body)
-        report = Report(allow_unknown_fields=self.allow_unknown)
+        report = Report(allow_unknown_fields=self.allow_unknown, static_secrets=self.secrets)
         if self.check:
             report.faults.extend(pgv.validate(message, allow_unknown=self.allow_unknown))
             report.raise_if_faulty()

@@ -1,7 +1,8 @@
-"""Secrets that stand elsewhere (Envoy: SDS): in a file, or with a control plane. They can change while we run."""
+"""Secrets that stand elsewhere (Envoy: SDS): in a file, in the bootstrap, or with a control plane, where they can change."""
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,17 +25,18 @@ class TlsInputs:
 
     files: list[str] = field(default_factory=list)
     secrets: list[SecretRef] = field(default_factory=list)
+    static_secrets: dict[str, bytes] = field(default_factory=dict)
     pending: bool = False
 
 
 def read_secret(view: View, kind: str, inputs: TlsInputs) -> View | None:
     """What an `SdsSecretConfig` names: its `tls_certificate` or `validation_context`; None while it is not here.
 
-    Adds the file, or the secret, to `inputs`.
+    Without a source it is one of the bootstrap. Adds the file, or the secret, to `inputs`.
     """
     source = view.child("sds_config")
     if source is None:
-        view.fail("sds_config", "is required: static secrets are not supported yet", expected="path_config_source")
+        return _static(view, kind, inputs)
     if source.oneof("config_source_specifier") not in ("path", "path_config_source"):
         return _from_elsewhere(view, source, kind, inputs)
     source.ignore("resource_api_version", "initial_fetch_timeout")
@@ -50,6 +52,19 @@ def read_secret(view: View, kind: str, inputs: TlsInputs) -> View | None:
                 view.fail("name", f"the secret {name!r} in {path} is no {kind}")
             return View(getattr(secret, kind), view.path, view.report)
     view.fail("name", f"the file {path} holds no secret {name!r}")
+
+
+def _static(view: View, kind: str, inputs: TlsInputs) -> View:
+    name, known = view.text("name"), view.report.static_secrets
+    body = known.get(name)
+    if body is None:
+        near = "".join(difflib.get_close_matches(name, known, 1, 0.6))
+        view.fail("name", f"static_resources.secrets has no {name!r}", expected="its name, or sds_config", nearest=near)
+    secret: Any = message_class(_SECRET).FromString(body)
+    if not secret.HasField(kind):
+        view.fail("name", f"the secret {name!r} is no {kind}")
+    inputs.static_secrets[name] = body
+    return View(getattr(secret, kind), view.path, view.report)
 
 
 def _from_elsewhere(view: View, source: View, kind: str, inputs: TlsInputs) -> View | None:

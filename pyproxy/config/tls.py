@@ -100,6 +100,8 @@ class TlsSource:
     spec: bytes = field(repr=False)
     files: tuple[str, ...] = ()
     secrets: tuple[SecretRef, ...] = ()
+    static_secrets: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+    """Secrets of the bootstrap that it names, with what is in them."""
 
 
 @dataclass(frozen=True, slots=True)

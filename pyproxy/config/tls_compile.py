@@ -137,7 +137,7 @@ def _source(view: View, inputs: TlsInputs) -> TlsSource | None:
         return None
     spec = view.message.SerializeToString(deterministic=True)
     files, secrets = dict.fromkeys(inputs.files), dict.fromkeys(inputs.secrets)
-    return TlsSource(view.type_name, spec, tuple(files), tuple(secrets))
+    return TlsSource(view.type_name, spec, tuple(files), tuple(secrets), tuple(inputs.static_secrets.items()))
 
 
 def _common(view: View, inputs: TlsInputs) -> TlsConfig:

@@ -18,7 +18,8 @@ NO_SECRETS: Final[Mapping[str, bytes]] = MappingProxyType({})
 def reload_tls(source: TlsSource, secrets: Mapping[str, bytes] = NO_SECRETS) -> DownstreamTlsConfig | UpstreamTlsConfig:
     """`secrets` are those that came from elsewhere, by their slots. Raises InvalidConfig where files and secrets do
     not fit together."""
-    view = View(message_class(source.type_name).FromString(source.spec), (), Report(secrets=secrets))
+    report = Report(secrets=secrets, static_secrets=dict(source.static_secrets))
+    view = View(message_class(source.type_name).FromString(source.spec), (), report)
     compile_one = compile_downstream_tls if source.type_name == DOWNSTREAM_TLS else compile_upstream_tls
     made: DownstreamTlsConfig | UpstreamTlsConfig = compile_one(view)
     if view.report.faults:

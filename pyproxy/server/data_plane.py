@@ -90,7 +90,9 @@ class DataPlane:
         self._listeners = ListenerManager(self._runtime, float(blueprint.options.drain_time_s))
         self._feed: ResourceFeed | None = None
         if bootstrap.is_dynamic:
-            compiler = ResourceCompiler(EXTENSIONS, allow_unknown=True, tracer=bootstrap.tracer)
+            compiler = ResourceCompiler(
+                EXTENSIONS, allow_unknown=True, tracer=bootstrap.tracer, secrets=bootstrap.secrets
+            )
             parts = LiveParts(
                 clusters=self._clusters,
                 assignments=assignments,

@@ -33,6 +33,7 @@ NEEDS_NO_READER: Final = {
     "Not.rule": "read by its place, in a match statement",
     "TlsSource.type_name": "read by reload_tls, which stands beside it",
     "TlsSource.spec": "read by reload_tls, which stands beside it",
+    "TlsSource.static_secrets": "read by reload_tls, which stands beside it",
 }
 
 

@@ -38,7 +38,7 @@ def _show(proxy: Proxy, later: list[bytes], secrets: Mapping[str, bytes]) -> Rep
     contexts: list[DownstreamTlsConfig | UpstreamTlsConfig] = []
     for listener in proxy.listeners():
         contexts.extend(chain.tls for chain in listener.chains if chain.tls is not None)
-    compiler = ResourceCompiler(EXTENSIONS, allow_unknown=True)
+    compiler = ResourceCompiler(EXTENSIONS, allow_unknown=True, secrets=proxy.blueprint.bootstrap.secrets)
     for cluster in (*proxy.blueprint.bootstrap.clusters, *(compiler.cluster(body) for body in later)):
         found = (cluster.tls, *(one.tls for one in cluster.tls_matches))
         contexts.extend(tls for tls in found if tls is not None)

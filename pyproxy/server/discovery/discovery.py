@@ -59,7 +59,12 @@ class Discovery:
         self.unhonoured: dict[tuple[ResourceType, str], tuple[Unhonoured, ...]] = {}
         """Fields of resources in force, and of those that wait, that are set and not honoured."""
         compiler = ResourceCompiler(
-            EXTENSIONS, allow_unknown, check=True, tell=self._note_unhonoured, tracer=bootstrap.tracer
+            EXTENSIONS,
+            allow_unknown,
+            check=True,
+            tell=self._note_unhonoured,
+            tracer=bootstrap.tracer,
+            secrets=bootstrap.secrets,
         )
         self._loop = loop
         self._same: dict[tuple[Unhonoured, ...], tuple[Unhonoured, ...]] = {}
