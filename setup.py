@@ -93,6 +93,8 @@ COMPILED = (
     "filters/network/http_connection_manager/manager",
     "filters/network/http_connection_manager/request_headers",
     "filters/network/http_connection_manager/response_headers",
+    "filters/network/http_connection_manager/routing",
+    "filters/network/http_connection_manager/scopes",
     "filters/network/tcp_proxy/bulk",
     "filters/network/tcp_proxy/session",
     "filters/network/tcp_proxy/tcp_proxy",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from pyproxy.clusters.manager import ClusterManager
@@ -15,6 +15,7 @@ from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.late import LateValues
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.config.scoped_routes import ScopeConfig
 from pyproxy.network.connection_limit import ConnectionLimit
 from pyproxy.network.cork import Cork
 from pyproxy.network.poller import Poller
@@ -24,6 +25,14 @@ from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.exports import Exports
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
+
+Demand = Callable[[str, str, str, float], Awaitable[bool]]
+
+
+async def _nobody_is_asked(kind: str, where: str, name: str, seconds: float) -> bool:
+    """Where nothing comes from elsewhere."""
+    del kind, where, name, seconds
+    return False
 
 
 @dataclass(slots=True)
@@ -42,6 +51,12 @@ class Runtime:
     connection_limit: ConnectionLimit | None = None
     """Of all listeners together."""
     routes: LateValues[RouteTableConfig] = field(default_factory=LateValues)
+    virtual_hosts: LateValues[RouteTableConfig] = field(default_factory=LateValues)
+    """Of route tables that get some from elsewhere: tables that hold nothing but these."""
+    scopes: LateValues[tuple[ScopeConfig, ...]] = field(default_factory=LateValues)
+    demand: Demand = _nobody_is_asked
+    """Asks for what is only needed now: of what kind, where (a slot, a source), which, and how many seconds to wait.
+    Whether it has come."""
     workers: int = 1
     health_check_failed: bool = False
     """The proxy is to be seen as unhealthy (`/healthcheck/fail`)."""

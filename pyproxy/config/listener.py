@@ -14,6 +14,7 @@ from pyproxy.config.access_log import AccessLogConfig
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.config_source import ConfigSourceConfig
 from pyproxy.config.filter_chain_match import ANYTHING, FilterChainMatch
+from pyproxy.config.scoped_routes import ScopedRoutesConfig
 from pyproxy.config.socket_option import SocketOption
 from pyproxy.config.tls import DownstreamTlsConfig, SecretRef
 from pyproxy.config.unified_matcher import Matcher
@@ -109,6 +110,12 @@ class ListenerConfig:
     def routes_elsewhere(self) -> tuple[tuple[ConfigSourceConfig, str], ...]:
         """Sources and names of the route tables that its connection managers get by RDS."""
         return tuple(where for _, where in self.managers_elsewhere)
+
+    @property
+    def scopes_elsewhere(self) -> tuple[tuple[str, ScopedRoutesConfig], ...]:
+        """Scoped routes of its connection managers that come from elsewhere (SRDS), with stat prefixes."""
+        managers = (one.config for chain in self.chains for one in chain.filters if getattr(one.config, "scoped", None))
+        return tuple((one.stat_prefix, one.scoped) for one in managers if one.scoped.source is not None)
 
     @property
     def secrets_elsewhere(self) -> tuple[SecretRef, ...]:

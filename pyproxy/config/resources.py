@@ -6,7 +6,7 @@ found good compiles it again, without looking for faults.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, TypeVar
@@ -23,7 +23,9 @@ from pyproxy.config.invalid import Fault, InvalidConfig, Report, Unhonoured
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.listener_compile import compile_listener
 from pyproxy.config.route import RouteTableConfig
-from pyproxy.config.route_compile import compile_route_table
+from pyproxy.config.route_compile import compile_route_table, compile_virtual_host
+from pyproxy.config.scoped_routes import ScopeConfig
+from pyproxy.config.scoped_routes_compile import compile_scope
 from pyproxy.config.tls_compile import check_secret
 from pyproxy.config.tracing import TracerConfig
 from pyproxy.config.view import View
@@ -41,6 +43,9 @@ class ResourceType(Enum):
     LISTENER = "envoy.config.listener.v3.Listener"
     ROUTES = "envoy.config.route.v3.RouteConfiguration"
     RUNTIME = "envoy.service.runtime.v3.Runtime"
+    SCOPED_ROUTES = "envoy.config.route.v3.ScopedRouteConfiguration"
+    VIRTUAL_HOST = "envoy.config.route.v3.VirtualHost"
+    EXTENSION = "envoy.config.core.v3.TypedExtensionConfig"
     SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret"
 
     @property
@@ -48,6 +53,7 @@ class ResourceType(Enum):
         return f"{URL_PREFIX}{self.value}"
 
 
+_RESPONSE: Final = "envoy.service.discovery.v3.DiscoveryResponse"
 _NAME_FIELD: Final = {ResourceType.ENDPOINTS: "cluster_name"}
 
 
@@ -62,6 +68,21 @@ def parse(kind: ResourceType, body: bytes) -> Message:
 def name_of(kind: ResourceType, message: Message) -> str:
     """What a resource calls itself."""
     return str(getattr(message, _NAME_FIELD.get(kind, "name")))
+
+
+def pack_scopes(bodies: Iterable[bytes]) -> bytes:
+    """Many `ScopedRouteConfiguration`s in one message."""
+    packed: Any = message_class(_RESPONSE)()
+    for body in bodies:
+        packed.resources.add(type_url=ResourceType.SCOPED_ROUTES.url, value=body)
+    data: bytes = packed.SerializeToString()
+    return data
+
+
+def unpack_scopes(data: bytes) -> list[bytes]:
+    """What `pack_scopes` has packed."""
+    packed: Any = message_class(_RESPONSE).FromString(data)
+    return [one.value for one in packed.resources]
 
 
 def empty_assignment(name: str) -> bytes:
@@ -95,7 +116,19 @@ class ResourceCompiler:
     def routes(self, body: bytes, clusters: frozenset[str] | None = None) -> RouteTableConfig:
         """`clusters` are the names of all clusters there are, None where that does not matter."""
         context = self._context(clusters)
-        return self._compile(ResourceType.ROUTES, body, lambda view: compile_route_table(view, context, validate=False))
+        return self._compile(
+            ResourceType.ROUTES, body, lambda view: compile_route_table(view, context, validate=False, vhds=True)
+        )
+
+    def scope(self, body: bytes) -> ScopeConfig:
+        """A `ScopedRouteConfiguration`."""
+        context = self._context(None)
+        return self._compile(ResourceType.SCOPED_ROUTES, body, lambda view: compile_scope(view, context))
+
+    def virtual_host(self, body: bytes) -> None:
+        """Only looks for faults: a table is compiled with all its virtual hosts."""
+        context = self._context(None)
+        self._compile(ResourceType.VIRTUAL_HOST, body, lambda view: compile_virtual_host(view, context))
 
     def runtime(self, body: bytes) -> Mapping[str, Any]:
         """The values of a runtime layer."""

@@ -11,6 +11,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
+from pyproxy.config.config_source import ConfigSourceConfig
 from pyproxy.config.headers import NO_CHANGES, HeaderChanges
 from pyproxy.config.internal_redirect import InternalRedirectConfig
 from pyproxy.config.matchers import Fraction, HeaderMatch, QueryMatch
@@ -267,6 +268,8 @@ class RouteTableConfig:
     mirrors: tuple[MirrorConfig, ...] = ()
     filter_configs: Mapping[str, FilterOverride] = field(default_factory=dict, hash=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    vhds: ConfigSourceConfig | None = None
+    """Where more virtual hosts come from."""
 
     def forward_actions(self) -> Iterator[ForwardAction]:
         """Of all routes that go to an upstream."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pyproxy.config.config_source import ApiSourceConfig, ConfigSourceConfig
+from pyproxy.config.config_source_compile import compile_config_source
 from pyproxy.config.extensions import CompileContext, compile_overrides
 from pyproxy.config.header_compile import compile_header_changes
 from pyproxy.config.matcher_compile import compile_header_match
@@ -36,10 +38,11 @@ _MOST_DIRECT_BODY: Final = 4096
 _NO_MATCH: Final = RouteMatch(PathKind.PREFIX, "/")
 
 
-def compile_route_table(view: View, context: CompileContext, *, validate: bool) -> RouteTableConfig:
-    """A `RouteConfiguration`. `validate` says whether clusters must exist where the table itself does not say it."""
-    if view.has("vhds"):
-        view.fail("vhds", "dynamic virtual hosts are not supported yet", expected="virtual_hosts")
+def compile_route_table(view: View, context: CompileContext, *, validate: bool, vhds: bool = False) -> RouteTableConfig:
+    """A `RouteConfiguration`. `validate` says whether clusters must exist where the table itself does not say it,
+    `vhds` whether more virtual hosts may come from elsewhere."""
+    if view.has("vhds") and not vhds:
+        view.fail("vhds", "is for routes that come from elsewhere themselves", expected="virtual_hosts")
     checked = view.wrapped("validate_clusters")
     most_body = view.wrapped("max_direct_response_body_size_bytes")
     compiler = _TableCompiler(
@@ -61,7 +64,23 @@ def compile_route_table(view: View, context: CompileContext, *, validate: bool) 
         mirrors=compile_mirrors(view),
         filter_configs=compile_overrides(view, context),
         metadata=compile_metadata(view),
+        vhds=part(view.report, None, lambda: _vhds(view, context)),
     )
+
+
+def _vhds(view: View, context: CompileContext) -> ConfigSourceConfig | None:
+    vhds = view.child("vhds")
+    if vhds is None:
+        return None
+    found = compile_config_source(vhds.need("config_source"), context)
+    if isinstance(found.source, ApiSourceConfig) and not found.source.api_type.delta:
+        vhds.fail("config_source", f"{found.source.api_type.value} has no virtual hosts", expected="DELTA_GRPC")
+    return found
+
+
+def compile_virtual_host(view: View, context: CompileContext) -> VirtualHostConfig:
+    """A `VirtualHost` by itself (VHDS)."""
+    return _TableCompiler(context, validate=False, most_body=_MOST_DIRECT_BODY).virtual_host(view)
 
 
 class _TableCompiler:

@@ -1,4 +1,4 @@
-"""Secrets that stand elsewhere (Envoy: SDS): in a file, in the bootstrap, or with a control plane, where they can change."""
+"""Secrets that a TLS context names (Envoy: SDS): in a file, in the bootstrap, or with a control plane."""
 
 from __future__ import annotations
 

@@ -100,6 +100,12 @@ EXTENSIONS: Final = Extensions(
             terminal=True,
         ),
         Extension(
+            name="envoy.filters.http.on_demand",
+            type_name="envoy.extensions.filters.http.on_demand.v3.OnDemand",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.on_demand",
+        ),
+        Extension(
             name="envoy.filters.http.original_src",
             type_name="envoy.extensions.filters.http.original_src.v3.OriginalSrc",
             category=Category.HTTP_FILTER,

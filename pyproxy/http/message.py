@@ -104,7 +104,19 @@ class Request:
     `route` is the `routes.route.Route` that was chosen, None until then.
     """
 
-    __slots__ = ("authority", "body", "ends_here", "headers", "info", "method", "path", "route", "scheme", "upgrade")
+    __slots__ = (
+        "authority",
+        "body",
+        "ends_here",
+        "headers",
+        "info",
+        "method",
+        "path",
+        "rerouting",
+        "route",
+        "scheme",
+        "upgrade",
+    )
 
     def __init__(
         self,
@@ -127,6 +139,8 @@ class Request:
         self.upgrade = b""
         """The protocol that the request asks to be allowed to speak (`connect` for CONNECT), if it is allowed: body and
         response are the two ways of a tunnel."""
+        self.rerouting: Any = None
+        """What looks for a route anew, where a filter may want that (http_connection_manager.routing)."""
         self.ends_here = False
         """It is a CONNECT that ends here: the upstream sees only what is in the tunnel."""
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.cluster import AssignmentConfig
@@ -23,12 +24,13 @@ from pyproxy.network.cork import Cork
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.runtime import Runtime
 from pyproxy.server.blueprint import WorkerSeat
+from pyproxy.server.channel import ChannelError, Message
 from pyproxy.server.discovery.feed import LiveParts, ResourceFeed
 from pyproxy.server.discovery.journal import JournalReader
 from pyproxy.server.socket_transfer import receive_sockets
 from pyproxy.server.watchdog import Watchdog
 from pyproxy.server.worker import CannotStart
-from pyproxy.tasks import DeadlineTable
+from pyproxy.tasks import DeadlineTable, spawn
 from pyproxy.telemetry.events import EventKind, EventOutbox
 from pyproxy.telemetry.exports import Exports
 from pyproxy.telemetry.listener_stats import ListenerManagerStats
@@ -37,6 +39,11 @@ from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.server_stats import WatchdogStats
 
 log = logging.getLogger("pyproxy.server.data_plane")
+
+Ask = Callable[[Message, float], Awaitable[Any]]
+"""Asks the manager; the seconds are how long to wait. Raises ChannelError."""
+_ANSWER_SECONDS: Final = 10.0
+"""For a manager that answers after DEMAND_SECONDS at the latest."""
 
 
 class DataPlane:
@@ -97,12 +104,17 @@ class DataPlane:
                 clusters=self._clusters,
                 assignments=assignments,
                 routes=self._runtime.routes,
+                virtual_hosts=self._runtime.virtual_hosts,
+                scopes=self._runtime.scopes,
                 secrets=self._secrets.values,
                 values=values,
                 layers={slot_of(layer.source, layer.name): layer.position for layer in bootstrap.rtds_layers},
                 listeners=self._listeners,
             )
+            self._runtime.demand = self._demand
             self._feed = ResourceFeed(loop, JournalReader(blueprint.journal), parts, compiler, self._take_sockets)
+        self._demanded: dict[tuple[str, str, str], asyncio.Task[bool]] = {}
+        self._ask: Ask | None = None
         self._waiting_for = "clusters"
         self._listener_stats = ListenerManagerStats(self._stats)
         self._watchdog = _watchdog(self._stats, seat.index)
@@ -149,6 +161,33 @@ class DataPlane:
         """The manager has written something down."""
         if self._feed is not None:
             self._feed.wake()
+
+    def can_ask(self, ask: Ask) -> None:
+        self._ask = ask
+
+    async def _demand(self, kind: str, where: str, name: str, seconds: float) -> bool:
+        """As `runtime.Demand`. Requests that need the same ask once."""
+        key = kind, where, name
+        task = self._demanded.get(key)
+        if task is None:
+            task = self._demanded[key] = spawn(self._ask_for(kind, where, name, seconds), "demand")
+            task.add_done_callback(lambda _: self._demanded.pop(key, None))
+        return await task
+
+    async def _ask_for(self, kind: str, where: str, name: str, seconds: float) -> bool:
+        until = self._loop.time() + seconds
+        question = {"op": "demand", "kind": kind, "where": where, "name": name}
+        while self._ask is not None and self._loop.time() < until:
+            try:
+                answer = await self._ask(question, min(_ANSWER_SECONDS, until - self._loop.time()))
+            except ChannelError as error:
+                log.debug("%s %r: %s", kind, name, error)
+                continue
+            if answer["found"] is not None:
+                if self._feed is not None:
+                    await self._feed.caught_up()
+                return bool(answer["found"])
+        return False
 
     def _take_sockets(self) -> None:
         for key, (sock, *_) in receive_sockets(self._handed):

@@ -64,6 +64,8 @@ class Proxy:
         if self.blueprint.bootstrap.is_dynamic:
             self.discovery = Discovery(loop, self.blueprint, self._ask_supervisor, self._wake_workers, stats)
             self.discovery.start()
+            for worker in self._workers:
+                worker.on_demand = self.discovery.demand
 
     # What there is to know
 

@@ -11,14 +11,14 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import uvloop
 
 from pyproxy.server.app_log import AppLog
 from pyproxy.server.blueprint import WorkerSeat
-from pyproxy.server.channel import Channel, ChannelError
+from pyproxy.server.channel import Channel, ChannelError, Message
 from pyproxy.server.export_notes import hand_over
 from pyproxy.server.process import EXIT_CANNOT_START, EXIT_OK
 from pyproxy.server.server_state import ServerState
@@ -42,6 +42,7 @@ class Plane(Protocol):
     """What a worker runs. Only `start` may take time; it raises CannotStart."""
 
     async def start(self) -> None: ...
+    def can_ask(self, ask: Callable[[Message, float], Awaitable[Any]]) -> None: ...
     def status(self) -> dict[str, Any]: ...
     def clusters(self, start: int, count: int) -> list[dict[str, Any]]: ...
     def resources_changed(self) -> None: ...
@@ -70,6 +71,7 @@ class Worker:
         self._drain_seconds: float | None = None
         self._plane = make_plane(loop, seat)
         self._channel = Channel(loop, seat.channel, self._answer)
+        self._plane.can_ask(self._channel.ask)
 
     async def run(self) -> int:
         """From the first moment to the exit code."""

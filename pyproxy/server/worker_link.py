@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pyproxy.server.channel import Channel, ChannelError
@@ -38,6 +38,8 @@ class WorkerLink:
         """Called with the events of a worker."""
         self.on_export: Callable[[dict[str, Any]], None] = _nobody
         """Called with what a worker has for a collector (server.export_notes)."""
+        self.on_demand: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]] = _nothing_there
+        """Called with what a worker only needs now."""
         self._channel = Channel(loop, sock, self._hear)
 
     def __repr__(self) -> str:
@@ -83,7 +85,9 @@ class WorkerLink:
     def close(self) -> None:
         self._channel.close()
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _hear(self, message: dict[str, Any]) -> Any:
+        if message.get("op") == "demand":
+            return self.on_demand(message)
         if message.get("event") == "export":
             self.on_export(message)
         elif message.get("event") == "tap":
@@ -94,6 +98,14 @@ class WorkerLink:
             self.state = ServerState[message["state"]]
             if self.state is ServerState.LIVE:
                 self._on_live(self)
+        return None
+
+
+async def _nothing_there(message: dict[str, Any]) -> dict[str, Any]:
+    """Where nothing comes from elsewhere, and until the manager has begun to learn."""
+    del message
+    await asyncio.sleep(ANSWER_SECONDS)  # it is asked again
+    return {"found": None}
 
 
 def _nobody(message: dict[str, Any]) -> None:

@@ -22,6 +22,8 @@ class Resource:
     version: str
     body: bytes
     ttl_seconds: float | None = None
+    aliases: tuple[str, ...] = ()
+    """Other names under which it was asked for (VHDS)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ COMPILERS: Final[dict[str, Callable[[View, CompileContext], object]]] = {
     "envoy.config.cluster.v3.Cluster": compile_cluster,
     "envoy.config.listener.v3.Listener": compile_listener,
     "envoy.config.route.v3.RouteConfiguration": lambda view, context: compile_route_table(
-        view, context, validate=False
+        view, context, validate=False, vhds=True
     ),
 }
 

@@ -180,6 +180,6 @@ def test_bodies_are_bounded_by_what_the_table_says() -> None:
     assert "holds 10 bytes, and at most 9 are allowed" in fault
 
 
-def test_dynamic_virtual_hosts_are_refused() -> None:
+def test_virtual_hosts_from_elsewhere_are_for_tables_from_elsewhere() -> None:
     (fault,) = faults("vhds: {config_source: {ads: {}}}")
-    assert "not supported yet" in fault
+    assert "is for routes that come from elsewhere themselves" in fault

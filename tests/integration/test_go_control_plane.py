@@ -69,7 +69,6 @@ def test_tcp_listeners_with_secrets(tmp_path: Path) -> None:
     run("ads", tmp_path, *TCP_ONLY, "-tls")
 
 
-@pytest.mark.xfail(reason="the gRPC access logger, scoped routes and VHDS are not there yet", strict=True)
 @pytest.mark.parametrize("mode", MODES)
 def test_everything(mode: str, tmp_path: Path) -> None:
     run(mode, tmp_path)

@@ -53,6 +53,8 @@ def delta(
         one = made.resources.add(name=name, version=own)
         if message is not None:
             pack(one.resource, message)
+        else:
+            one.aliases.append(name)
     made.removed_resources.extend(removed)
     return made
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +25,8 @@ class SnapshotServer:
         self.accepted: dict[str, str] = {}
         """Type URL -> the last version that was accepted."""
         self.requested: list[tuple[str, frozenset[str]]] = []
+        self.on_demand: set[str] = set()
+        """Types of which only what is asked for by name is sent, over delta, or said to be missing."""
         self._plane = ControlPlane()
         self._versions: dict[str, int] = {}
         self._resources: dict[str, dict[str, tuple[str, Any]]] = {}
@@ -154,7 +157,7 @@ class _Stream:
                 known.pop(name, None)
             if fresh:
                 self._server.requested.append((url, frozenset(fresh)))
-                await self.push(url, always=first)
+                await self.push(url, always=first, fresh=fresh)
             return
         names = set(request.resource_names) or {"*"}
         if self._wanted.get(url) != names:
@@ -162,11 +165,13 @@ class _Stream:
             self._server.requested.append((url, frozenset(names)))
             await self.push(url)
 
-    async def push(self, url: str, *, always: bool = False) -> None:
+    async def push(self, url: str, *, always: bool = False, fresh: Iterable[str] = ()) -> None:
         wanted = self._wanted.get(url)
         if wanted is None or (not self._server.version(url) and not always):
             return
-        found = {name: one for name, one in self._server.of(url).items() if "*" in wanted or name in wanted}
+        on_demand = url in self._server.on_demand
+        wide = "*" in wanted and not on_demand
+        found = {name: one for name, one in self._server.of(url).items() if wide or name in wanted}
         self._nonce += 1
         nonce = str(self._nonce)
         if not self._delta:
@@ -176,6 +181,8 @@ class _Stream:
             return
         known = self._known.setdefault(url, {})
         changed = [(name, version, one) for name, (version, one) in found.items() if known.get(name) != version]
+        if on_demand:
+            changed += [(name, "", None) for name in fresh if name != "*" and name not in found]
         removed = tuple(name for name in known if name not in found)
         if changed or removed or always:
             self._known[url] = {name: version for name, (version, _) in found.items()}

@@ -11,11 +11,12 @@ import logging
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
-from typing import Any
+from typing import Any, Final, Protocol
 
 from pyproxy.config.bootstrap import BootstrapConfig
 from pyproxy.config.config_source import ConfigSourceConfig, PathSourceConfig, slot_of
 from pyproxy.config.invalid import Unhonoured
+from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.resources import ResourceCompiler, ResourceType, empty_assignment
 from pyproxy.filters.builtin import EXTENSIONS
 from pyproxy.server.blueprint import Blueprint
@@ -23,8 +24,11 @@ from pyproxy.server.discovery.clusters import Clusters
 from pyproxy.server.discovery.listeners import Listeners
 from pyproxy.server.discovery.named import NamedResources, Need, want_all
 from pyproxy.server.discovery.publisher import AskSupervisor, Publisher
+from pyproxy.server.discovery.routes import Routes
+from pyproxy.server.discovery.scopes import ScopedRoutes
 from pyproxy.server.discovery.sources import Sources
 from pyproxy.server.discovery.store import ResourceStore
+from pyproxy.server.discovery.virtual_hosts import VirtualHosts
 from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.shared_reader import StatsSnapshot
 from pyproxy.xds_client.node import AgentConfig
@@ -34,6 +38,10 @@ from pyproxy.xds_client.subscription import WILDCARD
 log = logging.getLogger("pyproxy.server.discovery")
 
 
+DEMAND_SECONDS: Final = 5.0
+"""A worker that asks for something hears after so long that it has to ask again: we may be another process by then."""
+
+
 class Stage(Enum):
     """What is waited for; the value says it to people."""
 
@@ -41,6 +49,12 @@ class Stage(Enum):
     CLUSTERS = "clusters"
     LISTENERS = "listeners"
     READY = ""
+
+
+class Awaited(Protocol):
+    """Resources of a type, some of which may not have come yet."""
+
+    def waiting(self) -> list[str]: ...
 
 
 class Discovery:
@@ -84,9 +98,9 @@ class Discovery:
             lambda body: compiler.endpoints(body).stale_after,
             empty_assignment,
         )
-        self.routes = NamedResources(
-            loop, ResourceType.ROUTES, self.sources, self.store, partial(_check_routes, compiler)
-        )
+        self.virtual_hosts = VirtualHosts(loop, self.sources, self.store, compiler)
+        self.routes = Routes(loop, self.sources, self.store, compiler, self.virtual_hosts)
+        self.scopes = ScopedRoutes(loop, self.sources, self.store, compiler, self.routes)
         self.layers = NamedResources(
             loop, ResourceType.RUNTIME, self.sources, self.store, partial(_check_layer, compiler)
         )
@@ -106,6 +120,7 @@ class Discovery:
         self.listeners = Listeners(
             self.store,
             self.routes,
+            self.scopes,
             self.secrets,
             compiler,
             bootstrap.listeners,
@@ -166,12 +181,15 @@ class Discovery:
             found.append(("CDS", [WILDCARD]))
         if self.stage is not Stage.CLUSTERS and not self.listeners.answered:
             found.append(("LDS", [WILDCARD]))
-        for kind, resources in (
+        named: tuple[tuple[str, Awaited], ...] = (
             ("RTDS", self.layers),
             ("EDS", self.endpoints),
             ("RDS", self.routes),
+            ("SRDS", self.scopes),
+            ("VHDS", self.virtual_hosts),
             ("SDS", self.secrets),
-        ):
+        )
+        for kind, resources in named:
             names = resources.waiting()
             if names:
                 found.append((kind, names))
@@ -211,6 +229,30 @@ class Discovery:
                 found = self.routes.counts_of(rds[0], rds[1])
                 if found is not None:
                     found.add_to(snapshot, f"http.{prefix}.rds.{rds[1].replace(':', '_')}", reloads=True, empty=True)
+            self._add_scopes(snapshot, listener)
+
+    def _add_scopes(self, snapshot: StatsSnapshot, listener: ListenerConfig) -> None:
+        for prefix, scoped in listener.scopes_elsewhere:
+            if scoped.source is None:
+                continue
+            followed = self.scopes.get(scoped.source, scoped.routes_source, scoped.locator)
+            if followed is not None:
+                name = f"http.{prefix}.scoped_rds.{scoped.name.replace(':', '_')}"
+                followed.counts.add_to(snapshot, name, reloads=True)
+                followed.add_gauges(snapshot, name)
+
+    async def demand(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """A worker needs something that is only asked for on demand. `found` is None where it is not known yet."""
+        match message["kind"]:
+            case "virtual_host":
+                future = self.virtual_hosts.demand(message["where"], message["name"])
+            case "routes":
+                future = self.scopes.demand(message["where"])
+            case kind:
+                raise ValueError(f"nobody can ask for {kind!r}")
+        await asyncio.wait((future,), timeout=DEMAND_SECONDS)
+        self.store.flush()
+        return {"found": future.result() if future.done() else None}
 
     def _follow(self, source: ConfigSourceConfig, kind: ResourceType, sink: Clusters | Listeners) -> None:
         try:
@@ -259,11 +301,6 @@ class Discovery:
                 len(self.clusters.names),
                 len(self.listeners.active) + len(self._bootstrap.listeners),
             )
-
-
-def _check_routes(compiler: ResourceCompiler, body: bytes) -> float:
-    compiler.routes(body)
-    return 0.0
 
 
 def _check_secret(compiler: ResourceCompiler, body: bytes) -> float:

@@ -16,9 +16,10 @@ from pyproxy import clock
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.cluster import AssignmentConfig
 from pyproxy.config.late import LateValues
-from pyproxy.config.resources import ResourceCompiler, ResourceType
+from pyproxy.config.resources import ResourceCompiler, ResourceType, unpack_scopes
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.config.scoped_routes import ScopeConfig
 from pyproxy.listeners.manager import ListenerManager
 from pyproxy.network.quiesce import quiesce
 from pyproxy.server.discovery.journal import JournalReader, Operation, Record
@@ -46,6 +47,8 @@ class LiveParts:
     clusters: ClusterManager
     assignments: LateValues[AssignmentConfig]
     routes: LateValues[RouteTableConfig]
+    virtual_hosts: LateValues[RouteTableConfig]
+    scopes: LateValues[tuple[ScopeConfig, ...]]
     secrets: LateValues[bytes]
     values: RuntimeValues
     layers: Mapping[str, int]
@@ -96,6 +99,12 @@ class ResourceFeed:
         self._again = True
         if self._task is None:
             self._task = spawn(self._run(), "apply-resources")
+
+    async def caught_up(self) -> None:
+        """Until everything that stands in the journal now is applied."""
+        self.wake()
+        if self._task is not None:
+            await asyncio.wait((self._task,))
 
     def close(self) -> None:
         if self._task is not None:
@@ -153,6 +162,14 @@ class ResourceFeed:
             case ResourceType.ROUTES:
                 compile_routes = partial(self._compiler.routes, body)
                 parts.routes.put(name, await self._unhurried(compile_routes, body, parts.routes, name))
+            case ResourceType.VIRTUAL_HOST:
+                compile_hosts_of = partial(self._compiler.routes, body)
+                made = await self._unhurried(compile_hosts_of, body, parts.virtual_hosts, name)
+                parts.virtual_hosts.put(name, made)
+            case ResourceType.SCOPED_ROUTES:
+                parts.scopes.put(name, partial(self._scopes, body))
+            case ResourceType.EXTENSION:
+                pass
             case ResourceType.RUNTIME:
                 if name in parts.layers:
                     parts.values.replace(parts.layers[name], self._compiler.runtime(body))
@@ -163,6 +180,9 @@ class ResourceFeed:
                     await self._put_listener(name, body)
                 else:
                     self._early[name] = body
+
+    def _scopes(self, body: bytes) -> tuple[ScopeConfig, ...]:
+        return tuple(self._compiler.scope(one) for one in unpack_scopes(body))
 
     async def _unhurried(self, make: Callable[[], T], body: bytes, values: LateValues[T], name: str) -> Callable[[], T]:
         """A large one that somebody waits for is compiled before it is put."""
@@ -192,6 +212,12 @@ class ResourceFeed:
                 parts.assignments.remove(name)
             case ResourceType.ROUTES:
                 parts.routes.remove(name)
+            case ResourceType.VIRTUAL_HOST:
+                parts.virtual_hosts.remove(name)
+            case ResourceType.SCOPED_ROUTES:
+                parts.scopes.remove(name)
+            case ResourceType.EXTENSION:
+                pass
             case ResourceType.RUNTIME:
                 if name in parts.layers:
                     parts.values.replace(parts.layers[name], {})

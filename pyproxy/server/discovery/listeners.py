@@ -15,6 +15,7 @@ from pyproxy.config.resources import ResourceCompiler, ResourceType
 from pyproxy.server.discovery.followed_type import FollowedType
 from pyproxy.server.discovery.named import NamedResources, Need, release_all, want_all
 from pyproxy.server.discovery.publisher import Publisher
+from pyproxy.server.discovery.scopes import ScopedRoutes
 from pyproxy.server.discovery.store import ResourceStore
 from pyproxy.server.sockets import SocketKey, explain, open_address
 from pyproxy.xds_client.source import NoSource
@@ -45,6 +46,7 @@ class Listeners(FollowedType[WarmingListener]):
         self,
         store: ResourceStore,
         routes: NamedResources,
+        scopes: ScopedRoutes,
         secrets: NamedResources,
         compiler: ResourceCompiler,
         static: tuple[ListenerConfig, ...],
@@ -56,6 +58,7 @@ class Listeners(FollowedType[WarmingListener]):
         super().__init__(on_change)
         self._store = store
         self._routes = routes
+        self._scopes = scopes
         self._secrets = secrets
         self._needs: dict[str, tuple[Need, ...]] = {}
         self._compiler = compiler
@@ -174,6 +177,11 @@ class Listeners(FollowedType[WarmingListener]):
         """What has to be here before connections are accepted: routes and certificates."""
         return (
             *((self._routes, source, name) for source, name in config.routes_elsewhere),
+            *(
+                (self._scopes.of(scoped.routes_source), scoped.source, scoped.locator)
+                for _, scoped in config.scopes_elsewhere
+                if scoped.source is not None
+            ),
             *((self._secrets, ref.source, ref.name) for ref in config.secrets_elsewhere),
         )
 

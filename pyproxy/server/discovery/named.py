@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pyproxy.config.config_source import ConfigSourceConfig, slot_of
 from pyproxy.config.invalid import InvalidConfig
@@ -106,6 +107,14 @@ class NamedResources:
         self._mind_age(wanted, seconds)
         return ""
 
+    def settle(self, wanted: Wanted, resource: Resource) -> None:
+        """One has come and is good: who waits for it can go on."""
+        del resource
+        settle(wanted)
+
+    def resume(self, wanted: Wanted, body: bytes) -> None:
+        """One that an earlier manager has put into force is wanted again."""
+
     def _mind_age(self, wanted: Wanted, seconds: float) -> None:
         if wanted.stale is not None:
             wanted.stale.cancel()
@@ -143,7 +152,10 @@ class FollowedSource:
         if wanted is None:
             wanted = self.wanted[name] = Wanted(name, slot_of(self._source, name))
             # What an earlier manager knew is good enough to go on with.
-            wanted.settled = self._owner.store.get(self._owner.kind, wanted.slot) is not None
+            held = self._owner.store.get(self._owner.kind, wanted.slot)
+            if held is not None:
+                wanted.settled = True
+                self._owner.resume(wanted, held.body)
             self._fresh.append(wanted)
             self._schedule()
         wanted.owners += 1
@@ -163,7 +175,7 @@ class FollowedSource:
 
     def on_update(self, update: Update) -> Mapping[str, str]:
         reasons: dict[str, str] = {}
-        settled: list[Wanted] = []
+        settled: list[tuple[Wanted, Resource]] = []
         for resource in update.added:
             wanted = self.wanted.get(resource.name)
             if wanted is None:
@@ -174,17 +186,17 @@ class FollowedSource:
                 wanted.counts.refused()
             else:
                 wanted.counts.accepted(resource.version or update.version)
-                settled.append(wanted)
+                settled.append((wanted, resource))
         # Neither hosts nor routes go because a control plane says that they are gone (Envoy ignores it).
-        for wanted in settled:
-            _settle(wanted)
+        for wanted, resource in settled:
+            self._owner.settle(wanted, resource)
         return reasons
 
     def on_missing(self, name: str) -> None:
         for wanted in list(self.wanted.values()) if name == "*" else filter(None, (self.wanted.get(name),)):
             if not wanted.settled:
                 wanted.counts.empty += 1
-                _settle(wanted)
+                settle(wanted)
 
     def _schedule(self) -> None:
         """Many are wanted and released at once: the source is told once."""
@@ -215,21 +227,29 @@ class FollowedSource:
         for one in wanted:
             if not one.settled and self.wanted.get(one.name) is one:
                 one.counts.fetch_timeout += 1
-                _settle(one)
+                settle(one)
 
     def _on_failure(self, type_url: str, reason: str) -> None:
         for wanted in self.wanted.values():
             wanted.counts.failed()
 
 
-def _settle(wanted: Wanted) -> None:
+def settle(wanted: Wanted) -> None:
+    """It is known what there is."""
     wanted.settled = True
     waiting, wanted.waiting = wanted.waiting, []
     for callback in waiting:
         callback()
 
 
-Need = tuple[NamedResources, ConfigSourceConfig, str]
+class Wantable(Protocol):
+    """Resources of a type, as `NamedResources`."""
+
+    def want(self, source: ConfigSourceConfig, name: str, on_settled: Callback) -> bool: ...
+    def release(self, source: ConfigSourceConfig, name: str) -> None: ...
+
+
+Need = tuple[Wantable, ConfigSourceConfig, str]
 """A resource that a cluster or listener cannot do without."""
 
 

@@ -115,7 +115,7 @@ def delta_resources(response: Response, known: Mapping[bytes, str]) -> tuple[lis
         body = one.resource.value
         if body not in known:
             name_of(response.type_url, body)  # it must be readable
-        found.append(Resource(name, one.version, body, ttl))
+        found.append(Resource(name, one.version, body, ttl, tuple(one.aliases)))
     return found, missing
 
 

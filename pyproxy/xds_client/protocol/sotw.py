@@ -6,7 +6,7 @@ from typing import Any
 
 from pyproxy.xds_client.protocol.messages import Response, sotw_request, sotw_resources
 from pyproxy.xds_client.protocol.type_state import TypeState
-from pyproxy.xds_client.protocol.types import WHOLE_WORLD
+from pyproxy.xds_client.protocol.types import COMPLETE, WHOLE_WORLD
 from pyproxy.xds_client.protocol.watch import Watch
 from pyproxy.xds_client.subscription import WILDCARD, Resource
 
@@ -14,7 +14,7 @@ from pyproxy.xds_client.subscription import WILDCARD, Resource
 class SotwState(TypeState):
     """One type of a SotW stream.
 
-    Only responses for listeners and clusters are complete: of other types what is not in a response stays.
+    Only responses for listeners, clusters and scopes are complete: of other types what is not in a response stays.
     """
 
     def __init__(self, type_url: str) -> None:
@@ -56,11 +56,9 @@ class SotwState(TypeState):
         there = {one.name for one in found}
         concerned = self._concerned(there)
         gone = (
-            [name for name in {**self.held, **self.refused} if name not in there]
-            if self.type_url in WHOLE_WORLD
-            else []
+            [name for name in {**self.held, **self.refused} if name not in there] if self.type_url in COMPLETE else []
         )
         reasons = self._apply(resources.values(), gone, response.version, now)
-        if self.type_url in WHOLE_WORLD:
+        if self.type_url in COMPLETE:
             self._missing(name for name in self.told() if name not in there)
         return concerned, reasons | twice

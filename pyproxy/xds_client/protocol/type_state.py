@@ -68,7 +68,7 @@ class TypeState(ABC):
         else:
             self.watches[watch] = None
             watch.wait(before, now)
-            if self.held:
+            if self.held or (self.version and WILDCARD in watch.waiting):
                 self._late[watch] = None
         lost = before - watch.names
         for name in list(self.held) if WILDCARD in lost or any(one.endswith("/*") for one in lost) else lost:
@@ -88,7 +88,7 @@ class TypeState(ABC):
                 found = [one for one in self.held.values() if watch in self._map.of(one.name)]
             else:
                 found = [self.held[name] for name in watch.waiting if name in self.held]
-            if found and not watch.closed:
+            if (found or WILDCARD in watch.waiting) and not watch.closed:
                 self._tell(watch, found, [], self.version)
 
     # What arrives
@@ -186,12 +186,14 @@ class TypeState(ABC):
 
     def _differs(self, one: Resource) -> bool:
         known = self.held.get(one.name)
-        return known is None or known.body != one.body or one.name in self.refused
+        return known is None or known.body != one.body or known.aliases != one.aliases or one.name in self.refused
 
     def _tell(self, watch: Watch, added: list[Resource], removed: list[str], version: str) -> dict[str, str]:
         watch.waiting.pop(WILDCARD, None)
         for one in added:
             watch.waiting.pop(one.name, None)
+            for alias in one.aliases:
+                watch.waiting.pop(alias, None)
         update = Update(self.type_url, version, tuple(added), tuple(removed), state_of_the_world=False)
         return dict(watch.sink.on_update(update))
 

@@ -17,7 +17,10 @@ RUNTIME: Final = _URL + "service.runtime.v3.Runtime"
 LB_ENDPOINT: Final = _URL + "config.endpoint.v3.LbEndpoint"
 
 WHOLE_WORLD: Final = {CLUSTER: "cluster", LISTENER: "listener"}
-"""The types of which a SotW response holds everything, and how Envoy calls one of them."""
+"""How Envoy calls one of the types of which there is one list for the whole proxy."""
+
+COMPLETE: Final = frozenset((*WHOLE_WORLD, SCOPED_ROUTES))
+"""The types of which a SotW response holds everything."""
 
 _ORDER: Final = (RUNTIME, SECRET, CLUSTER, ENDPOINTS, LB_ENDPOINT, LISTENER, EXTENSION, ROUTES, SCOPED_ROUTES)
 

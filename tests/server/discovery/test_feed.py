@@ -13,6 +13,7 @@ from pyproxy.config.late import LateValues
 from pyproxy.config.resources import ResourceCompiler, ResourceType
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.config.scoped_routes import ScopeConfig
 from pyproxy.filters.builtin import EXTENSIONS
 from pyproxy.server.discovery import feed as module
 from pyproxy.server.discovery.feed import LiveParts, ResourceFeed
@@ -64,12 +65,16 @@ class World:
         self.clusters, self.listeners = Clusters(), Listeners()
         self.assignments = LateValues[AssignmentConfig]()
         self.routes = LateValues[RouteTableConfig]()
+        self.virtual_hosts = LateValues[RouteTableConfig]()
+        self.scopes = LateValues[tuple[ScopeConfig, ...]]()
         self.secrets = LateValues[bytes]()
         self.values = RuntimeValues(({},))
         live: Any = LiveParts(
             self.clusters,  # type: ignore[arg-type]
             self.assignments,
             self.routes,
+            self.virtual_hosts,
+            self.scopes,
             self.secrets,
             self.values,
             {"layer": 0},

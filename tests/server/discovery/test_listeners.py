@@ -15,8 +15,10 @@ from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.resources import ResourceType
 from pyproxy.server.discovery import listeners as module
 from pyproxy.server.discovery.listeners import Listeners
-from pyproxy.server.discovery.named import NamedResources
+from pyproxy.server.discovery.routes import Routes
+from pyproxy.server.discovery.scopes import ScopedRoutes
 from pyproxy.server.discovery.sources import Sources
+from pyproxy.server.discovery.virtual_hosts import VirtualHosts
 from pyproxy.xds_client.subscription import Resource, Update
 from tests.integration.worlds import answer, routes
 from tests.server.bootstraps import HELLO, at, manager
@@ -63,15 +65,22 @@ class ListenersWorld(ManagerWorld):
         self.refused_ports: set[int] = set()
         super().__init__()
         sources = Sources(self.loop, lambda config: self.source, allow_unknown=True)
-        self.routes = NamedResources(self.loop, ROUTES, sources, self.store, self._check)
+        self.hosts = VirtualHosts(self.loop, sources, self.store, COMPILER)
+        self.routes = Routes(self.loop, sources, self.store, COMPILER, self.hosts)
+        self.scopes = ScopedRoutes(self.loop, sources, self.store, COMPILER, self.routes)
         self.sockets.open |= {key for one in static for key in one.socket_keys}
         self.listeners = Listeners(
-            self.store, self.routes, self.secrets, COMPILER, static, self.sockets, frozenset, 1, self._changed
+            self.store,
+            self.routes,
+            self.scopes,
+            self.secrets,
+            COMPILER,
+            static,
+            self.sockets,
+            frozenset,
+            1,
+            self._changed,
         )
-
-    def _check(self, body: bytes) -> float:
-        COMPILER.routes(body)
-        return 0.0
 
     def lds(self, *resources: Resource, removed: tuple[str, ...] = ()) -> Mapping[str, str]:
         found = self.listeners.on_update(Update(LISTENER.url, "v", resources, removed, False))

@@ -17,6 +17,8 @@ from pyproxy.config.listener import FilterConfig
 from pyproxy.config.parts import part
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.route_compile import compile_route_table
+from pyproxy.config.scoped_routes import ScopedRoutesConfig
+from pyproxy.config.scoped_routes_compile import compile_scoped_routes
 from pyproxy.config.tracing_compile import compile_tracing
 from pyproxy.config.upgrade_check import compile_upgrades
 from pyproxy.config.upstream_http_compile import header_key_format
@@ -60,6 +62,7 @@ def compile(view: View, context: CompileContext) -> HttpConnectionManagerConfig:
         stat_prefix=view.text("stat_prefix"),
         route_table=part(report, None, lambda: _route_table(view, context)),
         rds=part(report, None, lambda: _rds(view, context)),
+        scoped=part(report, None, lambda: _scoped(view, context)),
         filters=part(report, (), lambda: _filters(view, context)),
         codec_type=part(report, "AUTO", lambda: _codec_type(view)),
         codec=_codec(view, http1, common),
@@ -100,12 +103,16 @@ def _refuse_extensions(view: View, name: str) -> None:
 def _route_table(view: View, context: CompileContext) -> RouteTableConfig | None:
     """None where the routes come from elsewhere."""
     kind = view.oneof("route_specifier")
-    if kind == "rds":
+    if kind in ("rds", "scoped_routes"):
         return None
-    if kind != "route_config":
-        what = f"dynamic routes ({kind}) are not supported yet" if kind else "says no routes"
-        view.fail(kind or "", what, expected="route_config or rds")
+    if kind is None:
+        view.fail("", "says no routes", expected="route_config, rds or scoped_routes")
     return compile_route_table(view.need(kind), context, validate=True)
+
+
+def _scoped(view: View, context: CompileContext) -> ScopedRoutesConfig | None:
+    scoped = view.child("scoped_routes") if view.oneof("route_specifier") == "scoped_routes" else None
+    return None if scoped is None else compile_scoped_routes(scoped, context)
 
 
 def _rds(view: View, context: CompileContext) -> RdsConfig | None:

@@ -18,6 +18,7 @@ from pyproxy.config.headers import HeaderAdd
 from pyproxy.config.http2 import H2Options
 from pyproxy.config.listener import FilterConfig
 from pyproxy.config.route import RouteTableConfig
+from pyproxy.config.scoped_routes import ScopedRoutesConfig
 from pyproxy.config.tracing import TracingConfig
 from pyproxy.http.codec import CodecOptions
 
@@ -136,11 +137,12 @@ class RdsConfig:
 
 @dataclass(frozen=True, slots=True)
 class HttpConnectionManagerConfig:
-    """Routes are in `route_table`, or come by `rds`."""
+    """Routes are in `route_table`, come by `rds`, or are chosen by a key (`scoped`)."""
 
     stat_prefix: str
     route_table: RouteTableConfig | None = None
     rds: RdsConfig | None = None
+    scoped: ScopedRoutesConfig | None = None
     filters: tuple[FilterConfig, ...] = ()
     codec_type: str = "AUTO"
     """`AUTO`, `HTTP1` or `HTTP2`."""
@@ -179,6 +181,11 @@ class HttpConnectionManagerConfig:
         """Whether any request may become a tunnel."""
         routes = () if self.route_table is None else self.route_table.forward_actions()
         return any(allowed for _, allowed in self.upgrades) or any(action.upgrades for action in routes)
+
+    @property
+    def reroutes(self) -> bool:
+        """Whether a filter may ask for another route."""
+        return any(getattr(one.config, "reroutes", False) for one in self.filters)
 
     def build(self, runtime: Runtime) -> HttpConnectionManager:
         """The live manager with its chain of filters, the last of which answers.

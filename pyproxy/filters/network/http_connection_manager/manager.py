@@ -6,12 +6,9 @@ Envoy: envoy.filters.network.http_connection_manager. Security posture: trusts n
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from pyproxy import clock
-from pyproxy.config.config_source import slot_of
-from pyproxy.config.route import RouteTableConfig
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.network.http_connection_manager.config import HttpConnectionManagerConfig
 from pyproxy.filters.network.http_connection_manager.connection_options import h1_options, h2_options
@@ -20,6 +17,7 @@ from pyproxy.filters.network.http_connection_manager.local_replies import LocalR
 from pyproxy.filters.network.http_connection_manager.periodic_log import PeriodicLog
 from pyproxy.filters.network.http_connection_manager.request_headers import RequestPreparation
 from pyproxy.filters.network.http_connection_manager.response_headers import ResponseFinalization
+from pyproxy.filters.network.http_connection_manager.routing import Routing
 from pyproxy.filters.network.http_connection_manager.stream_timers import StreamTimers
 from pyproxy.http import downstream_errors
 from pyproxy.http.body import Body
@@ -35,10 +33,8 @@ from pyproxy.http.request_id import RequestIds
 from pyproxy.http.stream import DownstreamConnection, DownstreamStream
 from pyproxy.http.stream_info import NO_UPSTREAM, ConnectionInfo, StreamInfo, UpstreamInfo
 from pyproxy.routes.route import Route
-from pyproxy.routes.table import RouteTable
 from pyproxy.runtime import Runtime
 from pyproxy.telemetry.listener_stats import HcmStats, ListenerStats
-from pyproxy.telemetry.route_stats import RouteStats
 from pyproxy.telemetry.tracer import Tracer, TracingStats
 
 _CLOCKS: Final = {
@@ -48,9 +44,6 @@ _CLOCKS: Final = {
     "max_duration_timeout": "downstream_rq_max_duration_reached",
 }
 """Response code details -> the counter."""
-
-_NO_ROUTES: Final = RouteTableConfig()
-"""In force until routes have come: no request finds one (Envoy)."""
 
 
 class HttpConnectionManager:
@@ -64,7 +57,6 @@ class HttpConnectionManager:
         """The filters, set by whoever builds the manager."""
         self.stats = HcmStats(runtime.stats, config.stat_prefix)
         self._runtime = runtime
-        self.route_table = self._table(config.route_table)
         self.finalize_response = ResponseFinalization(config)
         self._prepare = RequestPreparation(config, RequestIds(), runtime.node)
         self._local_replies = LocalReplies(config.local_reply, runtime)
@@ -77,7 +69,6 @@ class HttpConnectionManager:
         self._log_clock = runtime.deadlines.of(config.log_interval) if config.log_interval and self.logging else None
         self._logs_at_start = self.logging and config.log_at_start
         self._tap = runtime.exports.tap
-        self._route_stats = RouteStats(runtime.stats)
         self._connections: set[DownstreamConnection] = set()
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
@@ -99,29 +90,13 @@ class HttpConnectionManager:
         self._h2_requests = self.stats.scope.tally(self.stats.downstream_rq_total, self.stats.downstream_rq_http2_total)
         self._routed = self.stats.rq_total
         self.stats.each_flush(self._update_gauges)
+        self.routing = Routing(config, runtime, self._prepare)
+        self._rerouting = self.routing if config.reroutes else None
         self._forget_values = runtime.values.watch(self._on_values)
-        self._forget_routes: Callable[[], None] | None = None
-        rds = config.rds
-        if rds is not None:
-            self._forget_routes = runtime.routes.watch(slot_of(rds.source, rds.route_config_name), self._on_routes)
-
-    def _table(self, routes: RouteTableConfig | None) -> RouteTable:
-        return RouteTable(
-            _NO_ROUTES if routes is None else routes,
-            self._runtime.values,
-            clock.rng,
-            lambda name: self._runtime.clusters.get(name) is not None,
-            suppress_envoy_headers=self.config.suppress_envoy_headers,
-        )
-
-    def _on_routes(self, routes: RouteTableConfig | None) -> None:
-        """They came, changed or went (RDS). Requests go on with the table that they began with."""
-        self.route_table = self._table(routes)
-        self._prepare.take_internal_only(self.route_table.internal_only_headers)
 
     def _on_values(self) -> None:
-        """Runtime values have changed; some of them are worked into conditions and weights."""
-        self.route_table = self._table(self.route_table.config)
+        """Runtime values have changed."""
+        self.routing.refresh()
         before = self._access_logs
         self._access_logs = [
             self._runtime.access_logs.open(log, self._runtime.values) for log in self.config.access_logs
@@ -132,8 +107,7 @@ class HttpConnectionManager:
     def close(self) -> None:
         """No connection is open any more, and none will come."""
         self._forget_values()
-        if self._forget_routes is not None:
-            self._forget_routes()
+        self.routing.close()
         for log in self._access_logs:
             log.close()
         self.stats.close()
@@ -316,6 +290,8 @@ class HttpConnectionManager:
             request.authority = self.config.default_http10_host
         if exchange.upgrade:
             self._look_at_upgrade(request, exchange)
+        if self.routing.scopes is not None:
+            self.routing.prepare_scope(request)
         self._prepare(request, secure=request.info.connection.tls is not None)
         if exchange.expect_continue:
             exchange.stream.send_informational(100, request.info)
@@ -348,7 +324,7 @@ class HttpConnectionManager:
             self._prepare.clean_path(request)
         except ProxyError:
             return None
-        return self.route_table.match(request)
+        return self.routing.table_of(request).match(request)
 
     def begin_again(self, request: Request, exchange: Exchange) -> None:
         """The same downstream stream, but another request to us."""
@@ -357,18 +333,8 @@ class HttpConnectionManager:
 
     def route(self, request: Request, exchange: Exchange) -> None:
         self._routed.value += 1
-        request.route = route = self.route_table.match(request)
-        if route is not None:
-            info = request.info
-            info.route_name = route.name
-            info.virtual_host = route.virtual_host
-            info.route_metadata = route.metadata
-            info.virtual_host_metadata = route.virtual_host_metadata
-            if route.virtual_cluster is not None:
-                info.virtual_cluster = route.virtual_cluster(request)
-            if route.counted:
-                named = None if route.virtual_cluster is None else info.virtual_cluster
-                info.counted = self._route_stats.of(route.virtual_host, named, route.config.stat_prefix)
+        request.rerouting = self._rerouting
+        route = self.routing.find(request)
         if self._tracer is not None:
             self._tracer.start(request)
         if exchange.upgrade:

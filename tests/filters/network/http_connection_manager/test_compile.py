@@ -238,7 +238,7 @@ def test_all_faults_are_found_at_once() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"route_config": None, "scoped_routes": {"name": "x"}}, "dynamic routes (scoped_routes) are not"),
+        ({"route_config": None}, "says no routes"),
         ({"http_filters": []}, "no request would be answered"),
         ({"http_filters": [{**ROUTER, "disabled": True}]}, "cannot be disabled"),
         ({"http_filters": [ROUTER, {**ROUTER, "name": "again"}]}, "'envoy.filters.http.router' is not the last"),
