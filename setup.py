@@ -77,6 +77,7 @@ COMPILED = (
     "routes/virtual_host",
     "filters/common/grpc_methods",
     "filters/common/terminal",
+    "filters/http/grpc_http1_bridge",
     "filters/http/grpc_stats",
     "filters/http/grpc_web",
     "filters/http/router/call",

@@ -130,6 +130,12 @@ EXTENSIONS: Final = Extensions(
             module="pyproxy.filters.http.istio_stats",
         ),
         Extension(
+            name="envoy.filters.http.grpc_http1_bridge",
+            type_name="envoy.extensions.filters.http.grpc_http1_bridge.v3.Config",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.grpc_http1_bridge",
+        ),
+        Extension(
             name="envoy.filters.http.grpc_stats",
             type_name="envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
             category=Category.HTTP_FILTER,

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import Any, Final
 
-from pyproxy.errors import ProxyError
+from pyproxy.errors import ProxyError, Source
 from pyproxy.http.body import Body, Trailers
 from pyproxy.http.drive import Waiter
 from pyproxy.http.message import Request
+
+REQUEST_TOO_LARGE: Final = ProxyError(
+    None, Source.DOWNSTREAM, 413, "request_payload_too_large", body=b"Payload Too Large"
+)
+RESPONSE_TOO_LARGE: Final = ProxyError(
+    None, Source.LOCAL, 500, "response_payload_too_large", body=b"Internal Server Error"
+)
 
 
 class WholeBody(Waiter):

@@ -132,3 +132,21 @@ def test_calls_of_browsers(start: Start, server: EchoServer, version: str, text:
     assert b"x-trailer:yes\r\n" in end
     *messages, _ = call("Stream", b"a")
     assert messages == [(0, b"a0"), (0, b"a1"), (0, b"a2")]
+
+
+def test_calls_by_http1(start: Start, server: EchoServer) -> None:
+    proxy = start(server.port, http_filter("grpc_http1_bridge", "Config", upgrade_protobuf_to_grpc=True))
+    connection = http.client.HTTPConnection(LOOPBACK, proxy.port("web"), timeout=20)
+
+    def call(method: str, body: bytes, kind: str) -> tuple[int, str | None, bytes]:
+        connection.request("POST", f"/t.Echo/{method}", body, {"content-type": kind, "te": "trailers"})
+        response = connection.getresponse()
+        return response.status, response.getheader("grpc-status"), response.read()
+
+    large = bytes(range(256)) * 1000
+    assert call("Unary", frame(large), "application/grpc") == (200, "0", frame(large))
+    assert call("Stream", frame(b"a"), "application/grpc") == (200, "0", frame(b"a0") + frame(b"a1") + frame(b"a2"))
+    assert call("Unary", large, "application/x-protobuf") == (200, "0", large)
+    status, code, _ = call("Fail", b"9", "application/x-protobuf")
+    assert (status, code) in ((200, "9"), (503, "9"))  # a server may say it all in one head
+    connection.close()
