@@ -33,7 +33,7 @@ def extension(**zones: object) -> Json:
 
 # The zones of the hosts, one letter each; how they are balanced; which part of the requests stays in zone a, at least
 # and at most.
-CASES: dict[str, tuple[str, Json, tuple[float, float]]] = {
+ZONES: dict[str, tuple[str, Json, tuple[float, float]]] = {
     "even": ("aaabbb", {}, (1, 1)),
     "more-here": ("aaaaab", {"lb_policy": "RANDOM"}, (1, 1)),
     "fewer-here": ("aabbbbbb", {"lb_policy": "LEAST_REQUEST"}, (0.33, 0.67)),
@@ -89,10 +89,10 @@ class Region:
     def __init__(self, name: str, command: list[str], directory: Path, backend: Backend) -> None:
         directory.mkdir()
         admin, self.port = free_ports(2)
-        routes = [{"match": {"path": f"/{case}"}, "route": {"cluster": case}} for case in CASES]
+        routes = [{"match": {"path": f"/{case}"}, "route": {"cluster": case}} for case in ZONES]
         hcm = made.manager("h", {"route": {"cluster": "even"}})
         hcm["typed_config"]["route_config"]["virtual_hosts"][0]["routes"] = routes
-        clusters = [_cluster(case, zones, backend.port, more) for case, (zones, more, _) in CASES.items()]
+        clusters = [_cluster(case, zones, backend.port, more) for case, (zones, more, _) in ZONES.items()]
         clusters.append(_cluster("proxies", PROXIES, backend.port, {}))
         bootstrap = made.bootstrap([made.listener("l", self.port, hcm)], clusters)
         bootstrap["admin"]["address"]["socket_address"]["port_value"] = admin
@@ -148,7 +148,7 @@ def regions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Region, 
         Region("pyproxy", pyproxy_command(), directory / "pyproxy", backend),
     )
     for region in started:
-        for case in CASES:
+        for case in ZONES:
             region.ask(case)
     time.sleep(STATS_QUIET)
     yield started
@@ -159,9 +159,9 @@ def regions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Region, 
 
 @pytest.mark.oracle
 @pytest.mark.xdist_group("zones")
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ZONES)
 def test_requests_stay_in_the_zone_as_with_envoy(case: str, regions: tuple[Region, Region]) -> None:
-    least, most = CASES[case][2]
+    least, most = ZONES[case][2]
     theirs, ours = (region.by_zone(case) for region in regions)
     assert least <= theirs["a"] / REQUESTS <= most
     assert least <= ours["a"] / REQUESTS <= most
