@@ -78,6 +78,7 @@ COMPILED = (
     "filters/common/grpc_methods",
     "filters/common/terminal",
     "filters/http/grpc_http1_bridge",
+    "filters/http/grpc_http1_reverse_bridge",
     "filters/http/grpc_stats",
     "filters/http/grpc_web",
     "filters/http/router/call",

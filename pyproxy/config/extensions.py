@@ -188,7 +188,7 @@ def _compile_override(packed: View, context: CompileContext, name: str) -> Filte
     typed = packed.unwrap()
     packed.honour_all()
     if typed.type_name != _ROUTE_WRAPPER:
-        return FilterOverride(_compile_route_config(typed, context, name))
+        return _compile_route_config(typed, context, name)
     if typed.scalar("disabled"):
         typed.ignore("config", "is_optional")
         return FilterOverride(disabled=True)
@@ -201,18 +201,19 @@ def _compile_override(packed: View, context: CompileContext, name: str) -> Filte
         if optional and context.extensions.find_for_route(inner.type_name) is None:
             inner.honour_all()
             return None
-        return FilterOverride(_compile_route_config(inner, context, name))
+        return _compile_route_config(inner, context, name)
     except InvalidConfig:
         if not optional:
             raise
         return None
 
 
-def _compile_route_config(typed: View, context: CompileContext, name: str) -> Any:
+def _compile_route_config(typed: View, context: CompileContext, name: str) -> FilterOverride:
     found = context.extensions.find_for_route(typed.type_name)
     if found is not None:
         compile_route: Callable[[View, CompileContext], Any] = importlib.import_module(found.module).compile_route
-        return compile_route(typed, context)
+        made = compile_route(typed, context)
+        return made if isinstance(made, FilterOverride) else FilterOverride(made)
     if context.extensions.find(Category.HTTP_FILTER, typed.type_name) is not None:
         typed.fail("", f"the filter {name!r} takes no configuration for routes")
     typed.fail("", f"{typed.type_name} does not configure a filter that is supported here (filter {name!r})")

@@ -136,6 +136,13 @@ EXTENSIONS: Final = Extensions(
             module="pyproxy.filters.http.grpc_http1_bridge",
         ),
         Extension(
+            name="envoy.filters.http.grpc_http1_reverse_bridge",
+            type_name="envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfig",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.grpc_http1_reverse_bridge",
+            route_type="envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfigPerRoute",
+        ),
+        Extension(
             name="envoy.filters.http.grpc_stats",
             type_name="envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
             category=Category.HTTP_FILTER,

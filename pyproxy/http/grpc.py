@@ -18,6 +18,7 @@ TIMEOUT: Final = b"grpc-timeout"
 
 UNKNOWN: Final = 2
 DEADLINE_EXCEEDED: Final = 4
+INTERNAL: Final = 13
 
 OF_STATUS: Final = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 """The status of a call for that of a response that says none."""

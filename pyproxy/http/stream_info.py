@@ -218,8 +218,8 @@ class StreamInfo:
     local_reply_body: bytes = b""
     body_read: bool = False
     """A filter has waited for the whole body of the request, so an answer is not early."""
-    made_a_call: bool = False
-    """A filter has made a gRPC call of a request that came as none: local replies are those of other requests."""
+    came_as_call: bool | None = None
+    """Whether the request came as a gRPC call, where a filter has changed that: local replies go by it."""
     shaped: bool = False
     """What a route answers by itself has been given the form of local replies."""
     log_type: str = "NotSet"

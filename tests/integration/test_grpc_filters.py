@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import http.client
+import http.server
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -150,3 +152,40 @@ def test_calls_by_http1(start: Start, server: EchoServer) -> None:
     status, code, _ = call("Fail", b"9", "application/x-protobuf")
     assert (status, code) in ((200, "9"), (503, "9"))  # a server may say it all in one head
     connection.close()
+
+
+class Plain(http.server.BaseHTTPRequestHandler):
+    """Gives bodies back, by HTTP/1.1 and without an idea of gRPC."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        self.send_response(200 if body != b"bad" else 403)
+        self.send_header("content-type", self.headers["accept"])
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_calls_to_upstreams_without_grpc(start: Start) -> None:
+    upstream = http.server.ThreadingHTTPServer((LOOPBACK, 0), Plain)
+    thread = threading.Thread(target=upstream.serve_forever)
+    thread.start()
+    wanted = {"content_type": "application/x-protobuf", "withhold_grpc_frames": True}
+    bridge = http_filter("grpc_http1_reverse_bridge", "FilterConfig", **wanted)
+    proxy = start(upstream.server_port, bridge, h2=False)
+    large = bytes(range(256)) * 1000
+    with EchoClient(proxy.port("web")) as client:
+        assert client.unary(large) == large
+        assert client.failed(b"bad") == (7, "")
+    upstream.shutdown()
+    upstream.server_close()
+    thread.join()

@@ -105,8 +105,12 @@ class EchoClient:
         return answers
 
     def failure(self, code: int) -> tuple[int, str]:
+        return self.failed(str(code).encode(), "Fail")
+
+    def failed(self, data: bytes, method: str = "Unary") -> tuple[int, str]:
+        """Status and message of a call that fails."""
         with pytest.raises(grpc.RpcError) as raised:
-            self.unary(str(code).encode(), "Fail")
+            self.unary(data, method)
         error: Any = raised.value
         return error.code().value[0], error.details()
 

@@ -81,7 +81,7 @@ class GrpcHttp1Bridge:
     def _make_a_call(self, request: Request) -> None:
         request.headers.set(b"content-type", grpc.CONTENT_TYPE)
         request.headers.remove(b"content-length")
-        request.info.made_a_call = True
+        request.info.came_as_call = False
         if self._config.drop_query:
             request.path = request.path.partition(b"?")[0]
         if request.body is not None:

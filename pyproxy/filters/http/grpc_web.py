@@ -72,7 +72,7 @@ class GrpcWeb:
         wants_text = headers.joined(b"accept") in _TEXT
         headers.remove(b"content-length")
         headers.set(b"content-type", grpc.CONTENT_TYPE)
-        request.info.made_a_call = True
+        request.info.came_as_call = False
         headers.set(b"te", b"trailers")
         if b"grpc-accept-encoding" not in headers.index:
             headers.add(b"grpc-accept-encoding", b"identity")

@@ -92,7 +92,7 @@ async def test_the_whole_of_it() -> None:
     assert response.headers.pairs == [(b"content-type", b"application/grpc-web+proto")]
     assert response.body is not None
     assert taken(response.body) == frame(b"b") + frame(b"grpc-status:0\r\n", 0x80)
-    assert request.info.made_a_call
+    assert request.info.came_as_call is False
 
 
 def test_compiles() -> None:

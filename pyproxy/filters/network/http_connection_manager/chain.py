@@ -4,7 +4,7 @@ Filters may ask for more than a request and what comes after them:
 
 - `sees_replies = True`: what goes wrong behind the filter comes to it as the local reply that it becomes, not as a
   ProxyError (Envoy: encodeHeaders sees local replies). Without it a filter costs such a reply nothing.
-- `bind(manager)`: called once, with the connection manager; for filters that choose the route again.
+- `bind(manager)`: called once, with the connection manager; for filters that answer themselves as it does.
 """
 
 from __future__ import annotations

@@ -15,7 +15,10 @@ from pyproxy.runtime import Runtime
 from pyproxy.telemetry.formatter import build_formatter, build_json_formatter
 from pyproxy.telemetry.log_filters import build_log_filter
 
-_GRPC_CODES = {"max_duration_timeout": grpc.DEADLINE_EXCEEDED}
+_GRPC_CODES = {
+    "max_duration_timeout": grpc.DEADLINE_EXCEEDED,
+    "grpc_bridge_content_length_missing": grpc.INTERNAL,
+}
 """Where it is not the HTTP status that says what became of a call."""
 
 TextOf = Callable[[Request, Response | None], str]
@@ -80,7 +83,8 @@ class LocalReplies:
 
 def _is_call(request: Request) -> bool:
     """Whether it came as a gRPC call."""
-    return grpc.is_grpc(request.headers) and not request.info.made_a_call
+    noted = request.info.came_as_call
+    return grpc.is_grpc(request.headers) if noted is None else noted
 
 
 class _Mapper:
