@@ -68,6 +68,7 @@ COMPILED = (
     "clusters/load_balancers/zone_aware",
     "clusters/try_timers",
     "clusters/one_try",
+    "clusters/pool_of_host",
     "clusters/upstream",
     "routes/domains",
     "routes/path_index",
@@ -99,6 +100,7 @@ COMPILED = (
     "filters/network/http_connection_manager/scopes",
     "filters/network/tcp_proxy/bulk",
     "filters/network/tcp_proxy/session",
+    "filters/network/tcp_proxy/stream_upstream",
     "filters/network/tcp_proxy/tcp_proxy",
     "filters/network/tcp_proxy/upstream",
 )

@@ -44,11 +44,12 @@ _MOST_REQUESTS = (1 << 30) - 1
 class H2UpstreamStream:
     """One try on its stream: the sink of the request's body and the source of the response's."""
 
-    __slots__ = ("_body", "_held", "_unconsumed", "attempt", "connection", "number", "request_ended")
+    __slots__ = ("_body", "_held", "_responded", "_unconsumed", "attempt", "connection", "number", "request_ended")
 
     def __init__(self, connection: H2Upstream, attempt: Try) -> None:
         self._body: Body | None = None
         self._held = False
+        self._responded = False  # a tunnel, of which the way up goes on
         self._unconsumed = 0
         self.connection = connection
         self.attempt: Try | None = attempt
@@ -80,6 +81,10 @@ class H2UpstreamStream:
             connection.session.send_data(self.number, b"", True)
         connection.mark()
         attempt.info.request_sent_last = clock.now
+        if attempt.request.half_closes:
+            if self._responded:
+                self._finish(attempt)
+            return
         if attempt.timeout_after_request is not None:
             attempt.arm(attempt.timeout_after_request)
         if attempt.timers is not None:
@@ -160,6 +165,12 @@ class H2UpstreamStream:
     def _done(self, attempt: Try) -> None:
         """The response is complete."""
         attempt.info.response_last = clock.now
+        if not self.request_ended and attempt.request.half_closes:
+            self._responded = True
+            return
+        self._finish(attempt)
+
+    def _finish(self, attempt: Try) -> None:
         self.attempt = None
         attempt.connection = None
         if not self.request_ended:
@@ -198,13 +209,16 @@ class H2UpstreamStream:
         self._body = None
         if attempt is None:
             return
-        if not self.request_ended and attempt.request.body is not None and attempt.response is None:
-            attempt.request.body.hold()
+        body = attempt.request.body
+        if not self.request_ended and body is not None and attempt.response is None:
+            body.hold()
         attempt.connection_failed(error)
+        if self._responded and body is not None:
+            body.cancel(error)
 
     @property
     def has_head(self) -> bool:
-        return self._body is not None
+        return self._body is not None or self._responded
 
 
 class H2Upstream(H2Connection):

@@ -37,6 +37,7 @@ class H1Upstream(Connection):
         "_decoder",
         "_proper_case",
         "_request_ended",
+        "_responded",
         "_try",
         "_tunnel",
         "_version",
@@ -62,6 +63,7 @@ class H1Upstream(Connection):
         self._chunked = False
         self._closing = False
         self._tunnel = False
+        self._responded = False  # a tunnel, of which the way up goes on
         self.pool = pool
         self.connection_id = connection_id
         self.created = clock.now
@@ -175,6 +177,10 @@ class H1Upstream(Connection):
         attempt = self._try
         if attempt is not None:
             attempt.info.request_sent_last = clock.now
+            if attempt.request.half_closes:
+                if self._responded:
+                    self._finish(attempt)
+                return
             if attempt.timeout_after_request is not None:
                 attempt.arm(attempt.timeout_after_request)
             if attempt.timers is not None:
@@ -258,6 +264,12 @@ class H1Upstream(Connection):
 
     def _done(self, attempt: Try) -> None:
         """The response is complete: the connection can go back to the pool before anybody else acts."""
+        if not self._request_ended and attempt.request.half_closes and not self.encrypted:
+            self._responded = True
+        else:
+            self._finish(attempt)
+
+    def _finish(self, attempt: Try) -> None:
         self._try = None
         attempt.connection = None
         if not self._request_ended:
@@ -317,6 +329,8 @@ class H1Upstream(Connection):
                 elif isinstance(event, CodecError):
                     self._protocol_error(event, attempt)
                     self.closed_by_us = False  # the upstream was the first
+        if self._responded:
+            return True
         if self._try is not None:
             self.abort()  # whatever of the request is still to be sent
         return False
@@ -332,9 +346,11 @@ class H1Upstream(Connection):
         if not self._request_ended and attempt.request.body is not None and attempt.response is None:
             attempt.request.body.hold()
         reused = self.requests > 1 and attempt.info.wire_received == 0
-        attempt.connection_failed(
-            _broken(after_headers=body is not None, after_interim=attempt.info.interim, reused=reused)
-        )
+        after_headers = body is not None or self._responded
+        failure = _broken(after_headers=after_headers, after_interim=attempt.info.interim, reused=reused)
+        attempt.connection_failed(failure)
+        if self._responded and attempt.request.body is not None:
+            attempt.request.body.cancel(failure)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "busy" if self._try else "idle"

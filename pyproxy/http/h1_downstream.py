@@ -63,6 +63,7 @@ class H1Downstream(Connection):
         "_chunked",
         "_closing",
         "_decoder",
+        "_half_open",
         "_head_method",
         "_head_timed",
         "_keep_alive",
@@ -105,6 +106,7 @@ class H1Downstream(Connection):
         self._closing = False  # no more requests are read
         self._known = False  # that it is HTTP/1
         self._tunnel = False  # it was asked for, or stands
+        self._half_open = False  # only the way up of it
         self._opening = b""  # what may become the preface of HTTP/2
         self._serving = False  # the queue
         self._head_timed = False  # by the clock for request heads
@@ -221,6 +223,8 @@ class H1Downstream(Connection):
         return 0 if self.handler is None else 1
 
     def on_eof(self) -> bool:
+        if self._half_closes() and not self._request_ended and self.handler is not None:
+            return self._end_way_up()
         # As in Envoy, whoever says that nothing more will come has gone, and waits for no answer.
         self.info.left = True
         if self.handler is not None:
@@ -277,7 +281,7 @@ class H1Downstream(Connection):
 
     def _give_up(self, error: ProxyError) -> None:
         """End the exchange in progress: with a local reply, or by breaking off the response that has begun."""
-        if self._response_body is not None:
+        if self._response_body is not None or self._half_open:
             self.on_abort(error)
         elif self.handler is not None:
             self.handler.on_downstream_reset(error)
@@ -460,7 +464,7 @@ class H1Downstream(Connection):
         body.pipe_to(self)
 
     def _begin_tunnel(self, status: int, headers: Headers, body: Body | None, info: StreamInfo) -> None:
-        """From now on it is bytes both ways, and the end of either is the end of the connection."""
+        """From now on it is bytes both ways."""
         self._keep_alive = False
         self._chunked = False
         pairs = headers.pairs
@@ -479,6 +483,20 @@ class H1Downstream(Connection):
         if self.write_blocked:
             body.hold()
         body.pipe_to(self)
+
+    def _half_closes(self) -> bool:
+        """It is a CONNECT that was granted: each way ends by itself (RFC 9110 9.3.6). TLS has no half-closed state."""
+        standing = self._response_body is not None or self._half_open
+        return standing and self._tunnel and self._head_method == b"CONNECT" and not self.encrypted
+
+    def _end_way_up(self) -> bool:
+        """The downstream says that nothing more will come. Whether the connection stays for what comes down."""
+        self.last_active = clock.now
+        self._rest_of_message(End())
+        if self._half_open:
+            self._sent()
+            return False
+        return True
 
     def _framing(self, status: int, headers: Headers, body: Body | None, bodiless: bool) -> Pair | None:
         """The header that tells where the response ends, if it does not say so itself (RFC 9112 6.3)."""
@@ -523,6 +541,11 @@ class H1Downstream(Connection):
                 self._stream_info.wire_sent += len(last)
                 self._stream_info.header_sent += len(last) - len(h1_encode.LAST_CHUNK)
                 self._stream_info.response_trailers = trailers
+        elif self._half_closes() and not self._request_ended:
+            self._half_open = True
+            self._response_body = None
+            self.shutdown_write()
+            return
         self._sent()
 
     def on_abort(self, error: ProxyError) -> None:
@@ -537,7 +560,12 @@ class H1Downstream(Connection):
             self.abort()
 
     def cancel_body(self, error: ProxyError) -> None:
-        """Nobody wants the rest of the request: the response says what follows."""
+        """Nobody wants the rest of the request: the response says what follows, unless it is over already."""
+        if self._half_open:
+            self.on_abort(error)
+        elif self._half_closes():
+            self._request_ended = True
+            self._body = None
 
     def reset(self) -> None:
         self._drop_bodies(downstream_errors.gone())

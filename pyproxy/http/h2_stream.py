@@ -33,6 +33,8 @@ class H2DownstreamStream:
         "_info",
         "_method",
         "_response_body",
+        "_sent_all",
+        "_tunnel",
         "_unconsumed",
         "body_unread",
         "created",
@@ -53,6 +55,8 @@ class H2DownstreamStream:
         self._unconsumed = 0  # bytes of the request that have not gone on yet
         self._info: StreamInfo | None = None
         self._ended = False  # our end of the stream
+        self._sent_all = False  # and it went out
+        self._tunnel = False  # it is a CONNECT that was granted: each way ends by itself
         self.number = number
         self.info = info
         self.created = clock.now
@@ -96,6 +100,8 @@ class H2DownstreamStream:
             body.end(trailers)
         if self.handler is not None:
             self.handler.on_request_end(End(trailers))
+            if self._sent_all:
+                self._sent()
 
     def pause_reading(self) -> None:
         self._held = True
@@ -107,8 +113,12 @@ class H2DownstreamStream:
             self._connection.consume(self.number, size)
 
     def cancel_body(self, error: ProxyError) -> None:
-        """Nobody wants the rest of the request: the response says what follows."""
+        """Nobody wants the rest of the request: the response says what follows, unless it is over already."""
         self.resume_reading()
+        if self._sent_all:
+            self.on_abort(error)
+        else:
+            self._tunnel = False  # so that its end is that of the stream
 
     # The response
 
@@ -143,6 +153,7 @@ class H2DownstreamStream:
         else:
             whole = body.take()
         connection = self._connection
+        self._tunnel = self._method == b"CONNECT" and 200 <= status < 300
         if whole is not None:
             if whole:
                 info.bytes_sent = len(whole)
@@ -152,7 +163,9 @@ class H2DownstreamStream:
             connection.respond(self.number, pairs, whole, ended=trailers is None)
             if trailers is not None:
                 self._end_with(trailers, info)
-            if connection.session.waiting(self.number) <= connection.buffer_limit:
+            if self._tunnel and not self.request_ended:
+                self._info = info
+            elif connection.session.waiting(self.number) <= connection.buffer_limit:
                 self._sent()
             else:
                 self._info = info
@@ -212,6 +225,9 @@ class H2DownstreamStream:
 
     def on_end_sent(self) -> None:
         """The last of the response went out. The rest of a request that it did not wait for is not wanted."""
+        if self._tunnel and not self.request_ended:
+            self._sent_all = True
+            return
         self._sent()
         if not self.request_ended:
             self._connection.reset(self.number, NO_ERROR)

@@ -108,6 +108,7 @@ class Request:
         "authority",
         "body",
         "ends_here",
+        "half_closes",
         "headers",
         "info",
         "method",
@@ -143,6 +144,8 @@ class Request:
         """What looks for a route anew, where a filter may want that (http_connection_manager.routing)."""
         self.ends_here = False
         """It is a CONNECT that ends here: the upstream sees only what is in the tunnel."""
+        self.half_closes = False
+        """A tunnel of which one way may end before the other: the end of the response is not that of the request."""
 
     def __repr__(self) -> str:
         return f"<Request {self.method!r} {self.authority!r} {self.path!r}>"

@@ -15,6 +15,7 @@ from tests.integration.test_http2 import h2_options
 from tests.server.bootstraps import bootstrap, endpoint, file_log, listener, manager, static_cluster
 from tests.server.running import PATIENCE, Running, eventually
 from tests.support.ports import LOOPBACK, free_ports
+from tests.support.tcp_peer import Peer
 
 HANDSHAKE = b"GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\nx: 1\r\n\r\n"
 CONNECT = b"CONNECT b.test:443 HTTP/1.1\r\nhost: b.test:443\r\n\r\n"
@@ -82,14 +83,20 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Running] = []
 
     def begin(
-        port: int, route: dict[str, Any] | None = None, match: dict[str, Any] | None = None, **hcm: Any
+        port: int,
+        route: dict[str, Any] | None = None,
+        match: dict[str, Any] | None = None,
+        last: dict[str, Any] | None = None,
+        **hcm: Any,
     ) -> Running:
+        """`last` is for routes to the upstream, where those to itself have another."""
         (inner,) = free_ports(1)
         log = file_log(str(tmp_path / "access.log"), "%REQ(:METHOD)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%")
         h2 = {"allow_connect": True}
 
         def hop(name: str, cluster: str, **more: Any) -> dict[str, Any]:
-            made = manager(name, {"route": {"cluster": cluster, **(route or {})}}, access_log=[log], **hcm, **more)
+            chosen = last if last is not None and cluster == "up" else route
+            made = manager(name, {"route": {"cluster": cluster, **(chosen or {})}}, access_log=[log], **hcm, **more)
             if match is not None:
                 virtual_host = made["typed_config"]["route_config"]["virtual_hosts"][0]
                 virtual_host["routes"][0]["match"] = match
@@ -245,6 +252,50 @@ def test_connect_ends_here(start: Start, echo: Callable[..., Echo]) -> None:
         assert read_head(sock)[0].startswith(b"HTTP/1.1 200 OK")
         exchange(sock)
         exchange(sock, 17)
+
+
+@pytest.mark.parametrize("where", ["web", "far"])
+@pytest.mark.parametrize("first", ["downstream", "upstream"])
+def test_each_way_of_a_connect_ends_by_itself(start: Start, where: str, first: str) -> None:
+    came: list[bytes] = []
+    over = threading.Event()
+
+    def serve(sock: socket.socket) -> None:
+        if first == "upstream":
+            sock.sendall(b"hello")
+            sock.shutdown(socket.SHUT_WR)
+        while data := sock.recv(65_536):
+            came.append(data)
+        if first == "downstream":
+            sock.sendall(b"hello")
+        over.set()
+
+    peer = Peer(serve)
+    kind = {"upgrade_type": "CONNECT"}
+    proxy = start(
+        peer.port,
+        {"upgrade_configs": [kind]},
+        {"connect_matcher": {}},
+        {"upgrade_configs": [{**kind, "connect_config": {}}]},
+    )
+    with connect(proxy.port(where)) as sock:
+        sock.sendall(CONNECT)
+        head, said = read_head(sock)
+        assert head.startswith(b"HTTP/1.1 200 OK")
+        if first == "downstream":
+            sock.sendall(b"abc")
+            sock.shutdown(socket.SHUT_WR)
+        while data := sock.recv(100):
+            said += data
+        assert said == b"hello"
+        if first == "upstream":
+            sock.sendall(b"a")
+            sock.sendall(b"bc")
+            sock.shutdown(socket.SHUT_WR)
+        assert over.wait(PATIENCE)
+        assert b"".join(came) == b"abc"
+    eventually(lambda: "cluster.up.upstream_cx_active: 0" in proxy.admin("/stats?filter=upstream_cx_active")[1])
+    peer.close()
 
 
 def test_connect_without_a_route(start: Start, echo: Callable[..., Echo]) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from pyproxy.clusters.cluster import Cluster
-from pyproxy.clusters.conn_pool import ConnectionPool, overflow
+from pyproxy.clusters.conn_pool import overflow
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.one_try import Try
+from pyproxy.clusters.pool_of_host import pool_of
 from pyproxy.clusters.transport_socket_options import options_of_request
 from pyproxy.clusters.try_timers import PER_TRY_TIMEOUT, TryTimers
 from pyproxy.errors import ProxyError, ResponseFlag, Source
@@ -341,7 +342,7 @@ class Router:
             raise self._no_host(request, cluster)
         pool = host.pool
         if pool is None or route.priority_high or cluster.wants_more or request.info.connection.wants_more:
-            pool = self._pool(cluster, host, high=route.priority_high)
+            pool = pool_of(cluster, host, self._runtime.cork, high=route.priority_high)
             if cluster.wants_more or request.info.connection.wants_more:
                 pool = pool.of(options_of_request(request, cluster.config.http, tells=cluster.tells))
         attempt = Try(request, pool)
@@ -400,27 +401,6 @@ class Router:
             if call.per_try is not None and not call.hedged:
                 left = min(left, call.per_try.seconds)
             headers.set(EXPECTED, b"%d" % max(1, round(left * 1000)))
-
-    def _pool(self, cluster: Cluster, host: Host, *, high: bool) -> ConnectionPool:
-        if host.pool is None:
-            host.pool = self._new_pool(cluster, host, 0)
-        pool: ConnectionPool = host.pool
-        if not high:
-            return pool
-        if pool.high is None:
-            pool.high = self._new_pool(cluster, host, 1)
-        return pool.high
-
-    def _new_pool(self, cluster: Cluster, host: Host, priority: int) -> ConnectionPool:
-        idle = cluster.config.http.idle_timeout
-        return ConnectionPool(
-            self._runtime.loop,
-            self._runtime.cork,
-            cluster,
-            host,
-            cluster.limits[priority],
-            self._deadlines.of(idle) if idle else None,
-        )
 
 
 def _report(attempt: Try, response: Response) -> None:

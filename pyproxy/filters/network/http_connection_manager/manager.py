@@ -361,6 +361,7 @@ class HttpConnectionManager:
             granted = self._upgrades.get(kind, False)
         if granted:
             request.upgrade = kind
+            request.half_closes = kind == CONNECT
             request.ends_here = route is not None and route.ends_connect and kind == CONNECT
             self.stats.downstream_cx_upgrades_total.value += 1
         return granted

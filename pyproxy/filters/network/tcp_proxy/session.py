@@ -10,8 +10,10 @@ from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.dial import reason
 from pyproxy.clusters.host import Host
+from pyproxy.config.cluster import UpstreamProtocol
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.network.tcp_proxy.bulk import Bulk, can_be_taken
+from pyproxy.filters.network.tcp_proxy.stream_upstream import StreamUpstream
 from pyproxy.filters.network.tcp_proxy.tunnel import BadTunnel
 from pyproxy.filters.network.tcp_proxy.upstream import TcpUpstream
 from pyproxy.http.message import Headers, Request
@@ -24,8 +26,11 @@ from pyproxy.tasks import Deadlines, spawn
 
 if TYPE_CHECKING:
     from pyproxy.filters.network.tcp_proxy.tcp_proxy import TcpProxy
+    from pyproxy.filters.network.tcp_proxy.tunnel import TunnelMaker
 
 _NEVER: Final = 1 << 62
+_BY_STREAM: Final = (UpstreamProtocol.HTTP2, UpstreamProtocol.AUTO)
+"""Tunnels to these clusters share connections, if HTTP/2 is what is agreed on."""
 
 
 class TcpSession(Connection):
@@ -57,7 +62,7 @@ class TcpSession(Connection):
         self.proxy = proxy
         self.info = ConnectionInfo()
         self.request: Request | None = None
-        self._upstream: TcpUpstream | None = None
+        self._upstream: TcpUpstream | StreamUpstream | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._early: list[bytes] = []
         self._half_closed = False
@@ -94,7 +99,7 @@ class TcpSession(Connection):
             self._early.append(data)
             self.pause_reading()
 
-    def _forward(self, data: bytes, upstream: TcpUpstream) -> None:
+    def _forward(self, data: bytes, upstream: TcpUpstream | StreamUpstream) -> None:
         """What waited for an upstream counts as received only now: Envoy does not read it before."""
         assert self.request is not None
         info, size = self.request.info, len(data)
@@ -105,14 +110,14 @@ class TcpSession(Connection):
         if info.bytes_received >= self._up_mark:
             fast = clock.now - self._up_since < BULK_SECONDS
             self._up_since, self._up_mark = clock.now, info.bytes_received + BULK
+            assert isinstance(upstream, TcpUpstream)
             if fast and can_be_taken(self.proxy.runtime.splices, self, upstream):
                 self._up_mark = _NEVER
-                self._bulk_up = self._bulk(self, upstream, upstream.count_up)
+                self._bulk_up = self._bulk(self, upstream, upstream.count_up, upstream.bulk_limit)
 
-    def _bulk(self, source: Connection, target: Connection, count: Callable[[int], None]) -> Bulk:
-        assert self._upstream is not None
+    def _bulk(self, source: Connection, target: Connection, count: Callable[[int], None], limit: int) -> Bulk:
         runtime = self.proxy.runtime
-        return Bulk(runtime.loop, runtime.splices, source, target, self._upstream.bulk_limit, count)
+        return Bulk(runtime.loop, runtime.splices, source, target, limit, count)
 
     def count_up(self, size: int) -> None:
         """So many bytes went up without passing here."""
@@ -140,10 +145,10 @@ class TcpSession(Connection):
         upstream = self._upstream
         if upstream is None:
             return self._connecting is not None
+        upstream.finish()
         if upstream.half_closed:
             upstream.close()
             return False
-        upstream.finish()
         return True
 
     def on_writable(self, writable: bool) -> None:
@@ -211,6 +216,8 @@ class TcpSession(Connection):
         info.upstream = told = UpstreamInfo()
         cluster.tell(told)
         limits = cluster.limits[0]
+        if self.proxy.tunnels is not None and cluster.config.http.protocol in _BY_STREAM:
+            return await self._try_stream(cluster, self.proxy.tunnels)
         if not limits.try_acquire_connection():
             cluster.stats.upstream_cx_overflow.value += 1
             return ResponseFlag.UPSTREAM_OVERFLOW
@@ -250,6 +257,32 @@ class TcpSession(Connection):
             host.outlier.put_connected()
         return None if tunnel is None else await self._tunnel(upstream, told)
 
+    async def _try_stream(self, cluster: Cluster, tunnels: TunnelMaker) -> ResponseFlag | None:
+        """As `_try`, where the tunnel is one stream among others of a connection."""
+        assert self.request is not None
+        info = self.request.info
+        host = cluster.choose(self.request)
+        if host is None:
+            cluster.stats.upstream_cx_none_healthy.value += 1
+            return ResponseFlag.NO_HEALTHY_UPSTREAM
+        info.attempts += 1
+        info.upstream.host_address, info.upstream.host_name = host.address, host.hostname
+        try:
+            await StreamUpstream(self, cluster, host, tunnels.opening(self.request)).connect()
+        except BadTunnel as error:
+            clock.tick()
+            info.upstream.transport_failure_reason = reason_of_tunnel(error)
+            return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
+        except ProxyError as error:
+            clock.tick()
+            if error.flag in (None, ResponseFlag.UPSTREAM_OVERFLOW):
+                return ResponseFlag.UPSTREAM_OVERFLOW
+            _failed(host)
+            return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
+        if host.outlier is not None:
+            host.outlier.put_connected()
+        return None
+
     async def _tunnel(self, upstream: TcpUpstream, told: UpstreamInfo) -> ResponseFlag | None:
         """Wait for the tunnel: None where it came about. Only the timeouts of the session bound it, as in Envoy."""
         try:
@@ -263,7 +296,7 @@ class TcpSession(Connection):
             return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
         return None
 
-    def connected(self, upstream: TcpUpstream) -> None:
+    def connected(self, upstream: TcpUpstream | StreamUpstream) -> None:
         """The upstream is there: let the bytes come."""
         if self.closed:
             upstream.abort()
@@ -308,9 +341,9 @@ class TcpSession(Connection):
             fast = clock.now - self._down_since < BULK_SECONDS
             self._down_since, self._down_mark = clock.now, info.bytes_sent + BULK
             upstream = self._upstream
-            if fast and upstream is not None and can_be_taken(self.proxy.runtime.splices, upstream, self):
+            if fast and isinstance(upstream, TcpUpstream) and can_be_taken(self.proxy.runtime.splices, upstream, self):
                 self._down_mark = _NEVER
-                self._bulk_down = self._bulk(upstream, self, upstream.count_down)
+                self._bulk_down = self._bulk(upstream, self, upstream.count_down, upstream.bulk_limit)
 
     def upstream_said_all(self) -> bool:
         """The upstream will send no more. Whether its connection stays open for what is still to go there."""

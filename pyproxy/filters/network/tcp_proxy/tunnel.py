@@ -1,4 +1,4 @@
-"""TCP through an HTTP/1.1 proxy: what opens the tunnel, and what bytes look like inside of it. No I/O.
+"""TCP through an HTTP proxy: what opens the tunnel, and over HTTP/1.1 what bytes look like inside of it. No I/O.
 
 Envoy: TcpProxy.TunnelingConfig. Security posture: trusts the upstream no further than its status line and framing.
 """
@@ -6,7 +6,7 @@ Envoy: TcpProxy.TunnelingConfig. Security posture: trusts the upstream no furthe
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pyproxy.http import h1_encode
 from pyproxy.http.codec import CodecError, CodecLimits, CodecOptions, End, ResponseHead
@@ -47,6 +47,14 @@ class Tunnel(Protocol):
         """What says that no more will come; empty where only closing it does."""
 
 
+class Opening(NamedTuple):
+    """A request for a tunnel: POST where there is a path, else CONNECT."""
+
+    host: bytes
+    path: bytes
+    headers: Headers
+
+
 class TunnelMaker:
     """What tunnels of one TCP proxy have in common."""
 
@@ -57,15 +65,18 @@ class TunnelMaker:
 
     def make(self, session: Request) -> Tunnel:
         """For a session, which is an empty request. Raises BadTunnel where there is no name to ask for."""
+        host, path, headers = self.opening(session)
+        return PostTunnel(host, path, headers) if path else ConnectTunnel(host, headers)
+
+    def opening(self, session: Request) -> Opening:
+        """What asks for a tunnel, whatever HTTP it is asked in. Raises BadTunnel as `make` does."""
         headers = Headers()
         if self._change is not None:
             self._change(headers, session, None)
         host = self._hostname(session, None)
         if _HOST.fullmatch(host) is None:
             raise BadTunnel("no host name")
-        if self._config.post_path:
-            return PostTunnel(host, self._config.post_path, headers)
-        return ConnectTunnel(host, headers)
+        return Opening(host, self._config.post_path, headers)
 
 
 class ConnectTunnel:
