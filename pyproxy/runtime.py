@@ -18,6 +18,7 @@ from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.config.scoped_routes import ScopeConfig
 from pyproxy.network.connection_limit import ConnectionLimit
 from pyproxy.network.cork import Cork
+from pyproxy.network.internal_listeners import InternalListeners
 from pyproxy.network.poller import Poller
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.network.splice import Splices
@@ -63,6 +64,7 @@ class Runtime:
     worker: int = 0
     """The number of this one."""
     exports: Exports = field(default_factory=Exports)
+    internal: InternalListeners = field(default_factory=InternalListeners)
     splices: Splices = field(init=False)
     _connection_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final, assert_never
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, assert_never
 
 from pyproxy.clusters import membership
 from pyproxy.clusters.balance import Balance, counting_panic, no_host
@@ -41,6 +41,7 @@ from pyproxy.config.tls import TransportSocketMatch, UpstreamTlsConfig
 from pyproxy.errors import ProxyError, ResponseFlag
 from pyproxy.http.message import Request
 from pyproxy.http.stream_info import UpstreamInfo
+from pyproxy.network.internal_listeners import InternalListeners
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.network.transport_sockets.tls_dialer import TlsDialer
 from pyproxy.tasks import DeadlineTable
@@ -79,6 +80,7 @@ class ClusterServices:
     outlier_log: str = ""
     """Where ejections are written; empty for nowhere."""
     local: LocalCluster | None = None
+    internal: InternalListeners = field(default_factory=InternalListeners)
 
 
 class Cluster:
@@ -110,6 +112,7 @@ class Cluster:
         "deadlines",
         "hashes",
         "host_set",
+        "internal",
         "limits",
         "loop",
         "name",
@@ -128,6 +131,7 @@ class Cluster:
         self._alt_stat_name = config.alt_stat_name
         self._metadata = config.metadata
         self.loop = services.loop
+        self.internal = services.internal
         self.deadlines = services.deadlines
         self.stats = ClusterStats(services.stats, config.stat_name)
         self.host_set = HostSet()
@@ -205,6 +209,18 @@ class Cluster:
         """Which header goes first on a connection to a host."""
         match = self._socket_match(host)
         return self.config.proxy_header if match is None else match.proxy_header
+
+    def passed_metadata(self, host: Host) -> dict[str, Any]:
+        """What goes along to a host that is an internal listener; what it says goes before what the cluster says."""
+        match = self._socket_match(host)
+        passed = self.config.passed if match is None else match.passed
+        found: dict[str, Any] = {}
+        for of_host in (False, True):
+            labels = host.metadata if of_host else self._metadata
+            found.update(
+                {one.name: labels[one.name] for one in passed if one.of_host is of_host and one.name in labels}
+            )
+        return found
 
     def _socket_match(self, host: Host) -> TransportSocketMatch | None:
         labels = host.metadata.get(_SOCKET_LABELS, {})

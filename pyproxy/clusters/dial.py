@@ -11,6 +11,7 @@ from pyproxy.clusters.transport_socket_options import NO_OPTIONS, Source, Told, 
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.proxy_header import ProxyHeaderConfig
 from pyproxy.network.connection import Connection
+from pyproxy.network.internal_listeners import Passed
 from pyproxy.network.keepalive import keep_alive
 from pyproxy.network.proxy_header import local_header, write_proxy_header
 from pyproxy.network.transport_sockets.tls import PeerRefused
@@ -38,15 +39,18 @@ async def dial(
         options = dialer.options(host.hostname, transport.server_name)
         check = connection.admit = dialer.check_of_one(host.hostname, transport.server_name, names=transport.sans)
     try:
-        if header is not None or transport.source[0]:
-            introduced = await _introduced(loop, host.address_config, header, transport)
+        address = host.address_config
+        if address.internal or header is not None or transport.source[0]:
+            made = _inside(cluster, host, transport) if address.internal else await _connected(loop, address, transport)
             try:
-                await _open(loop, protocol, {**options, "sock": introduced}, pipe=bool(host.address_config.pipe))
+                if header is not None:
+                    await loop.sock_sendall(made, _header(header, transport.told, made))
+                await _open(loop, protocol, {**options, "sock": made}, pipe=made.family == socket.AF_UNIX)
             except BaseException:
-                introduced.close()
+                made.close()
                 raise
         else:
-            await _open(loop, protocol, {**options, **_where(host.address_config)}, pipe=bool(host.address_config.pipe))
+            await _open(loop, protocol, {**options, **_where(address)}, pipe=bool(address.pipe))
     except ssl.SSLError as error:
         cluster.stats.ssl.count_failure(error)
         raise
@@ -56,7 +60,7 @@ async def dial(
             raise PeerRefused(check.refusal)
         cluster.stats.ssl.count_handshake(connection.transport.get_extra_info("ssl_object"))
     keepalive, sock = cluster.config.tcp_keepalive, connection.socket()
-    if keepalive is not None and sock is not None:
+    if keepalive is not None and sock is not None and sock.family != socket.AF_UNIX:
         keep_alive(sock, keepalive)
 
 
@@ -71,13 +75,17 @@ async def _open(loop: asyncio.AbstractEventLoop, protocol: Any, options: dict[st
     await create(lambda: protocol, **options)
 
 
-async def _introduced(
-    loop: asyncio.AbstractEventLoop,
-    address: AddressConfig,
-    header: ProxyHeaderConfig | None,
-    transport: TransportSocketOptions,
+def _inside(cluster: Cluster, host: Host, transport: TransportSocketOptions) -> socket.socket:
+    """A connection to a listener of this worker, with what goes along."""
+    address = host.address_config
+    passed = Passed(cluster.passed_metadata(host), transport.shared)
+    return cluster.internal.connect(address.internal, address.endpoint_id, passed)
+
+
+async def _connected(
+    loop: asyncio.AbstractEventLoop, address: AddressConfig, transport: TransportSocketOptions
 ) -> socket.socket:
-    """A connected socket that comes from where it should, on which the header was sent."""
+    """A connected socket that comes from where it should."""
     kind = socket.AF_UNIX if address.pipe else socket.AF_INET6 if ":" in address.host else socket.AF_INET
     sock = socket.socket(kind, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
@@ -85,8 +93,6 @@ async def _introduced(
             _come_from(sock, transport.source)
         where = _where(address)
         await loop.sock_connect(sock, where["path"] if address.pipe else (where["host"], where["port"]))
-        if header is not None:
-            await loop.sock_sendall(sock, _header(header, transport.told, sock))
     except BaseException:
         sock.close()
         raise

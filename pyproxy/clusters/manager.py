@@ -19,6 +19,7 @@ from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryTyp
 from pyproxy.config.dns import ResolverConfig
 from pyproxy.config.late import LateValues
 from pyproxy.config.runtime_values import RuntimeValues
+from pyproxy.network.internal_listeners import InternalListeners
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.events import EventOutbox, Events
@@ -49,6 +50,7 @@ class ClusterManager:
         resolver_config: ResolverConfig | None = None,
         secrets: SecretWatch | None = None,
         assignments: LateValues[AssignmentConfig] | None = None,
+        internal: InternalListeners | None = None,
         rng: random.Random = clock.rng,
         logs: AccessLogs | None = None,
         events: Events | None = None,
@@ -74,6 +76,7 @@ class ClusterManager:
             workers=workers,
             outlier_log=outlier_log,
             local=LocalCluster(local_cluster, locality, values, self.get) if local_cluster else None,
+            internal=internal or InternalListeners(),
         )
         self._configs: dict[str, ClusterConfig | MakeCluster] = {}
         self._live: dict[str, Cluster] = {}

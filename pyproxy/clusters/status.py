@@ -53,7 +53,8 @@ def _host_status(host: Host) -> dict[str, Any]:
     at = host.address_config
     return {
         "address": host.address,
-        "socket_address": None if at.pipe else {"address": at.host, "port_value": at.port},
+        "socket_address": None if at.pipe or at.internal else {"address": at.host, "port_value": at.port},
+        "internal": {"server_listener_name": at.internal, "endpoint_id": at.endpoint_id} if at.internal else None,
         "pipe": at.pipe or None,
         "hostname": host.hostname,
         "weight": host.weight,

@@ -10,6 +10,7 @@ import ipaddress
 from typing import Final, NamedTuple
 
 from pyproxy.config.cluster import UpstreamHttpOptions
+from pyproxy.config.filter_state import SharedState
 from pyproxy.http.message import Request
 from pyproxy.http.stream_info import ConnectionInfo
 
@@ -37,6 +38,8 @@ class TransportSocketOptions(NamedTuple):
     sans: tuple[str, ...] = ()
     told: Told | None = None
     source: Source = NO_SOURCE
+    shared: tuple[SharedState, ...] = ()
+    """What goes along to internal listeners."""
 
 
 NO_OPTIONS: Final = TransportSocketOptions()
@@ -53,13 +56,15 @@ def options_of_request(request: Request, http: UpstreamHttpOptions, *, tells: bo
         info.upstream_sans or connection.upstream_sans,
         told_of(connection) if tells else None,
         connection.upstream_source,
+        connection.shared_state,
     )
 
 
 def options_of_connection(info: ConnectionInfo, *, tells: bool) -> TransportSocketOptions:
     """What a session of the TCP proxy wants."""
     told = told_of(info) if tells else None
-    return TransportSocketOptions(info.upstream_server_name, info.upstream_sans, told, info.upstream_source)
+    names, sans = info.upstream_server_name, info.upstream_sans
+    return TransportSocketOptions(names, sans, told, info.upstream_source, info.shared_state)
 
 
 def told_of(info: ConnectionInfo) -> Told:

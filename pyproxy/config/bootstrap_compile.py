@@ -25,6 +25,7 @@ from pyproxy.config.tls_compile import check_secret
 from pyproxy.config.tracing_compile import compile_default_tracer
 from pyproxy.config.view import View
 
+_INTERNAL_LISTENERS: Final = b"envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
 _HEADER_PREFIX: Final = "x-envoy"
 _NO_FORMAT: Final[str | Mapping[str, str]] = ""
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -76,6 +77,10 @@ def _ignore_what_means_nothing(view: View) -> None:
     view.ignore("default_regex_engine")  # there is one only, Google's RE2, and ours has its meaning
     if view.message.header_prefix in ("", _HEADER_PREFIX):  # type: ignore[attr-defined]
         view.ignore("header_prefix")
+    for extension in view.children("bootstrap_extensions"):
+        packed = extension.message.typed_config  # type: ignore[attr-defined]
+        if _INTERNAL_LISTENERS in packed.type_url.encode() + packed.value:  # also inside of a TypedStruct
+            extension.ignore("name", "typed_config")  # internal listeners need not be asked for; the kernel has buffers
     manager = view.child("cluster_manager")
     if manager is not None:
         manager.ignore("enable_deferred_cluster_creation")  # clusters are always made at their first use

@@ -20,7 +20,7 @@ from pyproxy.config.http2 import H2Options
 from pyproxy.config.outlier import OutlierConfig
 from pyproxy.config.proxy_header import ProxyHeaderConfig
 from pyproxy.config.subset import SubsetConfig
-from pyproxy.config.tls import SecretRef, TransportSocketMatch, UpstreamTlsConfig
+from pyproxy.config.tls import PassedMetadata, SecretRef, TransportSocketMatch, UpstreamTlsConfig
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -214,6 +214,8 @@ class ClusterConfig:
     """None means plain text."""
     proxy_header: ProxyHeaderConfig | None = None
     """Sent first, and before TLS (Envoy: envoy.transport_sockets.upstream_proxy_protocol)."""
+    passed: tuple[PassedMetadata, ...] = ()
+    """What of the metadata goes along to internal listeners (Envoy: envoy.transport_sockets.internal_upstream)."""
     tls_matches: tuple[TransportSocketMatch, ...] = ()
     """The first that fits a host goes before `tls`."""
     panic_threshold: float = 50.0

@@ -45,7 +45,7 @@ _PRIORITIES: Final = ("DEFAULT", "HIGH")
 def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
     """A `Cluster`. Faults in one part do not hide those in the others."""
     report = view.report
-    tls, header = part(report, PLAIN, lambda: compile_upstream_socket(view))
+    tls, header, passed = part(report, PLAIN, lambda: compile_upstream_socket(view))
     balancer = part(report, None, lambda: compile_load_balancer(view))
     http = part(report, DEFAULTS, lambda: compile_upstream_http(view))
     resolving = part(report, None, lambda: compile_resolving(view, context))
@@ -81,6 +81,7 @@ def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
         tcp_keepalive=_keepalive(view),
         tls=tls,
         proxy_header=header,
+        passed=passed,
         tls_matches=part(report, (), lambda: compile_socket_matches(view)),
         panic_threshold=_panic_threshold(view),
         subsets=part(report, None, lambda: compile_subsets(view)),

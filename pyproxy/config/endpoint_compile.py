@@ -93,8 +93,8 @@ class _Locality:
 
 
 def _address(view: View, *, names: bool) -> AddressConfig:
-    address = compile_address(view)
-    if not names and not address.pipe:
+    address = compile_address(view, internal=not names)
+    if not names and not address.pipe and not address.internal:
         check_ip(view.need("socket_address"), address.host, "an IP address; for names use STRICT_DNS or LOGICAL_DNS")
     return address
 

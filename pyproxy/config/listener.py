@@ -67,6 +67,8 @@ class ListenerConfig:
     freebind: bool = False
     tcp_keepalive: tuple[int, int, int] | None = None
     traffic_direction: str = "UNSPECIFIED"
+    internal: bool = False
+    """It has no sockets: clusters of this process connect to it by its name (Envoy: internal_listener)."""
     bind: bool = True
     """False: it takes only connections that another listener hands over (Envoy: use_original_dst)."""
     use_original_dst: bool = False
@@ -93,7 +95,7 @@ class ListenerConfig:
     @property
     def socket_keys(self) -> tuple[str, ...]:
         """The names of its listen sockets. They go with the address, so a port can move to another listener."""
-        if not self.bind:
+        if not self.bind or self.internal:
             return ()
         return tuple(
             str(address) if address.pipe or address.port else f"{self.name}#{at} {address}"

@@ -25,18 +25,15 @@ _MOST_PIPE_BYTES: Final = 107
 
 _NO_ADDRESSES: Final[tuple[AddressConfig, ...]] = ()
 
-# Kinds of listener that are not one that accepts TCP connections for a filter chain.
-_OTHER_KINDS: Final = ("api_listener", "internal_listener")
-
 
 def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
     """A `Listener`. Faults in one chain do not hide those in the others."""
-    for kind in _OTHER_KINDS:
-        if view.has(kind):
-            view.fail(kind, "listeners of this kind are not supported yet", expected="address and filter_chains")
+    if view.has("api_listener"):
+        view.fail("api_listener", "listeners of this kind are not supported", expected="address and filter_chains")
+    internal = view.child("internal_listener") is not None
     # They concern UDP, draining while the configuration changes, limits that we do not have, and ways to accept.
     view.ignore("udp_listener_config", "bypass_overload_manager", "reuse_port")
-    addresses = part(view.report, _NO_ADDRESSES, lambda: _addresses(view))
+    addresses = part(view.report, _NO_ADDRESSES, lambda: _no_addresses(view) if internal else _addresses(view))
     chains = view.each("filter_chains", lambda chain: _chain(chain, context))
     default = view.child("default_filter_chain")
     if not view.message.filter_chains and default is None:  # type: ignore[attr-defined]
@@ -57,6 +54,7 @@ def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
         buffer_limit=_DEFAULT_BUFFER if buffer is None else buffer,
         backlog=view.wrapped("tcp_backlog_size") or 0,
         reuse_port=reuse is None or bool(reuse),
+        internal=internal,
         transparent=bool(view.wrapped("transparent")),
         freebind=bool(view.wrapped("freebind")),
         bind=bind is None or bool(bind),
@@ -71,6 +69,15 @@ def compile_listener(view: View, context: CompileContext) -> ListenerConfig:
         traffic_direction=view.enum("traffic_direction"),
         metadata=compile_metadata(view),
     )
+
+
+def _no_addresses(view: View) -> tuple[AddressConfig, ...]:
+    """Of a listener that takes connections of this process."""
+    if view.has("address"):
+        view.fail("address", "is set beside internal_listener, which is known by its name", expected="one of the two")
+    if not view.text("name"):
+        view.fail("name", "is required: it is what clusters connect to", expected="a name")
+    return ()
 
 
 def _addresses(view: View) -> tuple[AddressConfig, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pyproxy.config.matchers import StringMatch
 from pyproxy.config.proxy_header import ProxyHeaderConfig
@@ -144,6 +144,13 @@ class UpstreamTlsConfig:
     """Secrets of it are not here: no host can be reached."""
 
 
+class PassedMetadata(NamedTuple):
+    """Metadata of a cluster or of its host, by its namespace (Envoy: MetadataValueSource)."""
+
+    of_host: bool
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class TransportSocketMatch:
     """The transport socket of hosts whose metadata has all that `criteria` says; `tls` None means plain text."""
@@ -152,3 +159,5 @@ class TransportSocketMatch:
     tls: UpstreamTlsConfig | None
     proxy_header: ProxyHeaderConfig | None = None
     """Sent first, and before TLS."""
+    passed: tuple[PassedMetadata, ...] = ()
+    """What of the metadata goes along to internal listeners."""

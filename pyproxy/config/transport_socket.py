@@ -6,10 +6,10 @@ encrypted would not be.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from pyproxy.config.proxy_header import ProxyHeaderConfig, compile_proxy_header
-from pyproxy.config.tls import DownstreamTlsConfig, TransportSocketMatch, UpstreamTlsConfig
+from pyproxy.config.tls import DownstreamTlsConfig, PassedMetadata, TransportSocketMatch, UpstreamTlsConfig
 from pyproxy.config.tls_compile import DOWNSTREAM_TLS, UPSTREAM_TLS, compile_downstream_tls, compile_upstream_tls
 from pyproxy.config.view import View
 
@@ -19,8 +19,18 @@ _PROXY_HEADER: Final = f"{_SOCKETS}proxy_protocol.v3.ProxyProtocolUpstreamTransp
 _START_DOWN: Final = f"{_SOCKETS}starttls.v3.StartTlsConfig"
 _START_UP: Final = f"{_SOCKETS}starttls.v3.UpstreamStartTlsConfig"
 
-UpstreamSocket = tuple[UpstreamTlsConfig | None, ProxyHeaderConfig | None]
-PLAIN: Final[UpstreamSocket] = (None, None)
+_INTERNAL: Final = f"{_SOCKETS}internal_upstream.v3.InternalUpstreamTransport"
+
+
+class UpstreamSocket(NamedTuple):
+    """TLS, or None for plain text; the PROXY header before it, or None; what goes along to internal listeners."""
+
+    tls: UpstreamTlsConfig | None = None
+    header: ProxyHeaderConfig | None = None
+    passed: tuple[PassedMetadata, ...] = ()
+
+
+PLAIN: Final = UpstreamSocket()
 
 
 def compile_downstream_socket(view: View) -> DownstreamTlsConfig | None:
@@ -35,23 +45,37 @@ def compile_downstream_socket(view: View) -> DownstreamTlsConfig | None:
 
 
 def compile_upstream_socket(view: View) -> UpstreamSocket:
-    """(TLS, or None for plain text; the PROXY header before it, or None)."""
-    typed = _typed(view, UPSTREAM_TLS, _PROXY_HEADER, _START_UP)
+    """Any of them; one may stand inside of another."""
+    typed = _typed(view, UPSTREAM_TLS, _PROXY_HEADER, _START_UP, _INTERNAL)
     if typed is None:
         return PLAIN
     if typed.type_name == _START_UP:
         compile_upstream_tls(_start(typed))
         return PLAIN
     if typed.type_name == UPSTREAM_TLS:
-        return compile_upstream_tls(typed), None
+        return UpstreamSocket(compile_upstream_tls(typed))
+    if typed.type_name == _INTERNAL:
+        return compile_upstream_socket(typed)._replace(passed=typed.each("passthrough_metadata", _passed))
     header = compile_proxy_header(typed.need("config"))
     typed.ignore("tlv_as_pool_key", "allow_unspecified_address")  # all that is told tells connections apart
-    inner, another = compile_upstream_socket(typed)
-    if another is not None:
+    inner = compile_upstream_socket(typed)
+    if inner.header is not None:
         typed.fail(
             "transport_socket", "is one that sends a PROXY header too", expected=f"{RAW_BUFFER} or {UPSTREAM_TLS}"
         )
-    return inner, header
+    return inner._replace(header=header)
+
+
+def _passed(view: View) -> PassedMetadata:
+    """A `MetadataValueSource`."""
+    kind = view.need("kind")
+    chosen = kind.oneof("kind")
+    if chosen not in ("host", "cluster"):
+        view.fail(
+            "kind", f"is {chosen!r}, which a connection has none of (Envoy refuses it too)", expected="host or cluster"
+        )
+    kind.need(chosen)
+    return PassedMetadata(chosen == "host", view.text("name"))
 
 
 def compile_socket_matches(view: View) -> tuple[TransportSocketMatch, ...]:

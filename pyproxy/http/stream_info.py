@@ -13,6 +13,8 @@ from pyproxy.errors import ResponseFlag
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pyproxy.config.filter_state import SharedState
+
 
 class ConnectionInfo:
     """One downstream connection as telemetry and filters see it. Addresses are (host, port) or (path, 0)."""
@@ -29,6 +31,8 @@ class ConnectionInfo:
     """The peer after PROXY protocol, whatever x-forwarded-for says."""
     told: tuple[tuple[str, int], tuple[str, int]] | None
     """(destination, source) as listener filters found them, where they are not those of the connection."""
+    inside: tuple[tuple[str, int], tuple[str, int]] | None
+    """(local, peer) of a connection that never left this process; None for others."""
     original_destination: tuple[str, int] | None
     """Where the connection was meant to go before it was brought here; None where it was not redirected."""
     requested_server_name: str = ""
@@ -53,6 +57,8 @@ class ConnectionInfo:
     upstream_source: tuple[str, int] = ("", 0)
     """(address, mark) that connections to upstreams come from; no address for our own (Envoy: original_src)."""
     filter_state: dict[str, Any] | None
+    shared_state: tuple[SharedState, ...] = ()
+    """What of it goes along with connections to upstreams."""
     termination_details: str = ""
     transport_failure_reason: str = ""
     close_type: str = "Normal"
@@ -71,6 +77,7 @@ class ConnectionInfo:
     def __init__(self) -> None:
         self.tls = None
         self.told = None
+        self.inside = None
         self.original_destination = None
         self.filter_state = None
         self.dynamic_metadata = None
@@ -80,6 +87,8 @@ class ConnectionInfo:
     def take_addresses(self, local: tuple[str, int], peer: tuple[str, int]) -> None:
         """The connection is open, between these. Who connects to a Unix socket has no name, and gets that of the
         socket (Envoy)."""
+        if self.inside is not None:
+            local, peer = self.inside
         self.local = self.direct_local = local
         self.peer = self.direct_remote = peer if peer[0] else (local[0], 0)
         if self.told is not None:
@@ -106,6 +115,7 @@ class ConnectionInfo:
             other.upstream_server_name = self.upstream_server_name
             other.upstream_sans = self.upstream_sans
             other.upstream_source = self.upstream_source
+            other.shared_state = self.shared_state
         other.direct_local = self.direct_local
         other.requested_server_name = self.requested_server_name
         other.version = self.version

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pyproxy import openssl
 from pyproxy.config.listener import FilterChainConfig, ListenerConfig
 from pyproxy.config.tls import DownstreamTlsConfig
+from pyproxy.filters.common.connection_state import apply_state, share_state
 from pyproxy.filters.common.network_filter import STAYS, NetworkFilter
 from pyproxy.network.incoming import Incoming
 from pyproxy.network.secret_watch import Tls
@@ -111,6 +112,10 @@ class FilterChain:
                 info.come_from(*incoming.upstream_source)
             if incoming.restored:
                 info.original_destination = incoming.destination
+            info.inside = incoming.inside
+            for one in incoming.state:
+                if apply_state(info, one.key, one.kind, one.value) and one.onward:
+                    share_state(info, one)
             if incoming.restored or incoming.source != incoming.direct_source:
                 info.told = (incoming.destination, incoming.source)
             incoming.connection = connection

@@ -19,6 +19,7 @@ from pyproxy.listeners.guard import Guard
 from pyproxy.listeners.inspection import Inspection
 from pyproxy.listeners.named_chain_matcher import NamedChainMatcher
 from pyproxy.network.incoming import Address, Incoming
+from pyproxy.network.internal_listeners import CLIENT, Passed
 from pyproxy.network.socket_options import set_options
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import spawn
@@ -143,6 +144,9 @@ class Listener:
         except OSError:  # it has gone already
             taken.close()
             return
+        self._welcome(incoming)
+
+    def _welcome(self, incoming: Incoming) -> None:
         if not self._guard.let_in(incoming):
             incoming.close()
             return
@@ -178,6 +182,14 @@ class Listener:
         except OSError as error:  # a handshake that failed, or a peer that has gone
             self.stats.ssl.count_failure(error)
             incoming.left()
+
+    def take_internal(self, taken: socket.socket, endpoint_id: str, passed: Passed) -> None:
+        """A connection came from a cluster of this worker."""
+        destination = f"envoy://{self.config.name}/{endpoint_id}"
+        incoming = Incoming(taken, self._runtime.loop, ((destination, 0), (CLIENT, 0)))
+        incoming.metadata.update(passed.metadata)
+        incoming.state = passed.state
+        self._welcome(incoming)
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._arriving -= 1
@@ -274,4 +286,4 @@ def _accept_all(bound: socket.socket) -> Iterator[socket.socket]:
 
 def _stat_name(config: ListenerConfig) -> str:
     """Envoy names a listener's statistics by its address, with `:` turned into `_`."""
-    return str(config.addresses[0]).replace(":", "_")
+    return f"envoy_internal_{config.name}" if config.internal else str(config.addresses[0]).replace(":", "_")

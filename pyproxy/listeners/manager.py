@@ -68,6 +68,10 @@ class ListenerManager:
             self._listeners[config.name] = listener
         else:
             self._let_go(await listener.update(config))
+        if config.internal:
+            self._runtime.internal.open(config.name, listener.take_internal)
+        else:
+            self._runtime.internal.close(config.name)
         gone = held.keys() - set(config.socket_keys)
         await listener.listen({key: self._take(key) for key in config.socket_keys if key not in held})
         if gone:
@@ -78,6 +82,7 @@ class ListenerManager:
         with the time to drain."""
         self._by_address = None
         listener = self._listeners.pop(name, None)
+        self._runtime.internal.close(name)
         if listener is not None:
             listener.ask_to_leave()
             self._leaving.append(listener)

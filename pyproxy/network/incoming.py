@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pyproxy import clock
+from pyproxy.config.filter_state import SharedState
 
 Address = tuple[str, int]
 
@@ -37,23 +38,32 @@ class Incoming:
         "destination",
         "direct_destination",
         "direct_source",
+        "inside",
         "leaving",
         "metadata",
         "restored",
         "server_name",
         "sock",
         "source",
+        "state",
         "tlvs",
         "transport_protocol",
         "unmatched",
         "upstream_source",
     )
 
-    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, sock: socket.socket, loop: asyncio.AbstractEventLoop, inside: tuple[Address, Address] | None = None
+    ) -> None:
         self._loop = loop
         self.sock = sock
-        self.direct_destination = self.destination = _pair(sock.getsockname())
-        self.direct_source = self.source = _pair(sock.getpeername())
+        self.inside = inside
+        """(destination, source) of a connection that comes from this process."""
+        if inside is None:
+            inside = _pair(sock.getsockname()), _pair(sock.getpeername())
+        self.direct_destination, self.direct_source = self.destination, self.source = inside
+        self.state: tuple[SharedState, ...] = ()
+        """The filter state that it brings along."""
         self.restored = False
         """The destination is the one that the peer meant, before it was brought here."""
         self.server_name = ""

@@ -21,6 +21,7 @@ from pyproxy.filters.builtin import EXTENSIONS
 from pyproxy.listeners.manager import HANDSHAKE_GRACE, ListenerManager
 from pyproxy.network.connection_limit import ConnectionLimit
 from pyproxy.network.cork import Cork
+from pyproxy.network.internal_listeners import InternalListeners
 from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.runtime import Runtime
 from pyproxy.server.blueprint import WorkerSeat
@@ -64,6 +65,7 @@ class DataPlane:
         self._secrets = SecretWatch(loop, partial(_tell_secrets, events))
         exports = Exports(events)
         self._access_logs = AccessLogs(loop, self._stats, blueprint.log_flush_seconds, exports)
+        internal = InternalListeners()
         self._clusters = ClusterManager(
             loop,
             self._stats,
@@ -78,6 +80,7 @@ class DataPlane:
             local_cluster=bootstrap.local_cluster,
             locality=(bootstrap.node.region, bootstrap.node.zone, bootstrap.node.sub_zone),
             resolver_config=bootstrap.resolver,
+            internal=internal,
         )
         self._runtime = Runtime(
             loop=loop,
@@ -93,6 +96,7 @@ class DataPlane:
             workers=blueprint.workers,
             worker=seat.index,
             exports=exports,
+            internal=internal,
         )
         self._listeners = ListenerManager(self._runtime, float(blueprint.options.drain_time_s))
         self._feed: ResourceFeed | None = None

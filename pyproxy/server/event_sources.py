@@ -30,7 +30,7 @@ def tell_start(bootstrap: BootstrapConfig, events: Events) -> None:
         clusters=clusters,
     )
     for listener in bootstrap.listeners:
-        addresses = [str(address) for address in listener.addresses]
+        addresses = [str(address) for address in listener.addresses] or [f"envoy://{listener.name}/"]
         events.emit(EventKind.LISTENER_ADDED, listener.name, f"listens on {', '.join(addresses)}", addresses=addresses)
 
 

@@ -23,6 +23,7 @@ _PAIRS: Final[dict[str, str]] = {
     "UPSTREAM_REMOTE": "split(upstream.host_address) if upstream.local[0] else NOWHERE",
 }
 _NOWHERE: Final[Address] = ("", 0)
+_INTERNAL: Final = "envoy://"
 
 
 def address(operator: Operator, scope: Scope) -> Expression | None:
@@ -51,8 +52,7 @@ def _port(pair: str, operator: Operator, scope: Scope) -> Expression:
 
 
 def _endpoint_id(pair: str, operator: Operator, scope: Scope) -> Expression:
-    # Only Envoy's internal listeners have one; other addresses have an empty one.
-    return Expression(Kind.TEXT, f"{scope.bind('')} if {pair}[0] else None", Unset.NONE)
+    return Expression(Kind.TEXT, f"{scope.bind(endpoint_id_of)}({pair}[0])", Unset.NONE)
 
 
 _SUFFIXES: Final[dict[str, Callable[[str, Operator, Scope], Expression]]] = {
@@ -64,15 +64,22 @@ _SUFFIXES: Final[dict[str, Callable[[str, Operator, Scope], Expression]]] = {
 
 
 def _is_path(host: str) -> bool:
-    return host.startswith(("/", "@"))
+    return host.startswith(("/", "@", _INTERNAL))
 
 
 @lru_cache(maxsize=1024)
 def address_text(pair: Address) -> str:
     host, port = pair
-    if ":" in host:
+    if ":" in host and not _is_path(host):
         return f"[{host}]:{port}"
     return f"{host}:{port}" if host and not _is_path(host) else host
+
+
+def endpoint_id_of(host: str) -> str | None:
+    """Only internal addresses (`envoy://listener/id`) have one; that of others is empty."""
+    if not host:
+        return None
+    return host.removeprefix(_INTERNAL).partition("/")[2] if host.startswith(_INTERNAL) else ""
 
 
 def port_of(pair: Address) -> int | None:

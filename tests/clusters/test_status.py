@@ -46,6 +46,7 @@ async def test_what_admin_needs_is_there(make_manager: MakeManager) -> None:
     assert first == {
         "address": "10.0.0.1:80",
         "socket_address": {"address": "10.0.0.1", "port_value": 80},
+        "internal": None,
         "pipe": None,
         "hostname": "h",
         "weight": 3,

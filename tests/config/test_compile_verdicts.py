@@ -340,7 +340,7 @@ BAD: dict[str, list[Case]] = {
                 {**listener()["filter_chains"][0], "transport_socket": {"name": "envoy.transport_sockets.raw_buffer"}}
             ]
         },
-        *({"api_listener": {}}, {"internal_listener": {}, "address": None}),
+        *({"api_listener": {}}, {"internal_listener": {}}, {"internal_listener": {}, "address": None, "name": ""}),
     ],
     "cluster": [
         *(

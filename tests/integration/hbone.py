@@ -29,6 +29,47 @@ H2: Json = {
 ENDS_HERE: Json = {"upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]}
 
 
+ORIGINAL_DST = "envoy.filters.listener.original_dst"
+RESTORES: Json = {
+    "name": ORIGINAL_DST,
+    "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.listener.original_dst.v3.OriginalDst"},
+}
+INTERNAL: Json = {
+    "bootstrap_extensions": [
+        {
+            "name": "envoy.bootstrap.internal_listener",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
+            },
+        }
+    ]
+}
+
+
+def internal_listener(name: str, *filters: Json, **more: Any) -> Json:
+    return {"name": name, "internal_listener": {}, "filter_chains": [{"filters": list(filters)}], **more}
+
+
+def internal_endpoint(name: str, endpoint_id: str, **metadata: Json) -> Json:
+    address = {"envoy_internal_address": {"server_listener_name": name, "endpoint_id": endpoint_id}}
+    return {"endpoint": {"address": address}, "metadata": {"filter_metadata": metadata}}
+
+
+def internal_upstream(*of_host: str, of_cluster: tuple[str, ...] = ()) -> Json:
+    """A transport socket that passes metadata on."""
+    passed = [{"kind": {"host": {}}, "name": name} for name in of_host]
+    passed += [{"kind": {"cluster": {}}, "name": name} for name in of_cluster]
+    sockets = "type.googleapis.com/envoy.extensions.transport_sockets"
+    return {
+        "name": "envoy.transport_sockets.internal_upstream",
+        "typed_config": {
+            "@type": f"{sockets}.internal_upstream.v3.InternalUpstreamTransport",
+            "passthrough_metadata": passed,
+            "transport_socket": {"name": "raw", "typed_config": {"@type": f"{sockets}.raw_buffer.v3.RawBuffer"}},
+        },
+    }
+
+
 def tcp_proxy(cluster: str, hostname: str = "", **more: Any) -> Json:
     typed: Json = {"@type": TCP_PROXY, "stat_prefix": "t", "cluster": cluster, **more}
     if hostname:
@@ -76,7 +117,7 @@ class Pair:
         }
         hbone = listener("hbone", self.hbone, made)
         hbone["filter_chains"][0]["transport_socket"] = {"name": "tls", "typed_config": typed}
-        return bootstrap([hbone, *listeners], list(clusters))
+        return bootstrap([hbone, *listeners], list(clusters), **INTERNAL)
 
     def start(self, name: str, made: Json, *extra: str) -> ProxyProcess:
         (admin,) = free_ports(1)

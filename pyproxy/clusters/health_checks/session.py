@@ -78,7 +78,7 @@ class Session:
     def _target(self) -> Host:
         """The host, or a stand-in at the port where it wants to be asked."""
         host, port = self.host, self.host.check_port or self._checker.config.alt_port
-        if not port or host.address_config.pipe:
+        if not port or host.address_config.pipe or host.address_config.internal:
             return host
         return host.at(replace(host.address_config, port=port))
 

@@ -1,6 +1,7 @@
 """original_dst: where a connection was meant to go before the system redirected it here.
 
-A listener filter. Envoy: envoy.filters.listener.original_dst. Security posture: believes the kernel, nobody else.
+A listener filter. Envoy: envoy.filters.listener.original_dst. Security posture: believes the kernel, and of connections
+that come from this process what its configuration lets them bring.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import Final
 
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.view import View
+from pyproxy.filters.common.connection_state import LOCAL, REMOTE, address_of
 from pyproxy.network.incoming import Address, Incoming
 from pyproxy.runtime import Runtime
 
+_NAME: Final = "envoy.filters.listener.original_dst"
 _SO_ORIGINAL_DST: Final = 80
 """linux/netfilter_ipv4.h; the same number for IPv6 (IP6T_SO_ORIGINAL_DST)."""
 _IP_TRANSPARENT: Final = 19
@@ -40,12 +43,29 @@ class OriginalDst:
     """Shared by all connections of a listener."""
 
     async def __call__(self, incoming: Incoming) -> None:
+        if incoming.inside is not None:
+            _restore(incoming)
+            return
         found = original_destination(incoming.sock)
         if found is not None:
             incoming.destination = found
             incoming.restored = found != incoming.direct_destination
         else:
             incoming.restored = is_transparent(incoming.sock)
+
+
+def _restore(incoming: Incoming) -> None:
+    """The filter state goes before the metadata, which says only where it was meant to go (Envoy)."""
+    said = {one.key: one.value for one in incoming.state}
+    local = said.get(LOCAL)
+    if local is None:
+        local = str(incoming.metadata.get(_NAME, {}).get("local", ""))
+    destination, source = address_of(local), address_of(said.get(REMOTE, ""))
+    if destination is not None:
+        incoming.destination = destination
+        incoming.restored = True
+    if source is not None:
+        incoming.source = source
 
 
 def original_destination(sock: socket.socket) -> Address | None:

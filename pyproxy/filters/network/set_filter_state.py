@@ -6,22 +6,20 @@ said, so where it chooses a cluster or an upstream, that downstream chooses.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from pyproxy import clock
 from pyproxy.config.extensions import CompileContext
+from pyproxy.config.filter_state import SharedState
 from pyproxy.config.format import Format, JsonFormat
 from pyproxy.config.format_compile import compile_substitution
 from pyproxy.config.view import View
+from pyproxy.filters.common.connection_state import KINDS, apply_state, share_state
 from pyproxy.filters.common.network_filter import STAYS, Leave
 from pyproxy.http.message import Headers, Request
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
 from pyproxy.runtime import Runtime
 from pyproxy.telemetry.formatter import build_formatter
-
-_STRING: Final = "envoy.string"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +30,8 @@ class StateValue:
     kind: str
     value: Format
     skip_if_empty: bool = False
+    shared: str = "NONE"
+    """With connections to internal listeners: NONE, ONCE or TRANSITIVE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +51,16 @@ def compile(view: View, context: CompileContext) -> SetFilterStateConfig:  # noq
 
 def compile_state_value(view: View) -> StateValue:
     """A `FilterStateValue`."""
-    view.ignore("read_only", "shared_with_upstream")  # nobody changes it later, and there are no filters upstream
+    view.ignore("read_only")  # nobody changes it later
     key, kind = view.text("object_key"), view.text("factory_key")
     kind = kind or key
-    if kind != _STRING and kind not in _EFFECTS:
+    if kind not in KINDS:
         field = "factory_key" if view.text("factory_key") else "object_key"
-        view.fail_unknown(field, "kind of object", kind, (_STRING, *_EFFECTS))
+        view.fail_unknown(field, "kind of object", kind, KINDS)
     fmt = compile_substitution(view.need("format_string"))
     if isinstance(fmt, JsonFormat):
         view.fail("format_string", "is JSON, which no object is made from", expected="text_format_source")
-    return StateValue(key, kind, fmt, bool(view.scalar("skip_if_empty")))
+    return StateValue(key, kind, fmt, bool(view.scalar("skip_if_empty")), view.enum("shared_with_upstream"))
 
 
 class SetFilterState:
@@ -75,44 +75,6 @@ class SetFilterState:
             value = value_of(request, None)
             if not value and one.skip_if_empty:
                 continue
-            effect = _EFFECTS.get(one.kind)
-            if effect is not None and not effect(info, value):
-                continue
-            if info.filter_state is None:
-                info.filter_state = {}
-            info.filter_state[one.key] = value
+            if apply_state(info, one.key, one.kind, value) and one.shared != "NONE":
+                share_state(info, SharedState(one.key, one.kind, value, one.shared == "TRANSITIVE"))
         return STAYS
-
-
-def _choose_cluster(info: ConnectionInfo, value: str) -> bool:
-    info.tcp_cluster = value
-    return True
-
-
-def _name_upstream(info: ConnectionInfo, value: str) -> bool:
-    info.upstream_server_name = value
-    info.wants_more = True
-    return True
-
-
-def _check_upstream(info: ConnectionInfo, value: str) -> bool:
-    info.upstream_sans = tuple(value.split(","))
-    info.wants_more = True
-    return True
-
-
-def _send_to(info: ConnectionInfo, value: str) -> bool:
-    """Whether it is an address and a port."""
-    host, _, port = value.rpartition(":")
-    if not port.isdigit() or int(port) > 65535 or not host:
-        return False
-    info.original_destination = (host.strip("[]"), int(port))
-    return True
-
-
-_EFFECTS: Final[dict[str, Callable[[ConnectionInfo, str], bool]]] = {
-    "envoy.tcp_proxy.cluster": _choose_cluster,
-    "envoy.network.upstream_server_name": _name_upstream,
-    "envoy.network.upstream_subject_alt_names": _check_upstream,
-    "envoy.network.transport_socket.original_dst_address": _send_to,
-}

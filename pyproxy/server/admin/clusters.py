@@ -143,6 +143,8 @@ def _lb_endpoint(host: Data) -> Data:
 
 
 def _address(host: Data) -> Data:
+    if host["internal"]:
+        return {"envoy_internal_address": {name: value for name, value in host["internal"].items() if value}}
     return {"pipe": {"path": host["pipe"]}} if host["pipe"] else {"socket_address": host["socket_address"]}
 
 

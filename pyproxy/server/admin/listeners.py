@@ -21,12 +21,20 @@ def address_json(address: AddressConfig) -> dict[str, Any]:
     """envoy.config.core.v3.Address"""
     if address.pipe:
         return {"pipe": {"path": address.pipe}}
+    if address.internal:
+        found = {"server_listener_name": address.internal}
+        return {
+            "envoy_internal_address": {**found, **({"endpoint_id": address.endpoint_id} if address.endpoint_id else {})}
+        }
     return {"socket_address": {"address": address.host, "port_value": address.port}}
 
 
 def _addresses(proxy: Proxy) -> dict[str, list[AddressConfig]]:
     found: dict[str, list[AddressConfig]] = {}
     for listener in proxy.listeners():
+        if listener.internal:
+            found[listener.name] = [AddressConfig(internal=listener.name)]
+            continue
         addresses = [address for key in listener.socket_keys if (address := proxy.address(key)) is not None]
         if addresses:
             found[listener.name] = addresses
