@@ -31,6 +31,7 @@ from pyproxy.clusters.local_cluster import LocalCluster
 from pyproxy.clusters.membership import Member
 from pyproxy.clusters.outlier_detection import OutlierDetector
 from pyproxy.clusters.outlier_log import OutlierLog
+from pyproxy.clusters.override_host import OverrideHost
 from pyproxy.clusters.subsets import Subsets
 from pyproxy.clusters.try_timers import PER_TRY_IDLE_TIMEOUT, PER_TRY_TIMEOUT
 from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType, LbPolicy, UpstreamProtocol
@@ -399,6 +400,11 @@ class Cluster:
         self.stats.close()
 
     def _balance(self, hosts: tuple[Host, ...]) -> None:
+        self._balance_all(hosts)
+        if self.config.overrides:
+            self.choose = OverrideHost(self.config.overrides, hosts, self.choose).choose
+
+    def _balance_all(self, hosts: tuple[Host, ...]) -> None:
         services, stats = self._services, self.stats
         self._rebalancing = False
         threshold = self.panic_threshold

@@ -129,8 +129,8 @@ class H2UpstreamStream:
             attempt.response = Response(status, headers, body)
             if data is not None:
                 info.wire_received += len(data) + _FRAME
-            if trailers and attempt.request.info.logged:
-                info.header_received += block_size(trailers)
+            if trailers:
+                self._on_trailers(trailers, attempt)
             self._done(attempt)
         else:
             self._body = body = Body(self, self.connection.buffer_limit)
@@ -156,11 +156,18 @@ class H2UpstreamStream:
         body, self._body = self._body, None
         if attempt is None:
             return
-        if trailers and attempt.request.info.logged:
-            attempt.info.header_received += block_size(trailers)
+        if trailers:
+            self._on_trailers(trailers, attempt)
         self._done(attempt)
         if body is not None:
             body.end(trailers)
+
+    def _on_trailers(self, trailers: Trailers, attempt: Try) -> None:
+        if attempt.request.info.logged:
+            attempt.info.header_received += block_size(trailers)
+        host = attempt.pool.host
+        if host.load is not None:
+            host.load.trailers(trailers)
 
     def _done(self, attempt: Try) -> None:
         """The response is complete."""

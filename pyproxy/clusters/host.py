@@ -61,6 +61,7 @@ class Host:
         "healthy",
         "hostname",
         "key",
+        "load",
         "locality_weight",
         "metadata",
         "outlier",
@@ -90,6 +91,8 @@ class Host:
         """What outlier detection knows of the host; None where there is none."""
         self.checker: Any = None
         """The session of its active health checks; None where there are none."""
+        self.load: Any = None
+        """What the load balancing policy remembers of the host; None where it needs nothing."""
         self.flags = 0
         self.healthy = True
         self.degraded = self.excluded = False

@@ -7,6 +7,7 @@ from typing import Any
 
 from pyproxy.clusters.cluster import PRIORITIES, Cluster
 from pyproxy.clusters.host import HealthFlag, Host
+from pyproxy.clusters.load_balancers.client_weighted import OrcaLoad
 from pyproxy.clusters.membership import members_of
 from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType, Thresholds
 from pyproxy.config.config_source import slot_of
@@ -57,7 +58,7 @@ def _host_status(host: Host) -> dict[str, Any]:
         "internal": {"server_listener_name": at.internal, "endpoint_id": at.endpoint_id} if at.internal else None,
         "pipe": at.pipe or None,
         "hostname": host.hostname,
-        "weight": host.weight,
+        "weight": host.load.weight if isinstance(host.load, OrcaLoad) else host.weight,
         "healthy": host.healthy,
         "health_flags": HealthFlag(host.flags).words,
         "success_rate": -1.0 if host.outlier is None else host.outlier.external.rate,

@@ -256,8 +256,11 @@ class H1Upstream(Connection):
         body, self._body = self._body, None
         info = attempt.info
         info.response_last = clock.now
-        if trailers and attempt.request.info.logged:
-            info.header_received += sum([len(name) + len(value) + 3 for name, value in trailers])
+        if trailers:
+            if attempt.request.info.logged:
+                info.header_received += sum([len(name) + len(value) + 3 for name, value in trailers])
+            if attempt.pool.host.load is not None:
+                attempt.pool.host.load.trailers(trailers)
         self._done(attempt)
         if body is not None:
             body.end(trailers)

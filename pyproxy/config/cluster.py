@@ -17,6 +17,7 @@ from pyproxy.config.dns import DEFAULTS as _DNS
 from pyproxy.config.dns import DnsConfig
 from pyproxy.config.health_check import HealthCheckConfig
 from pyproxy.config.http2 import H2Options
+from pyproxy.config.load_policy import NO_EWMA, NO_ORCA, EwmaConfig, OrcaConfig, OverrideSource
 from pyproxy.config.outlier import OutlierConfig
 from pyproxy.config.proxy_header import ProxyHeaderConfig
 from pyproxy.config.subset import SubsetConfig
@@ -39,6 +40,9 @@ class LbPolicy(Enum):
     RANDOM = "RANDOM"
     RING_HASH = "RING_HASH"
     MAGLEV = "MAGLEV"
+    CLIENT_SIDE_WEIGHTED_ROUND_ROBIN = "CLIENT_SIDE_WEIGHTED_ROUND_ROBIN"
+    PEAK_EWMA = "PEAK_EWMA"
+    """These two are to be had as extensions only."""
     CLUSTER_PROVIDED = "CLUSTER_PROVIDED"
     """Discovery chooses itself, as ORIGINAL_DST does."""
 
@@ -170,7 +174,7 @@ class UpstreamHttpOptions:
         return self.auto_sni or self.auto_san_validation
 
 
-_ZONE_AWARE = (LbPolicy.ROUND_ROBIN, LbPolicy.LEAST_REQUEST, LbPolicy.RANDOM)
+_ZONE_AWARE = (LbPolicy.ROUND_ROBIN, LbPolicy.LEAST_REQUEST, LbPolicy.RANDOM, LbPolicy.PEAK_EWMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,10 @@ class ClusterConfig:
     """LEAST_REQUEST looks at all hosts."""
     hashing: HashingConfig = HashingConfig()
     slow_start: SlowStartConfig | None = None
+    orca: OrcaConfig = NO_ORCA
+    ewma: EwmaConfig = NO_EWMA
+    overrides: tuple[OverrideSource, ...] = ()
+    """Where requests name their hosts; what is said of balancing is for those that do not."""
     locality_weighted: bool = False
     zones: ZoneConfig = ZoneConfig()
     fail_on_panic: bool = False

@@ -14,6 +14,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from pyproxy.config.istio_types import istio_files
+from pyproxy.config.peak_ewma_type import peak_ewma_files
 
 _OLD_VERSION = (".v2.", ".v2alpha.", "envoy.api.v2")
 
@@ -38,7 +39,7 @@ def pool() -> DescriptorPool:
     made = DescriptorPool()
     for file in _files().file:
         made.AddSerializedFile(file.SerializeToString())
-    for file in istio_files():
+    for file in (*istio_files(), *peak_ewma_files()):
         made.AddSerializedFile(file.SerializeToString())
     return made
 

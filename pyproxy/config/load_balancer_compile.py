@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from pyproxy.config.cluster import HashingConfig, LbPolicy, SlowStartConfig, ZoneConfig
 from pyproxy.config.enums import compile_enum
+from pyproxy.config.load_policy import EwmaConfig, OrcaConfig, OverrideSource
+from pyproxy.config.peak_ewma_type import PACKAGES
 from pyproxy.config.view import View
 
 _PACKAGE: Final = "envoy.extensions.load_balancing_policies"
@@ -201,6 +203,72 @@ def _maglev_policy(view: View) -> Chosen:
     return {"lb_policy": LbPolicy.MAGLEV, "hashing": _table(view, view), "locality_weighted": weighted}
 
 
+def _client_side(view: View) -> Chosen:
+    """Load is reported with answers; reports out of band are not asked for."""
+    if not view.message.enable_oob_load_report.value:  # type: ignore[attr-defined]
+        view.ignore("enable_oob_load_report", "oob_reporting_period")
+    penalty, default = view.wrapped("error_utilization_penalty"), OrcaConfig()
+    if penalty is not None and penalty < 0:
+        view.fail("error_utilization_penalty", f"is {penalty:g}", expected="0 or more")
+    times = {
+        field: seconds
+        for field, name in (
+            ("blackout", "blackout_period"),
+            ("expiration", "weight_expiration_period"),
+            ("update_period", "weight_update_period"),
+        )
+        if (seconds := view.seconds(name)) is not None
+    }
+    config = replace(
+        default,
+        **times,
+        error_penalty=float(penalty or 0.0),
+        metrics=tuple(view.scalars("metric_names_for_computing_utilization")),
+    )
+    # gRFC A58: no more often than ten times a second.
+    return {
+        "lb_policy": LbPolicy.CLIENT_SIDE_WEIGHTED_ROUND_ROBIN,
+        "orca": replace(config, update_period=max(0.1, config.update_period)),
+    }
+
+
+def _peak_ewma(view: View) -> Chosen:
+    """Each worker measures for itself, so there is nothing to be aggregated."""
+    view.ignore("aggregation_interval", "max_samples_per_host")
+    default, penalty = EwmaConfig(), view.wrapped("penalty_value")
+    decay, rtt = view.seconds("decay_time"), view.seconds("default_rtt")
+    config = EwmaConfig(
+        decay_time=default.decay_time if decay is None else decay,
+        default_rtt=default.default_rtt if rtt is None else rtt,
+        penalty=default.penalty if penalty is None else penalty / 1000.0,  # it is in milliseconds
+    )
+    if config.decay_time <= 0:
+        view.fail("decay_time", "is not a time", expected="more than 0s")
+    return {"lb_policy": LbPolicy.PEAK_EWMA, "ewma": config}
+
+
+def _wrr_locality(view: View) -> Chosen:
+    """Localities by weight, and any policy within."""
+    return {**_from_extensions(view.need("endpoint_picking_policy")), "locality_weighted": True}
+
+
+def _override_host(view: View) -> Chosen:
+    return {
+        **_from_extensions(view.need("fallback_policy")),
+        "overrides": view.each("override_host_sources", _override_source),
+    }
+
+
+def _override_source(view: View) -> OverrideSource:
+    header, metadata = view.text("header"), view.child("metadata")
+    if bool(header) is (metadata is not None):
+        view.fail("header", "is to be said, or metadata", expected="one of the two")
+    if metadata is None:
+        return OverrideSource(header.lower().encode())
+    path = tuple(segment.text("key") for segment in metadata.children("path"))
+    return OverrideSource(namespace=metadata.text("key"), path=path)
+
+
 _POLICIES: Final[dict[str, Callable[[View], Chosen]]] = {
     f"{_PACKAGE}.cluster_provided.v3.ClusterProvided": _cluster_provided,
     f"{_PACKAGE}.round_robin.v3.RoundRobin": _round_robin_policy,
@@ -208,4 +276,8 @@ _POLICIES: Final[dict[str, Callable[[View], Chosen]]] = {
     f"{_PACKAGE}.random.v3.Random": _random,
     f"{_PACKAGE}.ring_hash.v3.RingHash": _ring_hash_policy,
     f"{_PACKAGE}.maglev.v3.Maglev": _maglev_policy,
+    f"{_PACKAGE}.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin": _client_side,
+    f"{_PACKAGE}.wrr_locality.v3.WrrLocality": _wrr_locality,
+    f"{_PACKAGE}.override_host.v3.OverrideHost": _override_host,
+    **{f"{package}.PeakEwma": _peak_ewma for package in PACKAGES},
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pyproxy.clusters.health_checks.h2_exchange import H2Answer, H2Exchange
 from pyproxy.clusters.health_checks.state import Outcome
+from pyproxy.clusters.wire_fields import VARINT, NotAMessage, fields_of, varint
 from pyproxy.config.health_check import GrpcCheckConfig
 from pyproxy.http import grpc
 from pyproxy.http.message import Pair
@@ -21,7 +22,6 @@ _FRAME: Final = 5
 """Bytes before each message: whether it is compressed, and its length."""
 _LIMIT: Final = 4096
 _SERVING: Final = 1
-_VARINT: Final = 0
 
 
 class AskGrpc:
@@ -36,7 +36,7 @@ class AskGrpc:
         self.status = 0
         self.excludes = False
         service = config.service.encode()
-        message = b"\n" + _varint(len(service)) + service if service else b""
+        message = b"\n" + varint(len(service)) + service if service else b""
         self._question = b"\0" + len(message).to_bytes(4, "big") + message
 
     def begin(self, probe: Probe) -> None:
@@ -78,45 +78,12 @@ def _serves(answer: H2Answer) -> bool:
 
 def serving_status(message: bytes) -> int:
     """Field 1 of a HealthCheckResponse; 0 (UNKNOWN) where it is not there, -1 where this is no message."""
-    at, status = 0, 0
-    while at < len(message):
-        tag, at = _read_varint(message, at)
-        value = 0
-        match tag & 7:
-            case 0:
-                value, at = _read_varint(message, at)
-            case 1:
-                at += 8
-            case 2:
-                size, at = _read_varint(message, at)
-                at += size
-            case 5:
-                at += 4
-            case _:
-                return -1
-        if not 0 <= at <= len(message):
-            return -1
-        if tag == 1 << 3 | _VARINT:
-            status = value
+    status = 0
+    try:
+        for number, kind, value in fields_of(message):
+            if number == 1 and kind == VARINT:
+                assert isinstance(value, int)
+                status = value
+    except NotAMessage:
+        return -1
     return status
-
-
-def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    """(number, where it ends); it ends beyond the message where it does not end in it."""
-    number = shift = 0
-    while at < len(message) and shift < 64:
-        byte = message[at]
-        number |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return number, at
-    return 0, len(message) + 1
-
-
-def _varint(number: int) -> bytes:
-    said = bytearray()
-    while number >= 0x80:
-        said.append(number & 0x7F | 0x80)
-        number >>= 7
-    said.append(number)
-    return bytes(said)

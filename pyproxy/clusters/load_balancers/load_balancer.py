@@ -13,8 +13,10 @@ from typing import Protocol, assert_never
 from pyproxy import clock
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.load_balancers.bounded_load import BoundedLoad
+from pyproxy.clusters.load_balancers.client_weighted import ClientSideWeighted
 from pyproxy.clusters.load_balancers.least_request import FullScan, LeastRequest, WeightedLeastRequest
 from pyproxy.clusters.load_balancers.maglev import Maglev
+from pyproxy.clusters.load_balancers.peak_ewma import PeakEwma
 from pyproxy.clusters.load_balancers.random_host import RandomHost, WeightedRandomHost
 from pyproxy.clusters.load_balancers.ring_hash import RingHash
 from pyproxy.clusters.load_balancers.round_robin import RoundRobin, WeightedRoundRobin
@@ -54,6 +56,10 @@ def build_load_balancer(
             return LeastRequest(eligible, rng, config.least_request_choices)
         case LbPolicy.RANDOM:
             return WeightedRandomHost(eligible, rng) if weighted else RandomHost(eligible, rng)
+        case LbPolicy.CLIENT_SIDE_WEIGHTED_ROUND_ROBIN:
+            return ClientSideWeighted(eligible, rng, config.orca)
+        case LbPolicy.PEAK_EWMA:
+            return PeakEwma(eligible, rng, config.ewma)
         case LbPolicy.CLUSTER_PROVIDED:
             raise AssertionError("discovery chooses itself")
     assert_never(config.lb_policy)

@@ -13,13 +13,14 @@ from pyproxy.clusters.host import Host
 from pyproxy.clusters.one_try import Try
 from pyproxy.clusters.pool_of_host import pool_of
 from pyproxy.clusters.transport_socket_options import options_of_request
-from pyproxy.clusters.try_timers import PER_TRY_TIMEOUT, TryTimers
+from pyproxy.clusters.try_timers import TryTimers
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.http.router.call import Call
 from pyproxy.filters.http.router.config import RouterConfig
 from pyproxy.filters.http.router.pause import Pause
 from pyproxy.filters.http.router.race import Race
 from pyproxy.filters.http.router.replay import Replay
+from pyproxy.filters.http.router.reports import report, report_error, report_slow
 from pyproxy.filters.http.router.retry_headers import ABOUT_RETRIES, retry_asked
 from pyproxy.filters.http.router.retry_state import (
     RetryState,
@@ -27,7 +28,6 @@ from pyproxy.filters.http.router.retry_state import (
     may_repeat,
     note_attempted,
     of_last_try,
-    seen_status,
 )
 from pyproxy.filters.http.router.shadow import Shadow, shadow_request
 from pyproxy.filters.http.router.strict_headers import check_headers
@@ -46,7 +46,6 @@ from pyproxy.tasks import Deadlines
 _ATTEMPTS = b"x-envoy-attempt-count"
 _SERVICE_TIME = b"x-envoy-upstream-service-time"
 _TIMEOUT_RETRY = b"x-envoy-is-timeout-retry"
-TOO_SLOW = ProxyError(ResponseFlag.UPSTREAM_REQUEST_TIMEOUT, Source.UPSTREAM, 504, PER_TRY_TIMEOUT)
 
 
 class Router:
@@ -188,7 +187,7 @@ class Router:
                 if not attempt.over:  # thrown in from outside: nobody wants the response
                     attempt.abandon()
                     raise
-                _report_error(attempt, error)
+                report_error(attempt, error)
                 host = None if moved else elsewhere(call.cluster, call.request, error, attempt.pool.host)
                 again = host is None and not repeated and may_repeat(call.request, error)
                 if host is None and not again:
@@ -197,7 +196,7 @@ class Router:
                     raise
                 moved, repeated = moved or host is not None, repeated or again
             note_attempted(call.request.info, attempt)
-        _report(attempt, response)
+        report(attempt, response)
 
     async def _insist(self, call: Call, policy: RetryPolicy) -> None:
         """As many tries as the policy allows."""
@@ -239,7 +238,7 @@ class Router:
                 again = False
                 if error is not None:
                     if attempt not in slow:
-                        _report_error(attempt, error)
+                        report_error(attempt, error)
                     if race.running or waiting:
                         if error.details != "response_timeout":
                             continue
@@ -251,13 +250,13 @@ class Router:
                         raise of_last_try(error) if call.tries > 1 else error
                 elif news.response is None:
                     slow.append(attempt)
-                    _report_slow(attempt)
+                    report_slow(attempt)
                     again = retry.after_slow(attempt)
                     retry.timed_out = True
                     if not again:
                         continue
                 else:
-                    _report(attempt, news.response)
+                    report(attempt, news.response)
                     if attempt not in slow:
                         again = retry.after_response(attempt, news.response)
                     if not again:
@@ -297,14 +296,14 @@ class Router:
             if not attempt.over:  # thrown in from outside
                 attempt.abandon()
                 raise
-            _report_error(attempt, error)
+            report_error(attempt, error)
             if not retry.after_error(attempt, error):
                 attempt.count_late()
                 if call.tries > 1:
                     raise of_last_try(error) from error
                 raise
         else:
-            _report(attempt, response)
+            report(attempt, response)
             if not retry.after_response(attempt, response):
                 attempt.count_late()
                 return False
@@ -403,29 +402,6 @@ class Router:
             headers.set(EXPECTED, b"%d" % max(1, round(left * 1000)))
 
 
-def _report(attempt: Try, response: Response) -> None:
-    """Tell outlier detection, where there is one, what the host answered; and its health checks if it is not well."""
-    host = attempt.pool.host
-    outlier = host.outlier
-    if outlier is not None:
-        outlier.put_status(seen_status(attempt.request, response), attempt.request.info.trace_id)
-    if host.checker is not None and _IMMEDIATE_FAIL in response.headers.index:
-        host.checker.fail_now()
-
-
-def _report_slow(attempt: Try) -> None:
-    outlier = attempt.pool.host.outlier
-    if outlier is not None:
-        outlier.put_error(TOO_SLOW, attempt.request.info.trace_id, connected=True)
-
-
-def _report_error(attempt: Try, error: ProxyError) -> None:
-    outlier = attempt.pool.host.outlier
-    if outlier is not None:
-        sent = attempt.info.request_sent_first > 0
-        outlier.put_error(error, attempt.request.info.trace_id, connected=sent)
-
-
 def _with_header(error: ProxyError, header: Pair) -> ProxyError:
     return ProxyError(
         error.flag,
@@ -438,7 +414,6 @@ def _with_header(error: ProxyError, header: Pair) -> ProxyError:
     )
 
 
-_IMMEDIATE_FAIL = b"x-envoy-immediate-health-check-fail"
 _SERVICE_TIMES = tuple((_SERVICE_TIME, b"%d" % milliseconds) for milliseconds in range(1000))
 
 
