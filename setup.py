@@ -67,6 +67,7 @@ COMPILED = (
     "clusters/load_balancers/random_host",
     "clusters/load_balancers/ring_hash",
     "clusters/load_balancers/round_robin",
+    "clusters/load_balancers/slow_start",
     "clusters/load_balancers/zone_aware",
     "clusters/try_timers",
     "clusters/one_try",

@@ -32,6 +32,7 @@ from pyproxy.clusters.membership import Member
 from pyproxy.clusters.outlier_detection import OutlierDetector
 from pyproxy.clusters.outlier_log import OutlierLog
 from pyproxy.clusters.override_host import OverrideHost
+from pyproxy.clusters.peers import Note, Peers, Topic
 from pyproxy.clusters.subsets import Subsets
 from pyproxy.clusters.try_timers import PER_TRY_IDLE_TIMEOUT, PER_TRY_TIMEOUT
 from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType, LbPolicy, UpstreamProtocol
@@ -77,6 +78,7 @@ class ClusterServices:
     assignments: LateValues[AssignmentConfig]
     logs: AccessLogs
     events: Events
+    peers: Peers
     workers: int = 1
     outlier_log: str = ""
     """Where ejections are written; empty for nowhere."""
@@ -159,6 +161,7 @@ class Cluster:
                 services.rng,
                 OutlierLog(config.name, services.outlier_log, services.logs, services.events),
                 self.on_health_change,
+                self._tell_of_host,
             )
         self._checkers = tuple(
             HealthChecker(
@@ -166,6 +169,7 @@ class Cluster:
                 self,
                 self.stats.health_check,
                 HealthEventLog(one, config.name, services.logs, services.events),
+                services.peers,
                 self._on_checked,
                 self._settle,
             )
@@ -185,6 +189,8 @@ class Cluster:
         """Begin to discover hosts; those of a STATIC cluster are there at once."""
         self.stats.warming_state.value = 1
         self._discovery.start(self)
+        if self._outliers is not None or self._checkers:
+            self._services.peers.tell(Topic.WANTED, self.name)
 
     def host(self, key: str) -> Host | None:
         """The host of a key."""
@@ -269,6 +275,26 @@ class Cluster:
             self.choose = self._choose_anew
             self.loop.call_soon(self._rebalance)
 
+    def hear(self, note: Note) -> None:
+        """What another worker knows of our hosts."""
+        host = self._by_key.get(note.host)
+        if note.topic is Topic.WANTED:
+            for checker in self._checkers:
+                checker.tell_all()
+            if self._outliers is not None:
+                self._outliers.tell_all()
+        elif note.topic is Topic.TRAFFIC:
+            for checker in self._checkers:
+                checker.traffic = True
+        elif host is not None and note.topic is Topic.CHECKED:
+            if host.checker is not None:
+                host.checker.hear(note.sender, note.values)
+        elif host is not None and self._outliers is not None:
+            self._outliers.hear(host, note.topic, note.values)
+
+    def _tell_of_host(self, topic: Topic, host: Host, values: list[Any]) -> None:
+        self._services.peers.tell(topic, self.name, host.key, values)
+
     def _on_checked(self, host: Host) -> None:
         """A health check has changed its mind about a host."""
         if host.flags & HealthFlag.FAILED_ACTIVE_HC:
@@ -307,6 +333,8 @@ class Cluster:
 
     def update_gauges(self) -> None:
         """Just before statistics are flushed."""
+        for checker in self._checkers:
+            checker.look_for_traffic()
         for gauges in self._gauges:
             gauges.update()
 

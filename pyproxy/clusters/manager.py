@@ -14,6 +14,7 @@ from pyproxy.clusters.discovery.resolver import Resolver
 from pyproxy.clusters.discovery.resolvers import Resolvers
 from pyproxy.clusters.host_set import Locality
 from pyproxy.clusters.local_cluster import LocalCluster
+from pyproxy.clusters.peers import NoPeers, Note, Peers
 from pyproxy.clusters.status import cluster_status, unused_status
 from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType
 from pyproxy.config.dns import ResolverConfig
@@ -54,6 +55,7 @@ class ClusterManager:
         rng: random.Random = clock.rng,
         logs: AccessLogs | None = None,
         events: Events | None = None,
+        peers: Peers | None = None,
         outlier_log: str = "",
         local_cluster: str = "",
         locality: Locality = ("", "", ""),
@@ -73,6 +75,7 @@ class ClusterManager:
             hosts,
             logs=logs or AccessLogs(loop),
             events=events or EventOutbox(),
+            peers=peers or NoPeers(),
             workers=workers,
             outlier_log=outlier_log,
             local=LocalCluster(local_cluster, locality, values, self.get) if local_cluster else None,
@@ -121,6 +124,12 @@ class ClusterManager:
     def live_count(self) -> int:
         """How many clusters cost more than their configuration."""
         return len(self._live)
+
+    def hear(self, note: Note) -> None:
+        """What another worker tells; a cluster that nobody has used here need not know."""
+        for cluster in (self._live.get(note.cluster), self._warming.get(note.cluster)):
+            if cluster is not None:
+                cluster.hear(note)
 
     def __contains__(self, name: str) -> bool:
         return name in self._configs

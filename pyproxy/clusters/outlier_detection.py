@@ -1,8 +1,7 @@
 """Outlier detection: hosts that fail while others do not are taken out of the rotation for a while (Envoy).
 
-Each worker judges by the requests that it has carried: what it saw with its own eyes cannot be lost or late, and a
-worker whose route to a host is broken is right not to use it. So with N workers a host is out everywhere when each of
-them has seen it fail, and `max_ejection_percent` holds in each.
+Each worker judges by the requests that it has carried, and tells the others whom it takes out: so a host is out
+everywhere as soon as one worker has seen enough, and `max_ejection_percent` holds for the proxy.
 """
 
 from __future__ import annotations
@@ -11,11 +10,12 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from pyproxy import clock
 from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.outlier_log import Ejection, OutlierLog
+from pyproxy.clusters.peers import Topic
 from pyproxy.config.outlier import OutlierConfig
 from pyproxy.errors import ProxyError, ResponseFlag
 from pyproxy.tasks import call_every
@@ -31,6 +31,10 @@ _NOBODYS: Final = frozenset(
     )
 )
 """How a try can end without its host having done anything."""
+
+
+Tell = Callable[[Topic, Host, list[Any]], None]
+"""Tells the other workers of a host."""
 
 
 class Kind(Enum):
@@ -95,6 +99,7 @@ class HostMonitor:
         "host",
         "jitter",
         "local",
+        "ours",
         "returned_at",
     )
 
@@ -107,6 +112,8 @@ class HostMonitor:
         self.local = Tally()
         self.backoff = 0
         self.ejected_at = 0.0
+        self.ours = False
+        """This worker has taken it out."""
         self.returned_at = 0.0
         self.ejections = 0
         self.jitter = 0.0
@@ -165,6 +172,10 @@ class HostMonitor:
         if self.consecutive_local == self._config.consecutive_local_origin_failure:
             self._detector.found(self, Kind.LOCAL_ORIGIN, trace_id)
 
+    def told(self) -> list[Any]:
+        """Its ejection, for other workers."""
+        return [self.ejected_at, self.backoff, self.jitter, self.ejections]
+
     def forget(self) -> None:
         """A few new errors are not to finish what old ones began."""
         self.consecutive_5xx = self.consecutive_gateway = self.consecutive_local = 0
@@ -181,7 +192,9 @@ class OutlierDetector:
         rng: random.Random,
         log: OutlierLog,
         on_change: Callable[[], None],
+        tell: Tell,
     ) -> None:
+        self._tell = tell
         self._config = config
         self._stats = stats
         self._rng = rng
@@ -222,6 +235,24 @@ class OutlierDetector:
                 monitor.consecutive_gateway = 0
             case _:
                 monitor.consecutive_local = 0
+
+    def hear(self, host: Host, topic: Topic, values: list[Any]) -> None:
+        """What another worker has done."""
+        monitor = self._monitors.get(host)
+        if monitor is None:
+            return
+        out = bool(host.flags & HealthFlag.FAILED_OUTLIER_CHECK)
+        if topic is Topic.EJECTED and not out:
+            monitor.ejected_at, monitor.backoff, monitor.jitter, monitor.ejections = values
+            self._take_out(monitor)
+        elif topic is Topic.RETURNED and out:
+            self._uneject(monitor)
+
+    def tell_all(self) -> None:
+        """For a worker that begins to use the cluster."""
+        for monitor in self._monitors.values():
+            if monitor.ours and monitor.host.flags & HealthFlag.FAILED_OUTLIER_CHECK:
+                self._tell(Topic.EJECTED, monitor.host, monitor.told())
 
     def recovered(self, host: Host) -> None:
         """An active health check has passed (Envoy: successful_active_health_check_uneject_host)."""
@@ -316,16 +347,24 @@ class OutlierDetector:
         if monitor.backoff * config.base_ejection_time < config.max_ejection_time + config.base_ejection_time:
             monitor.backoff += 1
         monitor.ejections += 1
-        self._count_active(1)
+        monitor.ours = True
         self._log.ejected(host, Ejection(_LOGGED[kind], monitor.ejections, away, True, rates, trace_id))
-        if host.mark(HealthFlag.FAILED_OUTLIER_CHECK, on=True):
+        self._take_out(monitor)
+        self._tell(Topic.EJECTED, host, monitor.told())
+
+    def _take_out(self, monitor: HostMonitor) -> None:
+        self._count_active(1)
+        if monitor.host.mark(HealthFlag.FAILED_OUTLIER_CHECK, on=True):
             self._on_change()
 
     def _uneject(self, monitor: HostMonitor) -> None:
         self._count_active(-1)
         monitor.forget()
         monitor.returned_at = clock.now
-        self._log.returned(monitor.host, monitor.ejections, int(clock.now - monitor.ejected_at))
+        if monitor.ours:
+            monitor.ours = False
+            self._log.returned(monitor.host, monitor.ejections, int(clock.now - monitor.ejected_at))
+            self._tell(Topic.RETURNED, monitor.host, [])
         if monitor.host.mark(HealthFlag.FAILED_OUTLIER_CHECK, on=False):
             self._on_change()
 

@@ -42,11 +42,14 @@ class Pairs:
     """(manager's end, supervisor's end): listen sockets that the manager has opened."""
     handed: tuple[tuple[socket.socket, socket.socket], ...]
     """(supervisor's end, worker's end): a worker's share of them."""
+    notes: tuple[tuple[socket.socket, socket.socket], ...] = ()
+    """(end of all others, worker's end): what workers tell each other."""
 
     @classmethod
     def make(cls, workers: int) -> Pairs:
         handed = tuple(make_transfer_pair() for _ in range(workers))
-        return cls(make_pair(), tuple(make_pair() for _ in range(workers)), make_transfer_pair(), handed)
+        notes = tuple(make_pair() for _ in range(workers))
+        return cls(make_pair(), tuple(make_pair() for _ in range(workers)), make_transfer_pair(), handed, notes)
 
     def keep_for_worker(self, index: int) -> socket.socket:
         """In worker `index`: its own end; everything else is closed."""
@@ -60,6 +63,8 @@ class Pairs:
             supervisors.close()
             if other != index:
                 workers.close()
+        for other, (writes, reads) in enumerate(self.notes):
+            (writes if other == index else reads).close()
         for end in self.opened:
             end.close()
         return self.workers[index][1]
@@ -68,6 +73,7 @@ class Pairs:
         """Before worker `index` is started again: what the dead one did not read is not for its successor."""
         _empty(self.workers[index][1])
         _close_received(self.handed[index][1])
+        _empty(self.notes[index][1])
 
     def empty_for_manager(self) -> None:
         """Before the manager is started again."""
@@ -81,7 +87,7 @@ class Pairs:
         for _, workers in self.workers:
             workers.close()
         self.opened[1].close()
-        for ends in self.handed:
+        for ends in (*self.handed, *self.notes):
             for end in ends:
                 end.close()
 
@@ -165,7 +171,7 @@ class Blueprint:
         self.sockets.close()
         self.close_admin()
         self.journal.close()
-        for pair in (self.pairs.link, *self.pairs.workers, self.pairs.opened, *self.pairs.handed):
+        for pair in (self.pairs.link, *self.pairs.workers, self.pairs.opened, *self.pairs.handed, *self.pairs.notes):
             for sock in pair:
                 sock.close()
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from pyproxy.clusters.manager import ClusterManager
+from pyproxy.clusters.peers import Note
 from pyproxy.config.cluster import AssignmentConfig
 from pyproxy.config.config_source import slot_of
 from pyproxy.config.late import LateValues
@@ -28,6 +29,7 @@ from pyproxy.server.blueprint import WorkerSeat
 from pyproxy.server.channel import ChannelError, Message
 from pyproxy.server.discovery.feed import LiveParts, ResourceFeed
 from pyproxy.server.discovery.journal import JournalReader
+from pyproxy.server.peer_workers import PeerWorkers
 from pyproxy.server.socket_transfer import receive_sockets
 from pyproxy.server.watchdog import Watchdog
 from pyproxy.server.worker import CannotStart
@@ -63,6 +65,14 @@ class DataPlane:
         values = RuntimeValues(bootstrap.runtime_layers)
         events = EventOutbox(worker=seat.index)
         self._secrets = SecretWatch(loop, partial(_tell_secrets, events))
+        notes = blueprint.pairs.notes
+        self._peers = PeerWorkers(
+            loop,
+            seat.index,
+            notes[seat.index][1],
+            [writes for other, (writes, _) in enumerate(notes) if other != seat.index],
+            self._hear,
+        )
         exports = Exports(events)
         self._access_logs = AccessLogs(loop, self._stats, blueprint.log_flush_seconds, exports)
         internal = InternalListeners()
@@ -76,6 +86,7 @@ class DataPlane:
             assignments=assignments,
             logs=self._access_logs,
             events=events,
+            peers=self._peers,
             outlier_log=bootstrap.outlier_log,
             local_cluster=bootstrap.local_cluster,
             locality=(bootstrap.node.region, bootstrap.node.zone, bootstrap.node.sub_zone),
@@ -193,6 +204,9 @@ class DataPlane:
                 return bool(answer["found"])
         return False
 
+    def _hear(self, note: Note) -> None:
+        self._clusters.hear(note)
+
     def _take_sockets(self) -> None:
         for key, (sock, *_) in receive_sockets(self._handed):
             self._listeners.offer(key, sock)
@@ -236,6 +250,7 @@ class DataPlane:
             self._loop.remove_reader(self._handed)
         self._secrets.close()
         self._clusters.close()
+        self._peers.close()
         self._runtime.splices.poller.close()
         await self._access_logs.close()
 

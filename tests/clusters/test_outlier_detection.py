@@ -12,6 +12,7 @@ from pyproxy import clock
 from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.outlier_detection import HostMonitor, OutlierDetector
 from pyproxy.clusters.outlier_log import OutlierLog
+from pyproxy.clusters.peers import Topic
 from pyproxy.config.outlier import OutlierConfig
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.telemetry.cluster_stats import ClusterStats
@@ -31,10 +32,16 @@ class Ward:
         self.stats = ClusterStats(StatsStore(), "c").outlier_detection
         self.config = OutlierConfig(**config)
         self.events = EventOutbox()
+        self.told: list[tuple[Topic, str, list[Any]]] = []
         log = OutlierLog("c", "", AccessLogs(self.loop), self.events)
-        self.detector = OutlierDetector(self.config, self.stats, self.loop, random.Random(1), log, self.changed)
+        self.detector = OutlierDetector(
+            self.config, self.stats, self.loop, random.Random(1), log, self.changed, self.tell
+        )
         self.hosts = hosts([1] * count)
         self.detector.watch(self.hosts)
+
+    def tell(self, topic: Topic, host: Host, values: list[Any]) -> None:
+        self.told.append((topic, host.key, values))
 
     def changed(self) -> None:
         self.changes += 1
@@ -150,6 +157,12 @@ class Outliers(RuleBasedStateMachine):
         self.all = [*self.all[:keep], *hosts([1] * 2)]
         self.ward.detector.watch(self.all)
 
+    @rule(which=st.integers(0, 9), topic=st.sampled_from((Topic.EJECTED, Topic.RETURNED)))
+    def hear_another_worker(self, which: int, topic: Topic) -> None:
+        if self.all:
+            values = [clock.now, 1, 0.0, 1] if topic is Topic.EJECTED else []
+            self.ward.detector.hear(self.all[which % len(self.all)], topic, values)
+
     @rule(seconds=st.sampled_from((0.5, 1.5, 9.0)))
     def wait(self, seconds: float) -> None:
         self.ward.pass_time(seconds)
@@ -185,3 +198,28 @@ def test_an_ejection_tells_whose_request_was_one_too_many(monkeypatch: pytest.Mo
         ward.answer(2, 500)
     told = {event.subject: event.fields.get("trace_id") for event in ward.events.take()}
     assert told == {ward.hosts[0].address: "three", ward.hosts[1].address: "x", ward.hosts[2].address: None}
+
+
+def test_what_another_worker_takes_out_is_out_here_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    ward = Ward(monkeypatch, interval=1.0, base_ejection_time=5.0, max_ejection_percent=20)
+    ward.answer(3, 500, 5)
+    ((topic, key, values),) = ward.told
+    assert (topic, key) == (Topic.EJECTED, ward.hosts[3].key)
+    there = Ward(monkeypatch, interval=1.0, base_ejection_time=5.0, max_ejection_percent=20)
+    there.pass_time(1.0)
+    values[0] = clock.now
+    there.detector.hear(there.hosts[3], topic, values)
+    there.detector.hear(there.hosts[3], topic, values)
+    assert (there.ejected, there.changes, there.told, there.events.take()) == ([3], 1, [], [])
+    assert (there.stats.ejections_active.value, there.stats.ejections_enforced_total.value) == (1, 0)
+
+    there.answer(4, 500, 5)
+    there.answer(5, 500, 5)
+    assert there.ejected == [3, 4]  # as many as may be, of both
+    there.detector.tell_all()
+    assert [key for _, key, _ in there.told] == [there.hosts[4].key] * 2
+    there.detector.hear(there.hosts[3], Topic.RETURNED, [])
+    assert there.ejected == [4]
+    there.pass_time(5.0)
+    assert there.ejected == []
+    assert there.told[2:] == [(Topic.RETURNED, there.hosts[4].key, [])]

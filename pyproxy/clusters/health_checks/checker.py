@@ -1,13 +1,14 @@
 """Active health checks of one cluster: asks each host again and again, and marks those that fail.
 
-Each worker asks for itself. So nothing has to be agreed on between processes, a worker that is started anew knows no
-less than the others, and each believes what it can reach itself; the price is one question per worker and interval.
+Of several workers one asks, and tells the others what it has heard. Whoever asks first goes on asking; the others wait
+for as long as a check may take at most, and ask themselves only where they hear nothing. So each host is asked once, no
+worker is in charge, and one that dies is replaced within a check's interval and timeout.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyproxy.clusters.health_checks.asking import AskHttp, Asking, AskTcp
 from pyproxy.clusters.health_checks.event_log import HealthEventLog
@@ -15,6 +16,7 @@ from pyproxy.clusters.health_checks.grpc_asking import AskGrpc
 from pyproxy.clusters.health_checks.session import Session
 from pyproxy.clusters.health_checks.state import Outcome, Step
 from pyproxy.clusters.host import HealthFlag, Host
+from pyproxy.clusters.peers import Peers, Topic
 from pyproxy.config.health_check import GrpcCheckConfig, HealthCheckConfig, HttpCheckConfig
 from pyproxy.network.cork import Cork
 from pyproxy.telemetry.health_check_stats import HealthCheckStats
@@ -33,6 +35,7 @@ class HealthChecker:
         cluster: Cluster,
         stats: HealthCheckStats,
         log: HealthEventLog,
+        peers: Peers,
         on_change: Callable[[Host], None],
         on_settled: Callable[[], bool],
     ) -> None:
@@ -40,6 +43,7 @@ class HealthChecker:
         self.cluster = cluster
         self.stats = stats
         self.log = log
+        self.peers = peers
         self.cork = Cork(cluster.loop)
         self._on_change = on_change
         self._on_settled = on_settled
@@ -106,11 +110,45 @@ class HealthChecker:
         elif not state.failed:
             changed |= host.mark(HealthFlag.EXCLUDED_VIA_IMMEDIATE_HC_FAIL, on=False)
         host.mark(HealthFlag.ACTIVE_HC_TIMEOUT, on=state.failed and outcome is Outcome.TIMED_OUT)
+        self._changed(host, changed)
+        return step
+
+    def adopt(self, session: Session, values: list[Any]) -> None:
+        """Another worker has asked; it has also counted and written it down."""
+        failed, degraded, timed_out, excluded, good, bad = values
+        host = session.host
+        session.state.adopt(failed, degraded, good, bad)
+        changed = host.mark(HealthFlag.FAILED_ACTIVE_HC, on=failed)
+        changed |= host.mark(HealthFlag.DEGRADED_ACTIVE_HC, on=degraded)
+        changed |= host.mark(HealthFlag.EXCLUDED_VIA_IMMEDIATE_HC_FAIL, on=excluded)
+        host.mark(HealthFlag.ACTIVE_HC_TIMEOUT, on=timed_out)
+        self._changed(host, changed)
+
+    def tell(self, session: Session, wait: float) -> None:
+        """Tell the other workers how it is with a host, and when it will be asked next (-1: as before)."""
+        flags, (failed, degraded, good, bad) = session.host.flags, session.state.told()
+        timed_out = bool(flags & HealthFlag.ACTIVE_HC_TIMEOUT)
+        excluded = bool(flags & HealthFlag.EXCLUDED_VIA_IMMEDIATE_HC_FAIL)
+        values = [failed, degraded, timed_out, excluded, good, bad, wait]
+        self.peers.tell(Topic.CHECKED, self.cluster.name, session.host.key, values)
+
+    def tell_all(self) -> None:
+        """For a worker that begins to use the cluster."""
+        for session in self._sessions.values():
+            if session.asks:
+                self.tell(session, session.left())
+
+    def look_for_traffic(self) -> None:
+        """Whether the cluster is used, be it by another worker: how often is asked depends on it."""
+        if not self.traffic and self.cluster.stats.upstream_cx_total.value:
+            self.traffic = True
+            self.peers.tell(Topic.TRAFFIC, self.cluster.name)
+
+    def _changed(self, host: Host, changed: bool) -> None:
         if changed:
             self._on_change(host)
         self._count_hosts()
         self._settle()
-        return step
 
     def _count(self, outcome: Outcome) -> None:
         stats = self.stats

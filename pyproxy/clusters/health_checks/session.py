@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from pyproxy import clock
 from pyproxy.clusters.dial import dial
@@ -14,12 +14,15 @@ from pyproxy.clusters.host import Host
 from pyproxy.network.transport_sockets.tls import PeerRefused
 from pyproxy.tasks import spawn
 
+_LATE: Final = 0.05
+"""Seconds that a worker waits longer than the one before it for what it does not hear."""
+
 if TYPE_CHECKING:
     from pyproxy.clusters.health_checks.checker import HealthChecker
 
 
 class Session:
-    """The checks of one host. At most one is under way."""
+    """The checks of one host. At most one is under way. `asks`: it is this worker who asks."""
 
     def __init__(self, checker: HealthChecker, host: Host) -> None:
         self.host = host
@@ -29,14 +32,33 @@ class Session:
         self._probe: Probe | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self.asks = False
 
     def begin(self) -> None:
         jitter = self._checker.config.initial_jitter
-        self._wait(jitter * clock.rng.random() if jitter else 0.0)
+        self._wait((jitter * clock.rng.random() if jitter else 0.0) + self._checker.peers.patience)
 
     def fail_now(self) -> None:
         """An answer to a request has said so; the next check comes when it was to come."""
         self._checker.take(self, Outcome.PASSIVE)
+        self._checker.tell(self, -1.0)
+
+    def hear(self, sender: int, values: list[Any]) -> None:
+        """Another worker has asked."""
+        checker, wait = self._checker, values[-1]
+        checker.adopt(self, values[:-1])
+        index = checker.peers.index
+        if wait < 0 or self._task is not None or (self.asks and index < sender):
+            return
+        self.asks = False
+        self._drop()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wait(wait + checker.config.timeout + _LATE * (1 + index))
+
+    def left(self) -> float:
+        """Seconds until the next check; none where one is under way."""
+        return 0.0 if self._timer is None else max(0.0, self._timer.when() - self._checker.cluster.loop.time())
 
     def close(self) -> None:
         if self._timer is not None:
@@ -65,7 +87,10 @@ class Session:
         if not outcome.good or not self._asking.reusable or not checker.config.reuse_connection:
             self._drop()
         step = checker.take(self, outcome, self._asking)
-        self._wait(self._jittered(self.state.next_interval(step, traffic=self._traffic())))
+        self.asks = True
+        wait = self._jittered(self.state.next_interval(step, traffic=self._traffic()))
+        self._wait(wait)
+        checker.tell(self, wait)
 
     async def _ask(self) -> Outcome:
         probe = self._probe
@@ -89,10 +114,8 @@ class Session:
             self._probe = None
 
     def _traffic(self) -> bool:
-        checker = self._checker
-        if not checker.traffic:
-            checker.traffic = checker.cluster.stats.upstream_cx_total.value > 0 or self.host.cx_total > 0
-        return checker.traffic
+        self._checker.look_for_traffic()
+        return self._checker.traffic
 
     def _jittered(self, seconds: float) -> float:
         config, draw = self._checker.config, clock.rng.random

@@ -56,6 +56,15 @@ class HealthState:
         self.degraded = False
         self.first = True
 
+    def told(self) -> list[bool | int]:
+        """For other workers; `adopt` takes it over."""
+        return [self.failed, self.degraded, self._good, self._bad]
+
+    def adopt(self, failed: bool, degraded: bool, good: int, bad: int) -> None:
+        """What another worker has found."""
+        self.failed, self.degraded, self._good, self._bad = failed, degraded, good, bad
+        self.first = False
+
     def take(self, outcome: Outcome) -> Step:
         step = self._passed(outcome) if outcome.good else self._failed(outcome)
         self.first = False
