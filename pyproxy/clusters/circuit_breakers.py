@@ -7,12 +7,13 @@ is a share of what is active, so each worker takes it of its own requests.
 
 from __future__ import annotations
 
-from pyproxy.config.cluster import Thresholds
+from pyproxy.config.cluster import ClusterConfig, Thresholds
 from pyproxy.config.runtime_values import RuntimeValues
-from pyproxy.telemetry.cluster_stats import BreakerStats
+from pyproxy.telemetry.cluster_stats import BreakerStats, ClusterStats
 from pyproxy.telemetry.events import EventKind, Events
 from pyproxy.telemetry.stat import Counter
 
+PRIORITIES = ("default", "high")
 RESOURCES = ("connections", "pending requests", "requests", "retries")
 OWN_RETRY_PERCENT = 20.0
 """The budget where the configuration says nothing of retries."""
@@ -191,6 +192,22 @@ class BreakerGauges:
             stats.remaining_pending.value = max(0, limits.max_pending - limits.pending)
             stats.remaining_rq.value = max(0, limits.max_requests - limits.requests)
             stats.remaining_retries.value = max(0, limits.retry_limit - limits.retries)
+
+
+def build_breakers(
+    config: ClusterConfig, stats: ClusterStats, values: RuntimeValues, events: Events, workers: int
+) -> tuple[tuple[ResourceLimits, ResourceLimits], list[BreakerGauges]]:
+    """What a cluster may use, for each of `PRIORITIES`, and what is told of it."""
+    limits = []
+    gauges = []
+    parts = (stats.circuit_breakers_default, stats.circuit_breakers_high)
+    for priority, configured, part in zip(PRIORITIES, config.thresholds, parts, strict=True):
+        thresholds = apply_runtime(configured, config.name, priority, values)
+        limit = ResourceLimits(thresholds, workers)
+        limits.append(limit)
+        watch = BreakerWatch(config.name, priority, limit, events)
+        gauges.append(BreakerGauges(part, limit, watch, track_remaining=thresholds.track_remaining))
+    return (limits[0], limits[1]), gauges
 
 
 def apply_runtime(thresholds: Thresholds, cluster: str, priority: str, values: RuntimeValues) -> Thresholds:

@@ -13,7 +13,7 @@ from typing import Any, Final, assert_never
 
 from pyproxy.clusters import membership
 from pyproxy.clusters.balance import Balance, counting_panic, no_host
-from pyproxy.clusters.circuit_breakers import BreakerGauges, BreakerWatch, ResourceLimits, apply_runtime
+from pyproxy.clusters.circuit_breakers import PRIORITIES, apply_runtime, build_breakers
 from pyproxy.clusters.discovery.discovery import Discovery, DiscoveryServices
 from pyproxy.clusters.discovery.eds import EdsDiscovery
 from pyproxy.clusters.discovery.logical_dns import LogicalDnsDiscovery
@@ -52,7 +52,6 @@ from pyproxy.telemetry.events import Events
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
 
-PRIORITIES = ("default", "high")
 _ALPN: Final = {
     UpstreamProtocol.HTTP1: ("http/1.1",),
     UpstreamProtocol.HTTP2: ("h2",),
@@ -148,7 +147,9 @@ class Cluster:
         self._by_key: dict[str, Host] = {}
         self._dialers: dict[UpstreamTlsConfig, TlsDialer] = {}
         self._waiting: list[Callable[[], None]] = []
-        self.limits, self._gauges = _limits(config, services, self.stats)
+        self.limits, self._gauges = build_breakers(
+            config, self.stats, services.values, services.events, services.workers
+        )
         discovery = _discovery(config, services, self.stats)
         self._discovery = discovery
         self._rebalancing = False
@@ -468,21 +469,6 @@ class Cluster:
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name} {self.host_set!r}{'' if self.ready else ', warming'}>"
-
-
-def _limits(
-    config: ClusterConfig, services: ClusterServices, stats: ClusterStats
-) -> tuple[tuple[ResourceLimits, ResourceLimits], list[BreakerGauges]]:
-    limits = []
-    gauges = []
-    parts = (stats.circuit_breakers_default, stats.circuit_breakers_high)
-    for priority, configured, part in zip(PRIORITIES, config.thresholds, parts, strict=True):
-        thresholds = apply_runtime(configured, config.name, priority, services.values)
-        limit = ResourceLimits(thresholds, services.workers)
-        limits.append(limit)
-        watch = BreakerWatch(config.name, priority, limit, services.events)
-        gauges.append(BreakerGauges(part, limit, watch, track_remaining=thresholds.track_remaining))
-    return (limits[0], limits[1]), gauges
 
 
 def _discovery(config: ClusterConfig, services: ClusterServices, stats: ClusterStats) -> Discovery:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pyproxy.clusters.cluster import PRIORITIES, Cluster
+from pyproxy.clusters.circuit_breakers import PRIORITIES
+from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.load_balancers.client_weighted import OrcaLoad
 from pyproxy.clusters.membership import members_of
