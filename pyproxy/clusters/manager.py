@@ -14,7 +14,7 @@ from pyproxy.clusters.discovery.resolver import Resolver
 from pyproxy.clusters.discovery.resolvers import Resolvers
 from pyproxy.clusters.host_set import Locality
 from pyproxy.clusters.local_cluster import LocalCluster
-from pyproxy.clusters.peers import NoPeers, Note, Peers
+from pyproxy.clusters.peers import NoPeers, Note, Peers, Topic
 from pyproxy.clusters.status import cluster_status, unused_status
 from pyproxy.config.cluster import AssignmentConfig, ClusterConfig, DiscoveryType
 from pyproxy.config.dns import ResolverConfig
@@ -85,6 +85,7 @@ class ClusterManager:
         self._live: dict[str, Cluster] = {}
         self._warming: dict[str, Cluster] = {}
         self._retired: list[Cluster] = []
+        self._ejected: dict[str, dict[str, Note]] = {}
         stats.on_flush(self._on_flush)
         self._forget_values = values.watch(self._on_values)
 
@@ -126,10 +127,20 @@ class ClusterManager:
         return len(self._live)
 
     def hear(self, note: Note) -> None:
-        """What another worker tells; a cluster that nobody has used here need not know."""
-        for cluster in (self._live.get(note.cluster), self._warming.get(note.cluster)):
-            if cluster is not None:
+        """What another worker tells. Ejections are kept for clusters that nobody has used here yet."""
+        if note.topic is Topic.WANTED and not note.cluster:
+            for cluster in self._live.values():
                 cluster.hear(note)
+            return
+        known = [one for one in (self._live.get(note.cluster), self._warming.get(note.cluster)) if one is not None]
+        for cluster in known:
+            cluster.hear(note)
+        if known or note.cluster not in self._configs:
+            return
+        if note.topic is Topic.EJECTED:
+            self._ejected.setdefault(note.cluster, {})[note.host] = note
+        elif note.topic is Topic.RETURNED:
+            self._ejected.get(note.cluster, {}).pop(note.host, None)
 
     def __contains__(self, name: str) -> bool:
         return name in self._configs
@@ -188,9 +199,12 @@ class ClusterManager:
             return None
         cluster = self._live[name] = Cluster(config() if callable(config) else config, self._services)
         cluster.start()
+        for note in self._ejected.pop(name, {}).values():
+            cluster.hear(note)
         return cluster
 
     def _remove(self, name: str) -> None:
+        self._ejected.pop(name, None)
         self._stop_warming(name)
         cluster = self._live.pop(name, None)
         if cluster is not None:

@@ -22,7 +22,7 @@ class Topic(Enum):
     """[monotonic time, back-off, jitter, how often]: one clock for all workers (clock_gettime(2))."""
     RETURNED = "returned"
     WANTED = "wanted"
-    """A cluster begins to live in a worker, which wants to know all that is known."""
+    """A cluster begins to live in a worker, which wants to know all that is known; or, without a name, the worker."""
 
 
 class Note(NamedTuple):

@@ -145,6 +145,7 @@ class DataPlane:
         """Clusters first, then listeners: nothing is accepted that could not be sent on."""
         try:
             self._clusters.apply(self._bootstrap.clusters)
+            await self._peers.learn()
             if self._feed is not None:
                 self._waiting_for = "resources"
                 await self._feed.until_ready()

@@ -54,6 +54,13 @@ class PeerWorkers:
             self._loop.call_soon(self._send)
         self._waiting.append([self.index, topic.value, cluster, host, values or []])
 
+    async def learn(self) -> None:
+        """Hear what the others know, if they are there: a worker that is started anew is not to try hosts that are
+        out."""
+        if self._senders:
+            self.tell(Topic.WANTED, "")
+            await asyncio.sleep(_PATIENCE)
+
     def close(self) -> None:
         if self._senders:
             self._send()

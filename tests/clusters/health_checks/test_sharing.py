@@ -13,6 +13,7 @@ from pyproxy.clusters.manager import ClusterManager
 from pyproxy.clusters.peers import Note, Topic
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.health_check import HealthCheckConfig, HttpCheckConfig
+from pyproxy.config.outlier import OutlierConfig
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.events import EventOutbox
@@ -148,6 +149,29 @@ async def test_an_answer_that_takes_a_host_out_does_so_everywhere(upstream: Scri
     await until(lambda: not first.healthy)
     assert not second.healthy
     assert first.cluster.stats.health_check.passive_failure.value == 0
+    crew.close()
+
+
+async def test_ejections_are_known_to_a_cluster_that_begins_to_live() -> None:
+    crew = Crew(2)
+    first, second = crew.workers
+    config = cluster_of(1, 2, outlier=OutlierConfig(consecutive_5xx=1, max_ejection_percent=50))
+    first.begin(config)
+    bad, good = first.cluster.host_set.hosts
+    second.manager.apply((config,))  # nobody has used it there
+    bad.outlier.put_status(500)
+    await until(lambda: not bad.healthy)
+    await asyncio.sleep(0)
+    assert [host.healthy for host in second.cluster.host_set.hosts] == [False, True]
+
+    third = Member(crew, 2)
+    crew.workers.append(third)
+    third.manager.apply((config,))
+    third.tell(Topic.WANTED, "")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert [host.healthy for host in third.cluster.host_set.hosts] == [False, True]
+    assert good.healthy
     crew.close()
 
 
