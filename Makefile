@@ -15,7 +15,7 @@ demo: $(BUILT)
 failover: $(BUILT)
 	$(BIN)/python -m examples.failover $(ARGS)
 
-test: check $(BUILT) .oracle/bin/envoy .scan/bin/sslyze .cache/h2spec $(if $(shell command -v go),.oracle/go/bin/test)
+test: check $(BUILT) .oracle/bin/envoy .scan/bin/sslyze .cache/h2spec $(if $(shell command -v go),.oracle/go/bin/test .cache/grpc-interop/server)
 	scripts/test-interpreted
 	SSLYZE_BIN=$(CURDIR)/.scan/bin/sslyze $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
@@ -70,3 +70,7 @@ $(BUILT): $(SOURCES)
 	mkdir -p .cache
 	if command -v go >/dev/null; then GOBIN=$(CURDIR)/.cache go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible; \
 	else echo "no Go here, so what needs h2spec is skipped"; fi
+
+# Client and server of grpc-go's interoperability tests; they are skipped on a machine without Go.
+.cache/grpc-interop/server:
+	scripts/grpc-interop .cache/grpc-interop
