@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUILT := $(VENV)/.built
 SOURCES := setup.py pyproject.toml $(shell find pyproxy -name '*.py' -o -name '*.pyx')
 
-.PHONY: demo failover test check bench drills fmt clean
+.PHONY: demo failover test check bench drills docs fmt clean
 
 demo: $(BUILT)
 	$(BIN)/python -m examples.demo $(ARGS)
@@ -30,6 +30,11 @@ bench: $(BUILT) .oracle/bin/envoy
 
 drills: $(BUILT) .oracle/bin/envoy
 	$(BIN)/python -m drills $(ARGS)
+
+# docs/compatibility.md, from configurations of control planes in $PYPROXY_CORPORA/xds.
+docs: $(BUILT)
+	test -n "$(PYPROXY_CORPORA)" || { echo "PYPROXY_CORPORA does not say where the configurations are"; exit 2; }
+	$(BIN)/pyproxy compat --table $(PYPROXY_CORPORA)/xds > docs/compatibility.md
 
 fmt: $(BUILT)
 	$(BIN)/ruff format .

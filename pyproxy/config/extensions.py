@@ -195,6 +195,11 @@ def _compile_override(packed: View, context: CompileContext, name: str) -> Filte
     if not typed.has("config"):
         typed.fail("config", f"is empty for the filter {name!r}", expected="a configuration, or disabled: true")
     optional = bool(typed.scalar("is_optional"))
+    if not typed.message.config.type_url:  # type: ignore[attr-defined]
+        typed.ignore("config")
+        return (
+            FilterOverride()
+        )  # `config: {}`: here the filter is not left out, though it is disabled elsewhere (Envoy)
     try:
         inner = typed.any("config")
         assert inner is not None

@@ -27,7 +27,7 @@ def compile_bootstrap(message: Message, report: Report, extensions: Extensions) 
     with _without_garbage_collection(), report.isolate():
         view = View(message, (), report)
         config = compile_bootstrap_view(view, CompileContext(extensions, cluster_names(message)))
-        report.unhonoured.extend(_beside_faults(unsupported.collect(view), report.faults))
+        report.unhonoured.extend(beside_faults(unsupported.collect(view), report.faults))
     report.raise_if_faulty()
     return config
 
@@ -44,7 +44,7 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _beside_faults(unhonoured: list[Unhonoured], faults: list[Fault]) -> list[Unhonoured]:
+def beside_faults(unhonoured: list[Unhonoured], faults: list[Fault]) -> list[Unhonoured]:
     """Without those in messages that were left at a fault: what was not looked at is not therefore not honoured."""
     left = {fault.path[:-1] for fault in faults}
     return [one for one in unhonoured if not any(one.path[:size] in left for size in range(len(one.path)))]

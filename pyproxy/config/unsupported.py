@@ -21,6 +21,7 @@ _HARMLESS_TYPES = (
     "envoy.config.route.v3.Decorator.",
     "envoy.config.route.v3.Tracing.",
     "envoy.config.route.v3.VirtualCluster.",
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing.",
 )
 
 _HARMLESS: frozenset[str] = frozenset(
@@ -32,7 +33,7 @@ _HARMLESS: frozenset[str] = frozenset(
             memory_allocator_manager node perf_tracing_file_path stats_config stats_flush_interval
             stats_flush_on_admin stats_server_version_override stats_sinks tracing watchdog watchdogs
             """,
-        "config.bootstrap.v3.Admin": "profile_path ignore_global_conn_limit",
+        "config.bootstrap.v3.Admin": "access_log access_log_path profile_path ignore_global_conn_limit",
         "config.bootstrap.v3.ClusterManager": "enable_deferred_cluster_creation load_stats_config outlier_detection",
         "config.metrics.v3.StatsSink": "name typed_config",
         "config.bootstrap.v3.Runtime": "symlink_root subdirectory",

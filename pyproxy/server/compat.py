@@ -6,9 +6,11 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pyproxy.config.invalid import Fault, Place, Unhonoured, render_path
+from pyproxy.server.compat_table import look_at, page
 from pyproxy.server.configuration import Configuration, ConfigurationError, read_configuration
 from pyproxy.server.flags import Options, UsageError
 
@@ -16,9 +18,13 @@ EXIT_OK, EXIT_SEVERE, EXIT_USAGE = 0, 1, 2
 
 HELP = """\
 usage: pyproxy compat FILE [--json] [--config-yaml YAML] [--allow-unknown-static-fields]
+       pyproxy compat --table DIR
 
 Lists every field of an Envoy v3 bootstrap that pyproxy knows and does not honour, with its place. A field is severe
 if leaving it out changes traffic or security, else harmless (statistics, tracing, hints).
+
+With --table: what of all configurations in a directory loads, and why not, as a page in Markdown. They may be
+bootstraps, config dumps, responses of control planes or single resources.
 
 Exit code: 0 nothing severe, 1 a severe field or an invalid configuration, 2 wrong usage.
 Example: pyproxy compat envoy.yaml --json | jq '.unhonoured[] | select(.effect == "severe")'
@@ -30,6 +36,8 @@ def main(argv: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in argv):
         sys.stdout.write(HELP)
         return EXIT_OK
+    if argv[:1] == ["--table"]:
+        return _table(argv[1:])
     try:
         options = _options(argv)
     except UsageError as error:
@@ -44,6 +52,14 @@ def main(argv: Sequence[str]) -> int:
     found = _placed(configuration)
     (_write_json if as_json else _write_text)(options.config_path, found)
     return EXIT_SEVERE if any(field.severe for _, field in found) else EXIT_OK
+
+
+def _table(argv: Sequence[str]) -> int:
+    if len(argv) != 1 or not Path(argv[0]).is_dir():
+        sys.stderr.write(f"pyproxy compat: --table: which directory?\n{HELP.splitlines()[0]}\n")
+        return EXIT_USAGE
+    sys.stdout.write(page(look_at(Path(argv[0]))))
+    return EXIT_OK
 
 
 def _options(argv: Sequence[str]) -> Options:

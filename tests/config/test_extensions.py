@@ -73,6 +73,7 @@ def overridden(config: dict[str, Any]) -> tuple[dict[str, FilterOverride], list[
         ({"@type": URL + CIDR, "address_prefix": "x"}, {"f": FilterOverride("x")}),
         ({"@type": WRAPPER, "config": {"@type": URL + CIDR, "address_prefix": "x"}}, {"f": FilterOverride("x")}),
         ({"@type": WRAPPER, "disabled": True}, {"f": FilterOverride(disabled=True)}),
+        ({"@type": WRAPPER, "config": {}}, {"f": FilterOverride()}),
         (
             {"@type": WRAPPER, "disabled": True, "config": {"@type": URL + LOCALITY}},
             {"f": FilterOverride(disabled=True)},
