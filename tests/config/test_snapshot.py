@@ -124,7 +124,7 @@ def test_listeners_without_names_get_names_of_their_own() -> None:
     ("fields", "expected"),
     [
         ({"stats_sinks": [{"name": "x"}]}, [("stats_sinks[0].name", False)]),
-        ({"use_tcp_for_dns_lookups": True}, [("use_tcp_for_dns_lookups", True)]),
+        ({"hds_config": {"set_node_on_first_message_only": True}}, [("hds_config", True)]),
         ({"header_prefix": "x-other"}, [("header_prefix", True)]),
         ({"enable_dispatcher_stats": True, "node_context_params": ["x"]}, []),
         ({"cluster_manager": {"enable_deferred_cluster_creation": True}}, []),
