@@ -100,6 +100,7 @@ def test_everything_a_table_says_is_in_its_value() -> None:
                         filter_configs={"some.filter": FilterOverride(disabled=True)},
                         metadata={"ns": {"x": "z"}},
                         tracing=RouteTracing(operation="op", propagate=False),
+                        stat_prefix="s",
                     ),
                     RouteConfig(RouteMatch(PathKind.PREFIX, "/b"), DirectResponseAction(201, b"hi")),
                     RouteConfig(RouteMatch(PathKind.PREFIX, "/c"), NonForwardingAction()),
