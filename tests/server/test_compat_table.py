@@ -1,17 +1,13 @@
-"""`pyproxy compat --table DIR`, and the page in docs that it wrote."""
+"""`pyproxy compat --table DIR`."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from pyproxy.server import compat
-from pyproxy.server.compat_table import look_at, page
-from tests.support.process import ROOT
 
-CORPORA = Path(os.environ.get("PYPROXY_CORPORA", "")) / "xds"
 FILES = {
     "one/good.yaml": "name: a\nconnect_timeout: 1s\n",
     "one/bad.json": '[{"name": "a", "connect_timeout": "1s"}, {"name": "b", "connect_timeout": "-1s"}]',
@@ -51,9 +47,3 @@ def test_every_file_has_its_line(directory: Path, capsys: pytest.CaptureFixture[
 def test_it_has_to_be_a_directory(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert compat.main(["--table", *words]) == 2
     assert "which directory?" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(not CORPORA.is_dir(), reason="PYPROXY_CORPORA does not name a directory with xds/ in it")
-def test_the_page_is_up_to_date() -> None:
-    written = (ROOT / "docs" / "compatibility.md").read_text("utf-8")
-    assert written == page(look_at(CORPORA)), "`make docs` writes it again"
