@@ -6,7 +6,7 @@ Made anew when hosts or their health change, so that a choice costs the same how
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.host_set import HostSet, Locality
@@ -35,13 +35,13 @@ class Balance:
         "_config",
         "_panics",
         "_rng",
-        "_sets",
         "_threshold",
         "_without",
         "_zones",
         "choose",
         "loads",
         "places",
+        "sets",
     )
 
     def __init__(
@@ -66,22 +66,35 @@ class Balance:
         members: list[list[Host]] = [[] for _ in range(count)]
         for host in hosts:
             members[host.priority].append(host)
-        self._sets = [HostSet(tuple(one), threshold) for one in members]
+        self.sets = [HostSet(tuple(one), threshold) for one in members]
         self.loads = self._spread(frozenset())
         self.choose: Choose = self._build(self.loads)
 
     def without(self, priorities: frozenset[int]) -> Choose:
         """Choose where another priority than these can take it."""
-        if len(self._sets) == 1:
+        if len(self.sets) == 1:
             return self.choose
         found = self._without.get(priorities)
         if found is None:
             found = self._without[priorities] = self._build(self._spread(priorities))
         return found
 
+    def health(self, priority: int) -> PriorityHealth:
+        """How well one priority is."""
+        return _health(self.sets[priority], weighted=self._config.weighted_priority_health)
+
+    def health_of_all(self) -> PriorityHealth:
+        """How well all priorities are together."""
+        hosts = HostSet(tuple(host for one in self.sets for host in one.hosts), self._threshold)
+        return _health(hosts, weighted=self._config.weighted_priority_health)
+
+    def pinned(self, priority: int) -> Callable[[bool, bool], Choose]:
+        """(in panic, degraded) -> how to choose within one priority; for clusters that this one is a member of."""
+        return lambda panic, degraded: self._of_priority(priority, panic=panic, degraded=degraded)
+
     def _spread(self, avoid: frozenset[int]) -> Loads:
         config = self._config
-        health = [_health(one, weighted=config.weighted_priority_health) for one in self._sets]
+        health = [_health(one, weighted=config.weighted_priority_health) for one in self.sets]
         return spread(health, config.overprovisioning, self._threshold, avoid)
 
     def _build(self, loads: Loads) -> Choose:
@@ -100,7 +113,7 @@ class Balance:
         return _by_hash(drawn, self._rng) if self._config.lb_policy in _HASHED else _by_chance(drawn, self._rng)
 
     def _of_priority(self, priority: int, *, panic: bool, degraded: bool) -> Choose:
-        hosts = self._sets[priority]
+        hosts = self.sets[priority]
         if panic or not hosts.hosts:
             choose = self._among(hosts, hosts.hosts) if hosts.hosts and not self._config.fail_on_panic else no_host
             return counting_panic(choose, self._panics) if panic or not hosts.hosts else choose
@@ -145,7 +158,7 @@ class Balance:
         return ZoneAware(plan, chooses, anywhere, zones, self._rng).choose
 
     def __repr__(self) -> str:
-        return f"<Balance {self._sets!r} {self.loads!r}>"
+        return f"<Balance {self.sets!r} {self.loads!r}>"
 
 
 def no_host(_request: Request) -> None:

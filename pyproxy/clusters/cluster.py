@@ -9,18 +9,14 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 from pyproxy.clusters import membership
 from pyproxy.clusters.balance import Balance, counting_panic, no_host
 from pyproxy.clusters.circuit_breakers import PRIORITIES, apply_runtime, build_breakers
-from pyproxy.clusters.discovery.discovery import Discovery, DiscoveryServices
-from pyproxy.clusters.discovery.eds import EdsDiscovery
-from pyproxy.clusters.discovery.logical_dns import LogicalDnsDiscovery
-from pyproxy.clusters.discovery.original_dst import OriginalDstDiscovery
+from pyproxy.clusters.discovery.aggregate import AggregateDiscovery
+from pyproxy.clusters.discovery.build import build_discovery
 from pyproxy.clusters.discovery.resolvers import Resolvers
-from pyproxy.clusters.discovery.static import StaticDiscovery
-from pyproxy.clusters.discovery.strict_dns import StrictDnsDiscovery
 from pyproxy.clusters.health_checks.checker import HealthChecker
 from pyproxy.clusters.health_checks.event_log import HealthEventLog
 from pyproxy.clusters.host import HealthFlag, Host
@@ -65,7 +61,7 @@ _SOCKET_LABELS = "envoy.transport_socket_match"
 
 @dataclass(frozen=True, slots=True)
 class ClusterServices:
-    """What a cluster needs of its worker, which is one of `workers`."""
+    """What a cluster needs of its worker, which is one of `workers`. `find` gives any other cluster by its name."""
 
     loop: asyncio.AbstractEventLoop
     stats: StatsStore
@@ -75,6 +71,7 @@ class ClusterServices:
     rng: random.Random
     secrets: SecretWatch
     assignments: LateValues[AssignmentConfig]
+    find: Callable[[str], Any]
     logs: AccessLogs
     events: Events
     peers: Peers
@@ -109,6 +106,7 @@ class Cluster:
         "_services",
         "_waiting",
         "_zones",
+        "aggregate",
         "choose",
         "config",
         "deadlines",
@@ -141,7 +139,9 @@ class Cluster:
         self._balanced_as = config
         self.choose: Choose = counting_panic(no_host, self.stats.lb_healthy_panic)
         self.ready = False
-        self.hashes = config.lb_policy in (LbPolicy.RING_HASH, LbPolicy.MAGLEV)
+        self.hashes = (
+            config.lb_policy in (LbPolicy.RING_HASH, LbPolicy.MAGLEV) or config.discovery is DiscoveryType.AGGREGATE
+        )
         """Hosts are chosen by the hash of a request."""
         self._services = services
         self._by_key: dict[str, Host] = {}
@@ -150,7 +150,7 @@ class Cluster:
         self.limits, self._gauges = build_breakers(
             config, self.stats, services.values, services.events, services.workers
         )
-        discovery = _discovery(config, services, self.stats)
+        discovery = build_discovery(config, services, self.stats)
         self._discovery = discovery
         self._rebalancing = False
         self._outliers: OutlierDetector | None = None
@@ -178,7 +178,9 @@ class Cluster:
         )
         self._zones: ZoneView | None = None
         self._discovered = False
-        self._provided: Choose | None = discovery.choose if isinstance(discovery, OriginalDstDiscovery) else None
+        self._provided: Choose | None = getattr(discovery, "choose", None)
+        self.aggregate: AggregateDiscovery | None = discovery if isinstance(discovery, AggregateDiscovery) else None
+        """Who chooses among other clusters, where the hosts are theirs."""
 
     def tell(self, info: UpstreamInfo) -> None:
         """Write down which cluster was chosen."""
@@ -210,8 +212,19 @@ class Cluster:
 
     def choose_elsewhere(self, request: Request, priorities: frozenset[int]) -> Host | None:
         """A host of another priority than these, if one can take it."""
+        if self.aggregate is not None:
+            return self.aggregate.choose_elsewhere(request, priorities)
         balance = self._balance_of_all
         return self.choose(request) if balance is None else balance.without(priorities)(request)
+
+    def priority_of(self, host: Host) -> int:
+        """That which `choose_elsewhere` knows."""
+        return host.priority if self.aggregate is None else self.aggregate.priority_of(host)
+
+    def balance(self) -> Balance | None:
+        """How it balances now, another object after each change; None where discovery chooses."""
+        self._rebalance()
+        return self._balance_of_all
 
     def proxy_header(self, host: Host) -> ProxyHeaderConfig | None:
         """Which header goes first on a connection to a host."""
@@ -259,6 +272,8 @@ class Cluster:
         self.stats.default_socket.total_match_count.value += sum(
             self._socket_match(host) is None for host in change.added
         )
+        for host in change.added:
+            host.home = self
         for host in change.removed:
             host.retire()
 
@@ -469,20 +484,3 @@ class Cluster:
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name} {self.host_set!r}{'' if self.ready else ', warming'}>"
-
-
-def _discovery(config: ClusterConfig, services: ClusterServices, stats: ClusterStats) -> Discovery:
-    discovering = DiscoveryServices(services.loop, services.resolvers, services.rng, stats)
-    match config.discovery:
-        case DiscoveryType.STATIC:
-            return StaticDiscovery(config.endpoints)
-        case DiscoveryType.STRICT_DNS:
-            return StrictDnsDiscovery(config, discovering)
-        case DiscoveryType.LOGICAL_DNS:
-            return LogicalDnsDiscovery(config, discovering)
-        case DiscoveryType.ORIGINAL_DST:
-            return OriginalDstDiscovery(config, discovering)
-        case DiscoveryType.EDS:
-            assert config.eds is not None
-            return EdsDiscovery(config.eds, services.assignments)
-    assert_never(config.discovery)

@@ -116,7 +116,7 @@ class H2UpstreamStream:
         status = status_of(pairs)
         if status < 200:
             info.interim = True
-            attempt.pool.cluster.count_interim(status, internal=attempt.request.info.internal)
+            attempt.cluster.count_interim(status, internal=attempt.request.info.internal)
             return
         info.response_first = clock.now
         headers = Headers(pairs[1:])

@@ -59,6 +59,7 @@ class Host:
         "excluded",
         "flags",
         "healthy",
+        "home",
         "hostname",
         "key",
         "load",
@@ -86,6 +87,8 @@ class Host:
         self.address: str
         """`ip:port`, or the path of a pipe."""
         self.address_config: AddressConfig
+        self.home: Any = None
+        """The cluster that it is a member of; None for one that stands alone."""
         self.pool: Any = None
         self.outlier: Any = None
         """What outlier detection knows of the host; None where there is none."""

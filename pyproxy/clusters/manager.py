@@ -73,6 +73,7 @@ class ClusterManager:
             rng,
             secrets,
             hosts,
+            self.get,
             logs=logs or AccessLogs(loop),
             events=events or EventOutbox(),
             peers=peers or NoPeers(),

@@ -16,6 +16,7 @@ from pyproxy.http.stream_info import UpstreamInfo
 from pyproxy.tasks import Deadlines
 
 if TYPE_CHECKING:
+    from pyproxy.clusters.cluster import Cluster
     from pyproxy.clusters.conn_pool import ConnectionPool
     from pyproxy.clusters.try_timers import TryTimers
 
@@ -27,6 +28,7 @@ class Try(Waiter):
     """One attempt to get a response from one host. `await` gives the Response (its body may still be coming)."""
 
     __slots__ = (
+        "cluster",
         "connection",
         "deferred",
         "error",
@@ -40,7 +42,8 @@ class Try(Waiter):
         "timers",
     )
 
-    def __init__(self, request: Request, pool: ConnectionPool) -> None:
+    def __init__(self, request: Request, pool: ConnectionPool, cluster: Cluster) -> None:
+        """`cluster` is where the route led, which counts what becomes of requests. Connections count for the host's."""
         self.drive = None
         self.over = False
         self.settled = False
@@ -48,6 +51,7 @@ class Try(Waiter):
         """Whether another try follows is not known yet, and with it how this one counts."""
         self.request = request
         self.pool = pool
+        self.cluster = cluster
         self.connection: Any = None
         """Something with `give_up`."""
         self.response: Response | None = None
@@ -61,7 +65,7 @@ class Try(Waiter):
         info.host_address = host.address
         info.host_name = host.hostname
         info.host_metadata = host.metadata
-        pool.cluster.tell(info)
+        cluster.tell(info)
 
     def __await__(self) -> Generator[Any, None, Response]:
         if not self.over:
@@ -154,12 +158,12 @@ class Try(Waiter):
         stats.upstream_cx_tx_bytes_total.value += info.wire_sent
         response = self.response
         if response is not None:
-            pool.cluster.count_response(host, response.status, self.info, internal=self.request.info.internal)
+            self.cluster.count_response(host, response.status, self.info, internal=self.request.info.internal)
             if host.canary or response.headers.index.get(_CANARY) == b"true":
-                pool.cluster.count_canary(response.status, self.info)
+                self.cluster.count_canary(response.status, self.info)
             for one in self.request.info.counted:
                 one.count_response(response.status, self.info)
         elif self.error is not None:
-            pool.cluster.count_failure(host, self.error, internal=self.request.info.internal)
+            self.cluster.count_failure(host, self.error, internal=self.request.info.internal)
             for one in self.request.info.counted:
                 one.count_failure(self.error)

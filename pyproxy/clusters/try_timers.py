@@ -59,7 +59,7 @@ class TryTimers:
 
     def on_deadline(self, deadlines: Deadlines) -> None:
         attempt = self._try
-        stats = attempt.pool.cluster.stats
+        stats = attempt.cluster.stats
         if deadlines is self._per_try and attempt.response is None:
             if self.on_slow is not None:
                 attempt.pool.host.rq_timeout += 1
@@ -90,7 +90,7 @@ class TryTimers:
         if self._quiet < _LOOKS:
             idle.arm(self)
             return
-        attempt.pool.cluster.stats.upstream_rq_per_try_idle_timeout.value += 1
+        attempt.cluster.stats.upstream_rq_per_try_idle_timeout.value += 1
         attempt.fail(_timed_out(PER_TRY_IDLE_TIMEOUT))
 
 

@@ -222,7 +222,7 @@ class H1Upstream(Connection):
                     self._protocol_error(CodecError(502, "http1.codec_error", "an upgrade nobody asked for"), attempt)
                 else:
                     attempt.info.interim = True
-                    attempt.pool.cluster.count_interim(event.status, internal=attempt.request.info.internal)
+                    attempt.cluster.count_interim(event.status, internal=attempt.request.info.internal)
                     attempt.info.header_received += event.headers.size() or 3
             elif type(event) is bytes:
                 if self._body is not None:

@@ -32,6 +32,7 @@ class DiscoveryType(Enum):
     LOGICAL_DNS = "LOGICAL_DNS"
     ORIGINAL_DST = "ORIGINAL_DST"
     EDS = "EDS"
+    AGGREGATE = "AGGREGATE"
 
 
 class LbPolicy(Enum):
@@ -210,6 +211,8 @@ class ClusterConfig:
     per_host_connections: int = 0
     """At most so many connections to one host; 0 for no limit (CircuitBreakers.per_host_thresholds)."""
     http: UpstreamHttpOptions = UpstreamHttpOptions()
+    members: tuple[str, ...] = ()
+    """The names of the clusters that an AGGREGATE is made of, the best first."""
     original_dst_header: bytes = b""
     """The header that names the host of an ORIGINAL_DST cluster; empty for none."""
     original_dst_port: int = 0

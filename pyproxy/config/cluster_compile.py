@@ -21,7 +21,7 @@ from pyproxy.config.load_balancer_compile import compile_load_balancer
 from pyproxy.config.metadata import compile_metadata
 from pyproxy.config.outlier import compile_outlier
 from pyproxy.config.parts import part
-from pyproxy.config.resolver_compile import Resolving, compile_resolving
+from pyproxy.config.resolver_compile import PROVIDES, Resolving, compile_resolving
 from pyproxy.config.subset import compile_subsets
 from pyproxy.config.transport_socket import PLAIN, compile_socket_matches, compile_upstream_socket
 from pyproxy.config.upstream_http_compile import DEFAULTS, compile_upstream_http
@@ -58,10 +58,9 @@ def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
     part(report, None, lambda: _check_grpc(view, http))
     found = resolving or Resolving(DiscoveryType.STATIC)
     provided = (balancer or {}).get("lb_policy") is LbPolicy.CLUSTER_PROVIDED
-    if balancer is not None and resolving is not None and provided != (found.discovery is DiscoveryType.ORIGINAL_DST):
-        report.add(
-            (*view.path, "lb_policy"), "CLUSTER_PROVIDED is for ORIGINAL_DST clusters, and they for nothing else"
-        )
+    if balancer is not None and resolving is not None and provided != (found.discovery in PROVIDES):
+        kinds = ", ".join(sorted(kind.value for kind in PROVIDES))
+        report.add((*view.path, "lb_policy"), f"CLUSTER_PROVIDED is for clusters that choose themselves ({kinds})")
     return ClusterConfig(
         name=view.text("name"),
         discovery=found.discovery,
@@ -75,6 +74,7 @@ def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
         http=http,
         alt_stat_name=view.text("alt_stat_name"),
         dns=found.dns,
+        members=found.members,
         original_dst_header=found.original_dst_header,
         original_dst_port=found.original_dst_port,
         cleanup_interval=cleanup or _CLEANUP_SECONDS,

@@ -15,6 +15,7 @@ from pyproxy.config.dns_compile import compile_dns
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.view import View
 
+AGGREGATE: Final = "envoy.extensions.clusters.aggregate.v3.ClusterConfig"
 DNS_CLUSTER: Final = "envoy.extensions.clusters.dns.v3.DnsCluster"
 
 _ORIGINAL_DST_HEADER: Final = b"x-envoy-original-dst-host"
@@ -37,6 +38,8 @@ _DNS_FIELDS: Final = (
     "use_tcp_for_dns_lookups",
 )
 _SUPPORTED: Final = tuple(kind.value for kind in _NAMED.values())
+PROVIDES: Final = frozenset((DiscoveryType.ORIGINAL_DST, DiscoveryType.AGGREGATE))
+"""They choose hosts themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Resolving:
     original_dst_header: bytes = b""
     original_dst_port: int = 0
     eds: EdsConfig | None = None
+    members: tuple[str, ...] = ()
 
 
 def compile_resolving(view: View, context: CompileContext) -> Resolving:
@@ -109,10 +113,21 @@ def _custom(view: View, custom: View, context: CompileContext) -> Resolving:
         if typed.type_name == DNS_CLUSTER:
             view.ignore(*_DNS_FIELDS)
             return _dns_cluster(typed)
-        custom.fail("typed_config", f"clusters of type {typed.type_name} are not supported yet", expected=DNS_CLUSTER)
+        if typed.type_name == AGGREGATE:
+            view.ignore(*_DNS_FIELDS)
+            return _aggregate(view, typed)
+        known = f"{DNS_CLUSTER} or {AGGREGATE}"
+        custom.fail("typed_config", f"clusters of type {typed.type_name} are not supported yet", expected=known)
     if name not in _NAMED:
         custom.fail_unknown("name", "cluster type", name, _NAMED)
     return _of_kind(view, _NAMED[name], context)
+
+
+def _aggregate(view: View, typed: View) -> Resolving:
+    """Envoy: envoy.clusters.aggregate."""
+    if view.has("load_assignment"):
+        view.fail("load_assignment", "an aggregate cluster has the hosts of others", expected="no load_assignment")
+    return Resolving(DiscoveryType.AGGREGATE, members=tuple(map(str, typed.scalars("clusters"))))
 
 
 def _dns_cluster(view: View) -> Resolving:

@@ -24,6 +24,7 @@ from tests.config.compiling import URL, as_yaml, assignment, cluster, host, prob
 CLUSTER = "envoy.config.cluster.v3.Cluster"
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 BALANCERS = f"{URL}envoy.extensions.load_balancing_policies"
+AGGREGATE = f"{URL}envoy.extensions.clusters.aggregate.v3.ClusterConfig"
 DNS = f"{URL}envoy.extensions.clusters.dns.v3.DnsCluster"
 
 
@@ -132,6 +133,20 @@ def balanced(*policies: dict[str, Any]) -> dict[str, Any]:
         ({"metadata": {"filter_metadata": {"ns": {"a": 2}}}}, {"metadata": {"ns": {"a": 2}}}),
         ({"type": None}, {}),
         ({"type": None, "cluster_type": {"name": "envoy.cluster.static"}}, {}),
+        (
+            {
+                "type": None,
+                "load_assignment": None,
+                "lb_policy": "CLUSTER_PROVIDED",
+                "cluster_type": {"name": "a", "typed_config": {"@type": AGGREGATE, "clusters": ["b", "c"]}},
+            },
+            {
+                "discovery": DiscoveryType.AGGREGATE,
+                "lb_policy": LbPolicy.CLUSTER_PROVIDED,
+                "members": ("b", "c"),
+                "endpoints": (),
+            },
+        ),
         ({"dns_refresh_rate": "1s", "dns_lookup_family": "V4_ONLY"}, {}),  # not asked for where nothing is resolved
         ({"load_assignment": None}, {"endpoints": ()}),
     ],
@@ -317,9 +332,9 @@ def test_what_is_not_honoured_is_left_unread(fields: dict[str, Any], listed: lis
         ),
         (
             {"type": "ORIGINAL_DST", "load_assignment": None},
-            ["lb_policy: CLUSTER_PROVIDED is for ORIGINAL_DST"],
+            ["lb_policy: CLUSTER_PROVIDED is for clusters"],
         ),
-        ({"lb_policy": "CLUSTER_PROVIDED"}, ["lb_policy: CLUSTER_PROVIDED is for ORIGINAL_DST"]),
+        ({"lb_policy": "CLUSTER_PROVIDED"}, ["lb_policy: CLUSTER_PROVIDED is for clusters"]),
         (
             {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"},
             ["load_assignment: an ORIGINAL_DST cluster finds its hosts itself"],

@@ -168,7 +168,7 @@ class RetryState:
         if not frequency:
             return frozenset()
         whole = len(self._tried) // frequency * frequency
-        return frozenset(host.priority for host in self._tried[:whole])
+        return frozenset(self.cluster.priority_of(host) for host in self._tried[:whole])
 
     def _rejected(self, host: Host) -> bool:
         if self.policy.avoids_previous and host in self._tried:
@@ -201,11 +201,12 @@ def may_repeat(request: Request, error: ProxyError) -> bool:
 
 def elsewhere(cluster: Cluster, request: Request, error: ProxyError, tried: Host) -> Host | None:
     """Where a request of which nothing was sent may go instead, though no policy says so; None for nowhere."""
-    if error.flag is not ResponseFlag.UPSTREAM_CONNECTION_FAILURE or not cluster.config.balances:
+    home: Cluster = tried.home
+    if error.flag is not ResponseFlag.UPSTREAM_CONNECTION_FAILURE or not home.config.balances:
         return None
-    found = another_host(cluster, lambda host: host is tried or host.priority != tried.priority)
+    found = another_host(home, lambda host: host is tried or host.priority != tried.priority)
     if found is None:  # this priority has nobody left
-        found = cluster.choose_elsewhere(request, frozenset((tried.priority,)))
+        found = cluster.choose_elsewhere(request, frozenset((cluster.priority_of(tried),)))
     return found if found is not tried else None
 
 

@@ -329,7 +329,6 @@ class Router:
     def _try(self, call: Call, host: Host | None, race: Race | None = None) -> Try:
         """Begin one try: a breaker slot, a host, a connection. Raises ProxyError where there is no host."""
         request, route, cluster, retry = call.request, call.route, call.cluster, call.retry
-        limits = cluster.limits[1 if route.priority_high else 0]
         call.tries += 1
         if call.tries > 1:
             self._tell_again(call)
@@ -340,11 +339,13 @@ class Router:
         if host is None:
             raise self._no_host(request, cluster)
         pool = host.pool
-        if pool is None or route.priority_high or cluster.wants_more or request.info.connection.wants_more:
-            pool = pool_of(cluster, host, self._runtime.cork, high=route.priority_high)
-            if cluster.wants_more or request.info.connection.wants_more:
-                pool = pool.of(options_of_request(request, cluster.config.http, tells=cluster.tells))
-        attempt = Try(request, pool)
+        home: Cluster = host.home
+        if pool is None or route.priority_high or home.wants_more or request.info.connection.wants_more:
+            pool = pool_of(home, host, self._runtime.cork, high=route.priority_high)
+            if home.wants_more or request.info.connection.wants_more:
+                pool = pool.of(options_of_request(request, home.config.http, tells=home.tells))
+        limits = pool.limits
+        attempt = Try(request, pool, cluster)
         if call.tries > 1:
             call.add_up(attempt)
         call.attempt = attempt
@@ -366,7 +367,7 @@ class Router:
         host.rq_active += 1
         limits.requests += 1
         if limits.requests > limits.max_requests:
-            limits.refuse_request(cluster.stats.upstream_rq_active_overflow)
+            limits.refuse_request(home.stats.upstream_rq_active_overflow)
             attempt.connection_failed(overflow())
             return attempt
         try:

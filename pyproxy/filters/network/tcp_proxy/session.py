@@ -215,13 +215,18 @@ class TcpSession(Connection):
         info = self.request.info
         info.upstream = told = UpstreamInfo()
         cluster.tell(told)
-        limits = cluster.limits[0]
         if self.proxy.tunnels is not None and cluster.config.http.protocol in _BY_STREAM:
             return await self._try_stream(cluster, self.proxy.tunnels)
+        host: Host | None = None
+        home = cluster
+        if cluster.aggregate is not None:
+            host = cluster.choose(self.request)
+            home = cluster if host is None else host.home
+        limits = home.limits[0]
         if not limits.try_acquire_connection():
-            cluster.stats.upstream_cx_overflow.value += 1
+            home.stats.upstream_cx_overflow.value += 1
             return ResponseFlag.UPSTREAM_OVERFLOW
-        host = cluster.choose(self.request)
+        host = host or home.choose(self.request)
         if host is None:
             limits.release_connection()
             cluster.stats.upstream_cx_none_healthy.value += 1
@@ -234,8 +239,8 @@ class TcpSession(Connection):
             limits.release_connection()
             told.transport_failure_reason = reason_of_tunnel(error)
             return ResponseFlag.UPSTREAM_CONNECTION_FAILURE
-        upstream = TcpUpstream(self, cluster, host, tunnel)
-        timer = self.proxy.runtime.loop.call_later(cluster.config.connect_timeout, _cancel, asyncio.current_task())
+        upstream = TcpUpstream(self, home, host, tunnel)
+        timer = self.proxy.runtime.loop.call_later(home.config.connect_timeout, _cancel, asyncio.current_task())
         try:
             await upstream.dial()
         except asyncio.CancelledError:
@@ -268,7 +273,7 @@ class TcpSession(Connection):
         info.attempts += 1
         info.upstream.host_address, info.upstream.host_name = host.address, host.hostname
         try:
-            await StreamUpstream(self, cluster, host, tunnels.opening(self.request)).connect()
+            await StreamUpstream(self, host.home, host, tunnels.opening(self.request)).connect()
         except BadTunnel as error:
             clock.tick()
             info.upstream.transport_failure_reason = reason_of_tunnel(error)

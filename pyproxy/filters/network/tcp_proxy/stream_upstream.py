@@ -60,7 +60,7 @@ class StreamUpstream(Drive):
         request.half_closes = True
         if not opening.path:
             request.upgrade = CONNECT
-        self._attempt = Try(request, self._pool(host))
+        self._attempt = Try(request, self._pool(host), cluster)
         self._attempt.deferred = True  # a tunnel is no answer that counts
         session.request.info.upstream = self._attempt.info
 
