@@ -16,7 +16,9 @@ from pyproxy.clusters.balance import Balance, counting_panic, no_host
 from pyproxy.clusters.circuit_breakers import PRIORITIES, apply_runtime, build_breakers
 from pyproxy.clusters.discovery.aggregate import AggregateDiscovery
 from pyproxy.clusters.discovery.build import build_discovery
+from pyproxy.clusters.discovery.dynamic import DynamicDiscovery, SubClusters
 from pyproxy.clusters.discovery.resolvers import Resolvers
+from pyproxy.clusters.dns_cache import DnsCaches
 from pyproxy.clusters.health_checks.checker import HealthChecker
 from pyproxy.clusters.health_checks.event_log import HealthEventLog
 from pyproxy.clusters.host import HealthFlag, Host
@@ -61,7 +63,7 @@ _SOCKET_LABELS = "envoy.transport_socket_match"
 
 @dataclass(frozen=True, slots=True)
 class ClusterServices:
-    """What a cluster needs of its worker, which is one of `workers`. `find` gives any other cluster by its name."""
+    """What a cluster needs of its worker, which is one of `workers`. `clusters` are all that there are."""
 
     loop: asyncio.AbstractEventLoop
     stats: StatsStore
@@ -71,7 +73,8 @@ class ClusterServices:
     rng: random.Random
     secrets: SecretWatch
     assignments: LateValues[AssignmentConfig]
-    find: Callable[[str], Any]
+    clusters: Any
+    dns_caches: DnsCaches
     logs: AccessLogs
     events: Events
     peers: Peers
@@ -110,6 +113,7 @@ class Cluster:
         "choose",
         "config",
         "deadlines",
+        "dynamic",
         "hashes",
         "host_set",
         "internal",
@@ -179,6 +183,8 @@ class Cluster:
         self._zones: ZoneView | None = None
         self._discovered = False
         self._provided: Choose | None = getattr(discovery, "choose", None)
+        self.dynamic = discovery if isinstance(discovery, DynamicDiscovery | SubClusters) else None
+        """Who has names resolved before a host is chosen; None where hosts are known without."""
         self.aggregate: AggregateDiscovery | None = discovery if isinstance(discovery, AggregateDiscovery) else None
         """Who chooses among other clusters, where the hosts are theirs."""
 

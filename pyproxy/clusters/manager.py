@@ -12,6 +12,7 @@ from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster, ClusterServices
 from pyproxy.clusters.discovery.resolver import Resolver
 from pyproxy.clusters.discovery.resolvers import Resolvers
+from pyproxy.clusters.dns_cache import DnsCaches
 from pyproxy.clusters.host_set import Locality
 from pyproxy.clusters.local_cluster import LocalCluster
 from pyproxy.clusters.peers import NoPeers, Note, Peers, Topic
@@ -63,6 +64,7 @@ class ClusterManager:
         self._loop = loop
         secrets = secrets or SecretWatch(loop)
         self._resolvers = Resolvers(loop, stats, resolver_config, resolver)
+        self.dns_caches = DnsCaches(loop, self._resolvers, stats, rng, workers)
         hosts = LateValues[AssignmentConfig]() if assignments is None else assignments
         self._services = ClusterServices(
             loop,
@@ -73,7 +75,8 @@ class ClusterManager:
             rng,
             secrets,
             hosts,
-            self.get,
+            self,
+            self.dns_caches,
             logs=logs or AccessLogs(loop),
             events=events or EventOutbox(),
             peers=peers or NoPeers(),
@@ -188,6 +191,7 @@ class ClusterManager:
         self._warming.clear()
         self._retired.clear()
         self._configs.clear()
+        self.dns_caches.close()
         self._resolvers.close()
 
     def _on_values(self) -> None:

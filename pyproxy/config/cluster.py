@@ -15,6 +15,7 @@ from pyproxy.config.address import AddressConfig
 from pyproxy.config.config_source import ConfigSourceConfig
 from pyproxy.config.dns import DEFAULTS as _DNS
 from pyproxy.config.dns import DnsConfig
+from pyproxy.config.dns_cache import DnsCacheConfig, SubClustersConfig
 from pyproxy.config.health_check import HealthCheckConfig
 from pyproxy.config.http2 import H2Options
 from pyproxy.config.load_policy import NO_EWMA, NO_ORCA, EwmaConfig, OrcaConfig, OverrideSource
@@ -33,6 +34,8 @@ class DiscoveryType(Enum):
     ORIGINAL_DST = "ORIGINAL_DST"
     EDS = "EDS"
     AGGREGATE = "AGGREGATE"
+    DYNAMIC = "DYNAMIC"
+    """The host is the one that the request names (dynamic forward proxy)."""
 
 
 class LbPolicy(Enum):
@@ -213,6 +216,10 @@ class ClusterConfig:
     http: UpstreamHttpOptions = UpstreamHttpOptions()
     members: tuple[str, ...] = ()
     """The names of the clusters that an AGGREGATE is made of, the best first."""
+    dns_cache: DnsCacheConfig | None = None
+    """Of a DYNAMIC cluster whose hosts are those of the cache."""
+    sub_clusters: SubClustersConfig | None = None
+    """Of a DYNAMIC cluster that makes one cluster for each name."""
     original_dst_header: bytes = b""
     """The header that names the host of an ORIGINAL_DST cluster; empty for none."""
     original_dst_port: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from pyproxy.config.cluster import (
@@ -24,7 +25,7 @@ from pyproxy.config.parts import part
 from pyproxy.config.resolver_compile import PROVIDES, Resolving, compile_resolving
 from pyproxy.config.subset import compile_subsets
 from pyproxy.config.transport_socket import PLAIN, compile_socket_matches, compile_upstream_socket
-from pyproxy.config.upstream_http_compile import DEFAULTS, compile_upstream_http
+from pyproxy.config.upstream_http_compile import DEFAULTS, OPTIONS, compile_upstream_http
 from pyproxy.config.view import View
 
 _DEFAULT_BUFFER: Final = 1024 * 1024
@@ -61,6 +62,8 @@ def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
     if balancer is not None and resolving is not None and provided != (found.discovery in PROVIDES):
         kinds = ", ".join(sorted(kind.value for kind in PROVIDES))
         report.add((*view.path, "lb_policy"), f"CLUSTER_PROVIDED is for clusters that choose themselves ({kinds})")
+    if found.discovery is DiscoveryType.DYNAMIC and tls is not None and not found.insecure:
+        http = part(report, http, lambda: _checks_names(view, http))
     return ClusterConfig(
         name=view.text("name"),
         discovery=found.discovery,
@@ -75,6 +78,8 @@ def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
         alt_stat_name=view.text("alt_stat_name"),
         dns=found.dns,
         members=found.members,
+        dns_cache=found.dns_cache,
+        sub_clusters=found.sub_clusters,
         original_dst_header=found.original_dst_header,
         original_dst_port=found.original_dst_port,
         cleanup_interval=cleanup or _CLEANUP_SECONDS,
@@ -91,6 +96,18 @@ def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
         metadata=compile_metadata(view),
         **(balancer or {}),
     )
+
+
+def _checks_names(view: View, http: UpstreamHttpOptions) -> UpstreamHttpOptions:
+    """Of a cluster whose hosts requests choose: they have to be who they are taken for (Envoy)."""
+    options = view.message.typed_extension_protocol_options  # type: ignore[attr-defined]
+    if OPTIONS in options and not (http.auto_sni and http.auto_san_validation):
+        view.fail(
+            "typed_extension_protocol_options",
+            "a dynamic forward proxy over TLS checks its hosts",
+            expected="auto_sni and auto_san_validation, or allow_insecure_cluster_options",
+        )
+    return replace(http, auto_sni=True, auto_san_validation=True)
 
 
 def _endpoints(view: View, resolving: Resolving | None) -> tuple[EndpointConfig, ...]:

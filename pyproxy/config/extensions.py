@@ -94,6 +94,8 @@ class CompileContext:
     clusters: frozenset[str] | None = None
     tracer: TracerConfig | None = None
     """For connection managers that trace and name no provider (the bootstrap's `tracing`)."""
+    dns_caches: dict[str, Any] = field(default_factory=dict)
+    """What was said of the caches of dynamic forward proxies, by their names."""
     _suggestions: dict[str, str] = field(default_factory=dict)
 
     def check_cluster(self, view: View, name: str, cluster: str, what: str = "cluster") -> None:

@@ -11,11 +11,14 @@ from typing import Final
 from pyproxy.config.cluster import DiscoveryType, EdsConfig
 from pyproxy.config.config_source_compile import compile_config_source
 from pyproxy.config.dns import DEFAULTS, DnsConfig
+from pyproxy.config.dns_cache import DnsCacheConfig, SubClustersConfig
+from pyproxy.config.dns_cache_compile import compile_dns_cache, compile_sub_clusters
 from pyproxy.config.dns_compile import compile_dns
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.view import View
 
 AGGREGATE: Final = "envoy.extensions.clusters.aggregate.v3.ClusterConfig"
+DYNAMIC: Final = "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"
 DNS_CLUSTER: Final = "envoy.extensions.clusters.dns.v3.DnsCluster"
 
 _ORIGINAL_DST_HEADER: Final = b"x-envoy-original-dst-host"
@@ -38,7 +41,7 @@ _DNS_FIELDS: Final = (
     "use_tcp_for_dns_lookups",
 )
 _SUPPORTED: Final = tuple(kind.value for kind in _NAMED.values())
-PROVIDES: Final = frozenset((DiscoveryType.ORIGINAL_DST, DiscoveryType.AGGREGATE))
+PROVIDES: Final = frozenset((DiscoveryType.ORIGINAL_DST, DiscoveryType.AGGREGATE, DiscoveryType.DYNAMIC))
 """They choose hosts themselves."""
 
 
@@ -52,6 +55,10 @@ class Resolving:
     original_dst_port: int = 0
     eds: EdsConfig | None = None
     members: tuple[str, ...] = ()
+    dns_cache: DnsCacheConfig | None = None
+    sub_clusters: SubClustersConfig | None = None
+    insecure: bool = False
+    """A DYNAMIC cluster need not check that its hosts are who they are taken for."""
 
 
 def compile_resolving(view: View, context: CompileContext) -> Resolving:
@@ -116,7 +123,9 @@ def _custom(view: View, custom: View, context: CompileContext) -> Resolving:
         if typed.type_name == AGGREGATE:
             view.ignore(*_DNS_FIELDS)
             return _aggregate(view, typed)
-        known = f"{DNS_CLUSTER} or {AGGREGATE}"
+        if typed.type_name == DYNAMIC:
+            return _dynamic(view, typed, context)
+        known = f"{DNS_CLUSTER}, {AGGREGATE} or {DYNAMIC}"
         custom.fail("typed_config", f"clusters of type {typed.type_name} are not supported yet", expected=known)
     if name not in _NAMED:
         custom.fail_unknown("name", "cluster type", name, _NAMED)
@@ -128,6 +137,21 @@ def _aggregate(view: View, typed: View) -> Resolving:
     if view.has("load_assignment"):
         view.fail("load_assignment", "an aggregate cluster has the hosts of others", expected="no load_assignment")
     return Resolving(DiscoveryType.AGGREGATE, members=tuple(map(str, typed.scalars("clusters"))))
+
+
+def _dynamic(view: View, typed: View, context: CompileContext) -> Resolving:
+    """Envoy: envoy.clusters.dynamic_forward_proxy."""
+    if view.has("load_assignment"):
+        view.fail("load_assignment", "requests say what the hosts are", expected="no load_assignment")
+    insecure = bool(typed.scalar("allow_insecure_cluster_options"))
+    if typed.oneof("cluster_implementation_specifier") == "sub_clusters_config":
+        sub = compile_sub_clusters(typed.need("sub_clusters_config"))
+        return Resolving(DiscoveryType.DYNAMIC, compile_dns(view), sub_clusters=sub, insecure=insecure)
+    view.ignore(*_DNS_FIELDS)
+    cache = typed.child("dns_cache_config")
+    if cache is None:
+        typed.fail("dns_cache_config", "is required", expected="dns_cache_config or sub_clusters_config")
+    return Resolving(DiscoveryType.DYNAMIC, dns_cache=compile_dns_cache(cache, context), insecure=insecure)
 
 
 def _dns_cluster(view: View) -> Resolving:

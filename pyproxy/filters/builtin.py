@@ -74,6 +74,12 @@ EXTENSIONS: Final = Extensions(
             module="pyproxy.filters.network.set_filter_state",
         ),
         Extension(
+            name="envoy.filters.network.sni_dynamic_forward_proxy",
+            type_name="envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig",
+            category=Category.NETWORK_FILTER,
+            module="pyproxy.filters.network.sni_dynamic_forward_proxy",
+        ),
+        Extension(
             name="envoy.filters.network.sni_cluster",
             type_name="envoy.extensions.filters.network.sni_cluster.v3.SniCluster",
             category=Category.NETWORK_FILTER,
@@ -98,6 +104,13 @@ EXTENSIONS: Final = Extensions(
             category=Category.NETWORK_FILTER,
             module="pyproxy.filters.network.tcp_proxy.compile",
             terminal=True,
+        ),
+        Extension(
+            name="envoy.filters.http.dynamic_forward_proxy",
+            type_name="envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.dynamic_forward_proxy",
+            route_type="envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig",
         ),
         Extension(
             name="envoy.filters.http.on_demand",

@@ -38,6 +38,8 @@ class ConnectionInfo:
     requested_server_name: str = ""
     tcp_cluster: str = ""
     """The cluster for the TCP proxy, in place of the one that it is configured with (envoy.tcp_proxy.cluster)."""
+    dynamic_host: tuple[str, int] = ("", 0)
+    """(name, port) that a dynamic forward proxy is to connect to; no name where nobody says so."""
     version: str = ""
     """`HTTP/1.1` or `HTTP/2`, once it is known which of them is spoken."""
     tls: Any
@@ -242,6 +244,8 @@ class StreamInfo:
     """What the request wants of the time for one try; -1 where it says nothing, 0 for no limit."""
     hedge_on_per_try_timeout: bool = False
     health_check: bool = False
+    dynamic_host: tuple[str, int] = ("", 0)
+    """(name, port) that a dynamic forward proxy is to go to, in place of the authority."""
     internal: bool = False
     """The request came from inside (Envoy: x-envoy-internal)."""
     response_trailers: list[tuple[bytes, bytes]] | None

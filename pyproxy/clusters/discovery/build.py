@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from pyproxy.clusters.discovery.aggregate import AggregateDiscovery
 from pyproxy.clusters.discovery.discovery import Discovery, DiscoveryServices
+from pyproxy.clusters.discovery.dynamic import DynamicDiscovery, SubClusters
 from pyproxy.clusters.discovery.eds import EdsDiscovery
 from pyproxy.clusters.discovery.logical_dns import LogicalDnsDiscovery
 from pyproxy.clusters.discovery.original_dst import OriginalDstDiscovery
@@ -30,7 +31,12 @@ def build_discovery(config: ClusterConfig, services: ClusterServices, stats: Clu
         case DiscoveryType.ORIGINAL_DST:
             return OriginalDstDiscovery(config, discovering)
         case DiscoveryType.AGGREGATE:
-            return AggregateDiscovery(config, services.find, services.rng)
+            return AggregateDiscovery(config, services.clusters.get, services.rng)
+        case DiscoveryType.DYNAMIC:
+            if config.sub_clusters is not None:
+                return SubClusters(config, config.sub_clusters, services)
+            assert config.dns_cache is not None
+            return DynamicDiscovery(config, services.dns_caches.of(config.dns_cache))
         case DiscoveryType.EDS:
             assert config.eds is not None
             return EdsDiscovery(config.eds, services.assignments)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pyproxy import clock
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.dial import reason
+from pyproxy.clusters.discovery.dynamic import NotPrepared
 from pyproxy.clusters.host import Host
 from pyproxy.config.cluster import UpstreamProtocol
 from pyproxy.errors import ProxyError, ResponseFlag, Source
@@ -197,6 +198,13 @@ class TcpSession(Connection):
             self.proxy.stats.downstream_cx_no_route.value += 1
             self._give_up(ResponseFlag.NO_CLUSTER_FOUND)
             return
+        if cluster.dynamic is not None and self.info.dynamic_host[0] and self.request is not None:
+            try:
+                await cluster.dynamic.prepare(self.request)
+            except NotPrepared:
+                self._connecting = None
+                self._give_up(ResponseFlag.DNS_RESOLUTION_FAILURE)
+                return
         for _ in range(self.proxy.config.max_connect_attempts):
             flag = await self._try(cluster)
             if flag is not ResponseFlag.UPSTREAM_CONNECTION_FAILURE:
