@@ -12,13 +12,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pyproxy import clock
-from pyproxy.clusters.dial import dial, reason
+from pyproxy.clusters.dial import LocalFailure, dial, reason
 from pyproxy.clusters.h2_upstream import H2Upstream
 from pyproxy.clusters.one_try import Try
+from pyproxy.clusters.pool_errors import connect_failure, overflow
 from pyproxy.clusters.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 from pyproxy.clusters.upstream import H1Upstream
 from pyproxy.config.cluster import UpstreamProtocol
-from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.http.codec import CodecLimits, CodecOptions
 from pyproxy.http.engines import new_response_decoder, new_session
 from pyproxy.http.h2_guard import FrameGuard
@@ -220,7 +220,8 @@ class ConnectionPool:
         except Exception as error:  # noqa: BLE001 - whatever it was, those that wait must hear of it
             clock.tick()
             if self._connect_ended(connection):
-                self.cluster.stats.upstream_cx_destroy_remote.value += 1
+                stats, local = self.cluster.stats, isinstance(error, LocalFailure)
+                (stats.upstream_cx_destroy_local if local else stats.upstream_cx_destroy_remote).value += 1
                 self._connect_failed(error)
 
     def _connect_timed_out(self, connection: H1Upstream | H2Upstream) -> None:
@@ -288,7 +289,7 @@ class ConnectionPool:
         """All that wait share the failure: the host cannot be reached (Envoy fails every pending request). None is a
         timeout."""
         pending, self._pending = self._pending, deque()
-        failure = _connect_failure(error)
+        failure = connect_failure(error)
         for attempt in pending:
             self._leave_queue()
             self.cluster.stats.upstream_rq_pending_failure_eject.value += 1
@@ -461,30 +462,3 @@ class ConnectionPool:
             f"<ConnectionPool {self.host.address}: {len(self._open) - len(self._idle)} active, {len(self._idle)} idle, "
             f"{len(self._opening)} connecting, {len(self._pending)} waiting>"
         )
-
-
-def overflow() -> ProxyError:
-    """A circuit breaker is open."""
-    return ProxyError(
-        ResponseFlag.UPSTREAM_OVERFLOW,
-        Source.LOCAL,
-        503,
-        "upstream_reset_before_response_started{overflow}",
-        body=b"upstream connect error or disconnect/reset before headers. reset reason: overflow",
-        headers=((b"x-envoy-overloaded", b"true"),),
-    )
-
-
-def _connect_failure(error: Exception | None) -> ProxyError:
-    """What went wrong is for the access log: it would tell a client too much of what is behind us (Envoy)."""
-    if error is None:
-        told, details = b"connection timeout", "connection_timeout"
-    else:
-        told, details = b"remote connection failure", f"remote_connection_failure|{reason(error)}"
-    return ProxyError(
-        ResponseFlag.UPSTREAM_CONNECTION_FAILURE,
-        Source.UPSTREAM,
-        503,
-        f"upstream_reset_before_response_started{{{details}}}",
-        body=b"upstream connect error or disconnect/reset before headers. reset reason: " + told,
-    )

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pyproxy.clusters.transport_socket_options import NO_OPTIONS, Source, Told, TransportSocketOptions
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.bind import BindConfig, SourceConfig
 from pyproxy.config.proxy_header import ProxyHeaderConfig
+from pyproxy.config.socket_option import BOUND, PREBIND
 from pyproxy.network.connection import Connection
 from pyproxy.network.internal_listeners import Passed
 from pyproxy.network.keepalive import keep_alive
 from pyproxy.network.proxy_header import local_header, write_proxy_header
+from pyproxy.network.socket_options import set_options
 from pyproxy.network.transport_sockets.tls import PeerRefused
 
 if TYPE_CHECKING:
@@ -22,6 +25,18 @@ if TYPE_CHECKING:
 
 _BIND_ADDRESS_NO_PORT: Final = 24
 """linux/in.h: the port is chosen when it is known where to, so that there are enough of them."""
+
+
+_FREEBIND: Final = (socket.IPPROTO_IP, 15)
+_FREEBIND_6: Final = (socket.IPPROTO_IPV6, 78)
+
+
+class LocalFailure(OSError):
+    """A connection cannot even be begun: the socket cannot be made what it should be."""
+
+
+class CannotBind(LocalFailure):
+    """A connection cannot come from where it should."""
 
 
 async def dial(
@@ -40,8 +55,12 @@ async def dial(
         check = connection.admit = dialer.check_of_one(host.hostname, transport.server_name, names=transport.sans)
     try:
         address = host.address_config
-        if address.internal or header is not None or transport.source[0]:
-            made = _inside(cluster, host, transport) if address.internal else await _connected(loop, address, transport)
+        bind = cluster.config.bind
+        if address.internal or header is not None or transport.source[0] or bind is not None:
+            if address.internal:
+                made = _inside(cluster, host, transport)
+            else:
+                made = await _connected(loop, address, transport, bind)
             try:
                 if header is not None:
                     await loop.sock_sendall(made, _header(header, transport.told, made))
@@ -51,6 +70,9 @@ async def dial(
                 raise
         else:
             await _open(loop, protocol, {**options, **_where(address)}, pipe=bool(address.pipe))
+    except CannotBind:
+        cluster.stats.bind_errors.value += 1
+        raise
     except ssl.SSLError as error:
         cluster.stats.ssl.count_failure(error)
         raise
@@ -83,7 +105,10 @@ def _inside(cluster: Cluster, host: Host, transport: TransportSocketOptions) -> 
 
 
 async def _connected(
-    loop: asyncio.AbstractEventLoop, address: AddressConfig, transport: TransportSocketOptions
+    loop: asyncio.AbstractEventLoop,
+    address: AddressConfig,
+    transport: TransportSocketOptions,
+    bind: BindConfig | None,
 ) -> socket.socket:
     """A connected socket that comes from where it should."""
     kind = socket.AF_UNIX if address.pipe else socket.AF_INET6 if ":" in address.host else socket.AF_INET
@@ -91,6 +116,8 @@ async def _connected(
     try:
         if transport.source[0] and kind != socket.AF_UNIX:
             _come_from(sock, transport.source)
+        elif bind is not None and kind != socket.AF_UNIX:
+            _bind(sock, bind.source_for(address.host))
         where = _where(address)
         await loop.sock_connect(sock, where["path"] if address.pipe else (where["host"], where["port"]))
     except BaseException:
@@ -108,6 +135,31 @@ def _come_from(sock: socket.socket, source: Source) -> None:
     if mark:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
     sock.bind((host, 0))
+
+
+def _bind(sock: socket.socket, source: SourceConfig) -> None:
+    """Raises LocalFailure."""
+    try:
+        set_options(sock, source.options, PREBIND)
+        if source.freebind:
+            sock.setsockopt(*(_FREEBIND if sock.family == socket.AF_INET else _FREEBIND_6), 1)
+        if source.host:
+            _bind_to(sock, source)
+        set_options(sock, source.options, BOUND)
+    except CannotBind:
+        raise
+    except OSError as error:
+        raise LocalFailure(error.errno, "") from error
+
+
+def _bind_to(sock: socket.socket, source: SourceConfig) -> None:
+    if not source.port:
+        sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+    try:
+        sock.bind((source.host, source.port))
+    except OSError as error:
+        at = f"[{source.host}]" if source.version == 6 else source.host
+        raise CannotBind(error.errno, f"failed to bind to {at}:{source.port}: {error.strerror}") from error
 
 
 def _header(config: ProxyHeaderConfig, told: Told | None, sock: socket.socket) -> bytes:
@@ -129,5 +181,7 @@ def reason(error: Exception | None) -> str:
         parts = (getattr(error, "reason", None), getattr(error, "verify_message", None))
         said = ":".join(part for part in parts if part) or str(error)
         return f"TLS_error:{said.replace(' ', '_')}"
+    if isinstance(error, LocalFailure):
+        return (error.strerror or "").replace(" ", "_")
     text = getattr(error, "strerror", None) or str(error)
     return f"delayed_connect_error:_{text.replace(' ', '_')}"

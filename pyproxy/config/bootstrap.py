@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pyproxy.config.access_log import AccessLogConfig
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.bind import BindConfig
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.config_source import ConfigSourceConfig, DynamicResourcesConfig
 from pyproxy.config.dns import ResolverConfig
@@ -69,6 +70,8 @@ class BootstrapConfig:
     """The cluster of proxies like this one, for zone-aware routing; empty for none."""
     outlier_log: str = ""
     """Where ejections by outlier detection are written (`cluster_manager.outlier_detection.event_log_path`)."""
+    bind: BindConfig | None = None
+    """Where connections to upstreams come from, for clusters that do not say."""
     resolver: ResolverConfig | None = None
     """Of clusters that name none; None for the system's."""
     max_connections: int = 0

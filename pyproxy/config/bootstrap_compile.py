@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pyproxy.config.access_log_compile import compile_access_logs, default_access_log
 from pyproxy.config.address import compile_address
+from pyproxy.config.bind import BindConfig, compile_bind
 from pyproxy.config.bootstrap import NOTHING_DYNAMIC, AdminConfig, BootstrapConfig, NodeConfig, RtdsLayerConfig
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.cluster_compile import compile_cluster
@@ -35,6 +36,7 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
     """A `Bootstrap`. Every part is compiled, whatever is wrong with the others."""
     report = view.report
     _ignore_what_means_nothing(view)
+    context.bind = part(report, None, lambda: _bind(view))
     resources = view.child("static_resources")
     if resources is not None:
         report.static_secrets = _secrets(resources)
@@ -52,12 +54,18 @@ def compile_bootstrap_view(view: View, context: CompileContext) -> BootstrapConf
         tracer=context.tracer,
         local_cluster=part(report, "", lambda: _local_cluster(view)),
         outlier_log=_outlier_log(view),
+        bind=context.bind,
         resolver=part(report, None, lambda: compile_resolver(view)),
         max_connections=part(report, 0, lambda: compile_connection_limit(view)),
         log_format=part(report, _NO_FORMAT, lambda: _log_format(view)),
         secrets=MappingProxyType(dict(report.static_secrets)),
         dynamic=part(report, NOTHING_DYNAMIC, lambda: _dynamic(view, context)),
     )
+
+
+def _bind(view: View) -> BindConfig | None:
+    manager = view.child("cluster_manager")
+    return None if manager is None else compile_bind(manager)
 
 
 def cluster_names(message: Any) -> frozenset[str]:

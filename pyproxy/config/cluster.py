@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.bind import BindConfig
 from pyproxy.config.config_source import ConfigSourceConfig
 from pyproxy.config.dns import DEFAULTS as _DNS
 from pyproxy.config.dns import DnsConfig
@@ -226,6 +227,8 @@ class ClusterConfig:
     cleanup_interval: float = 5.0
     alt_stat_name: str = ""
     dns: DnsConfig = _DNS
+    bind: BindConfig | None = None
+    """Where connections come from; None where the system chooses."""
     tcp_keepalive: tuple[int, int, int] | None = None
     """(probes, seconds idle, seconds between probes); 0 keeps the system's."""
     tls: UpstreamTlsConfig | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+from pyproxy.config.bind import compile_bind
 from pyproxy.config.cluster import (
     ClusterConfig,
     DiscoveryType,
@@ -83,6 +84,7 @@ def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
         original_dst_header=found.original_dst_header,
         original_dst_port=found.original_dst_port,
         cleanup_interval=cleanup or _CLEANUP_SECONDS,
+        bind=part(report, None, lambda: compile_bind(view)) or context.bind,
         tcp_keepalive=_keepalive(view),
         tls=tls,
         proxy_header=header,

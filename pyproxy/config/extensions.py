@@ -14,6 +14,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+from pyproxy.config.bind import BindConfig
 from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.listener import FilterConfig
 from pyproxy.config.route import FilterOverride
@@ -94,6 +95,8 @@ class CompileContext:
     clusters: frozenset[str] | None = None
     tracer: TracerConfig | None = None
     """For connection managers that trace and name no provider (the bootstrap's `tracing`)."""
+    bind: BindConfig | None = None
+    """Where connections to upstreams come from, for clusters that do not say."""
     dns_caches: dict[str, Any] = field(default_factory=dict)
     """What was said of the caches of dynamic forward proxies, by their names."""
     _suggestions: dict[str, str] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from pyproxy.config import pgv, unsupported
+from pyproxy.config.bind import BindConfig
 from pyproxy.config.cluster import AssignmentConfig, ClusterConfig
 from pyproxy.config.cluster_compile import compile_cluster
 from pyproxy.config.descriptors import message_class
@@ -102,6 +103,8 @@ class ResourceCompiler:
 
     tracer: TracerConfig | None = None
     """That of the bootstrap."""
+    bind: BindConfig | None = None
+    """For clusters that do not say where their connections come from."""
 
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     """Its static secrets, by name."""
@@ -145,6 +148,7 @@ class ResourceCompiler:
     def _context(self, clusters: frozenset[str] | None) -> CompileContext:
         context = CompileContext(self.extensions, clusters)
         context.tracer = self.tracer
+        context.bind = self.bind
         return context
 
     def _compile(self, kind: ResourceType, body: bytes, compile_one: Callable[[View], T]) -> T:

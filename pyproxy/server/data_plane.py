@@ -113,7 +113,7 @@ class DataPlane:
         self._feed: ResourceFeed | None = None
         if bootstrap.is_dynamic:
             compiler = ResourceCompiler(
-                EXTENSIONS, allow_unknown=True, tracer=bootstrap.tracer, secrets=bootstrap.secrets
+                EXTENSIONS, allow_unknown=True, tracer=bootstrap.tracer, bind=bootstrap.bind, secrets=bootstrap.secrets
             )
             parts = LiveParts(
                 clusters=self._clusters,

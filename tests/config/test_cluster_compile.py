@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pyproxy.config.address import AddressConfig
+from pyproxy.config.bind import BindConfig, SourceConfig
 from pyproxy.config.cluster import (
     ClusterConfig,
     DiscoveryType,
@@ -19,6 +20,7 @@ from pyproxy.config.cluster_compile import compile_cluster
 from pyproxy.config.dns import CaresConfig, DnsConfig, SystemResolverConfig
 from pyproxy.config.dns_cache import DnsCacheConfig, SubClustersConfig
 from pyproxy.config.extensions import CompileContext
+from pyproxy.config.socket_option import SocketOption
 from pyproxy.filters.builtin import EXTENSIONS
 from tests.config.compiling import URL, as_yaml, assignment, cluster, host, problems, unread, view
 
@@ -468,3 +470,60 @@ def test_a_cache_is_the_same_everywhere() -> None:
         seen = view(CLUSTER, as_yaml(cluster(**dynamic(dns_cache_config={"name": "c", "max_hosts": most}))))
         compile_cluster(seen, context)
         assert len(problems(seen)) == faults
+
+
+SOURCE = {"address": "127.0.0.2", "port_value": 0}
+
+
+def test_where_connections_come_from() -> None:
+    options = [{"level": 1, "name": 9, "int_value": 1}]
+    said = {
+        "source_address": SOURCE,
+        "freebind": True,
+        "socket_options": options,
+        "extra_source_addresses": [
+            {"address": {"address": "::1", "port_value": 7}, "socket_options": {"socket_options": []}}
+        ],
+    }
+    value, faults, listed = compiled(upstream_bind_config=said)
+    first = SourceConfig("127.0.0.2", 0, True, (SocketOption(1, 9, 1),))
+    second = SourceConfig("::1", 7, True)
+    assert (value.bind, faults, listed) == (BindConfig((first, second)), [], [])
+    assert value.bind is not None
+    assert (value.bind.source_for("10.0.0.1"), value.bind.source_for("::2")) == (first, second)
+    assert BindConfig((first,)).source_for("::2") is first
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ({"source_address": {"address": "x", "port_value": 0}}, "no IP address"),
+        ({"extra_source_addresses": [{"address": SOURCE}]}, "is required where there are others"),
+        ({"source_address": SOURCE, "extra_source_addresses": [{"address": SOURCE}]}, "more than one address"),
+        (
+            {
+                "source_address": SOURCE,
+                "extra_source_addresses": [{"address": SOURCE}],
+                "additional_source_addresses": [SOURCE],
+            },
+            "beside extra_source_addresses",
+        ),
+        (
+            {
+                "source_address": SOURCE,
+                "local_address_selector": {"name": "x", "typed_config": {"@type": DNS}},
+            },
+            "does not choose local addresses",
+        ),
+    ],
+)
+def test_sources_that_cannot_be(said: dict[str, Any], fault: str) -> None:
+    assert fault in compiled(upstream_bind_config=said)[1][0]
+
+
+def test_a_cluster_that_says_nothing_has_what_the_manager_says() -> None:
+    context = CompileContext(EXTENSIONS)
+    context.bind = BindConfig((SourceConfig("127.0.0.9"),))
+    assert compile_cluster(view(CLUSTER, as_yaml(cluster())), context).bind == context.bind
+    own = view(CLUSTER, as_yaml(cluster(upstream_bind_config={})))
+    assert compile_cluster(own, context).bind == BindConfig((SourceConfig(),))

@@ -78,6 +78,7 @@ class Discovery:
             check=True,
             tell=self._note_unhonoured,
             tracer=bootstrap.tracer,
+            bind=bootstrap.bind,
             secrets=bootstrap.secrets,
         )
         self._loop = loop

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from pyproxy.clusters.cluster import Cluster
-from pyproxy.clusters.conn_pool import overflow
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.one_try import Try
+from pyproxy.clusters.pool_errors import overflow
 from pyproxy.clusters.pool_of_host import pool_of
 from pyproxy.clusters.transport_socket_options import options_of_request
 from pyproxy.clusters.try_timers import TryTimers

@@ -8,9 +8,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from pyproxy.clusters.cluster import Cluster
-from pyproxy.clusters.conn_pool import ConnectionPool, overflow
+from pyproxy.clusters.conn_pool import ConnectionPool
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.one_try import Try
+from pyproxy.clusters.pool_errors import overflow
 from pyproxy.clusters.pool_of_host import pool_of
 from pyproxy.clusters.transport_socket_options import options_of_connection
 from pyproxy.errors import ProxyError
