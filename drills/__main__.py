@@ -8,8 +8,11 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from drills.plays import DRILLS, Drill, Line
+from drills import assault, plays
+from drills.plays import Drill, Line
 from drills.stage import ROOT, Stage
+
+DRILLS = (*plays.DRILLS, *assault.DRILLS)
 
 
 def commands() -> dict[str, list[str]]:

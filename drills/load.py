@@ -15,6 +15,13 @@ class Seen:
     hosts: dict[str, int] = field(default_factory=dict)
     slowest: float = 0.0
     refused_in: list[float] = field(default_factory=list)
+    took: list[float] = field(default_factory=list)
+    """Seconds, of each request."""
+
+    def percentile(self, percent: float) -> float:
+        """Seconds."""
+        ordered = sorted(self.took)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
 
     @property
     def errors(self) -> int:
@@ -71,6 +78,7 @@ class Clients:
         took = time.monotonic() - begun
         seen, status = self.seen, int(head[9:12])
         seen.requests += 1
+        seen.took.append(took)
         seen.statuses[status] = seen.statuses.get(status, 0) + 1
         seen.slowest = max(seen.slowest, took)
         if b"x-envoy-overloaded" in head:

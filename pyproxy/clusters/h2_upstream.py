@@ -423,6 +423,7 @@ class H2Upstream(H2Connection):
 
     def _ping(self, payload: bytes) -> None:
         self.session.ping(payload)
+        self.guard.asked()
         self.mark()
 
     def _dead(self) -> None:

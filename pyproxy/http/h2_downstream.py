@@ -42,6 +42,9 @@ from pyproxy.tasks import Deadlines
 MANY_STREAMS = 500
 """Of so many streams of a connection no more than half may be reset soon after they began (CVE-2023-44487)."""
 
+_MOST_IGNORED = 1024 * 1024
+"""Bytes that may have been on their way when a connection ended, by the window that it had."""
+
 SOON = 1.0
 """Seconds (Envoy: overload.premature_reset_min_stream_lifetime_seconds)."""
 
@@ -79,6 +82,7 @@ class H2Downstream(H2Connection):
         "_closing",
         "_draining",
         "_early_resets",
+        "_ignored",
         "_options",
         "_over",
         "_unsent",
@@ -100,6 +104,7 @@ class H2Downstream(H2Connection):
         self._early_resets = 0
         self._over = 0  # streams that are over
         self._unsent = 0  # when the clock of the close was last looked at
+        self._ignored = 0  # bytes that came after the end
         self.streams: dict[int, H2DownstreamStream] = {}
         self.info = ConnectionInfo()
         self.keepalive: Keepalive | None = None
@@ -138,6 +143,7 @@ class H2Downstream(H2Connection):
 
     def _ping(self, payload: bytes) -> None:
         self.session.ping(payload)
+        self.guard.asked()
         self.mark()
 
     def _dead(self) -> None:
@@ -275,6 +281,9 @@ class H2Downstream(H2Connection):
 
     def on_bytes(self, data: bytes) -> None:
         if self._closing:
+            self._ignored += len(data)
+            if self._ignored > _MOST_IGNORED:  # it has had the time to hear of the end
+                self.abort()
             return
         super().on_bytes(data)
         if self.guard.in_block and self._options.request_headers is not None:

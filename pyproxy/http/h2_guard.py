@@ -49,6 +49,7 @@ class FrameGuard:
         "_left",
         "_open",
         "_options",
+        "_others",
         "_ours",
         "_priorities",
         "_server",
@@ -73,6 +74,7 @@ class FrameGuard:
         self._continuations = 0
         self._empty = 0
         self._priorities = 0
+        self._others = 0
         self._window_updates = 0
         self.replies = 0
         """Answers that may still wait for the peer to read them."""
@@ -123,6 +125,10 @@ class FrameGuard:
         """The peer has read everything that we said, so no answer waits."""
         self.replies = 0
 
+    def asked(self) -> None:
+        """We have sent a PING, so there will be an answer to it."""
+        self._others -= 1
+
     def reset_sent(self) -> None:
         """The peer made us reset a stream."""
         self._reply()
@@ -154,6 +160,8 @@ class FrameGuard:
                 return self._refuse("too many PRIORITY frames", ENHANCE_YOUR_CALM)
         elif kind in (_PING, _SETTINGS) and not flags & _ACK:
             return self._reply()
+        elif not self._seldom():
+            return False
         elif kind == _RST_STREAM:
             if length != 4:
                 return self._refuse("a RST_STREAM frame of another size than 4", FRAME_SIZE_ERROR)
@@ -221,6 +229,14 @@ class FrameGuard:
         self._empty += 1
         if self._empty > self._options.max_empty_frames:
             return self._refuse("too many frames without payload", ENHANCE_YOUR_CALM)
+        return True
+
+    def _seldom(self) -> bool:
+        """Frames of which a peer has few for a stream or none, as many as of PRIORITY: answers, resets, GOAWAY, and of
+        kinds that we do not know, which are ignored (RFC 9113 5.5) but cost their reading."""
+        self._others += 1
+        if self._others > self._options.max_priority_frames * (1 + self._streams):
+            return self._refuse("too many frames that mean nothing", ENHANCE_YOUR_CALM)
         return True
 
     def _reply(self) -> bool:

@@ -47,8 +47,11 @@ def test_what_every_peer_sends() -> None:
         ([headers(1, b"x", ended=False), data(1, b"")], 1),
         ([priority(1)], 100),
         ([window_update(0, 1)], 5),
+        ([b"\x00\x00\x01\xbd\x00\x00\x00\x00\x00x"], 100),
+        ([ping(ack=True)], 100),
+        ([headers(1, b"x", ended=False), reset(1)], 200),
     ],
-    ids=["ping", "settings", "empty data", "priority", "window update"],
+    ids=["ping", "settings", "empty data", "priority", "window update", "unknown", "answers", "resets"],
 )
 def test_floods(frames: list[bytes], fine: int) -> None:
     one = guard()
@@ -59,6 +62,13 @@ def test_floods(frames: list[bytes], fine: int) -> None:
     assert not one.takes(flood)
     assert one.guard.code == ENHANCE_YOUR_CALM
     assert one.guard.violation
+
+
+def test_answers_that_we_asked_for_are_no_flood() -> None:
+    one = guard()
+    for _ in range(1000):
+        one.guard.asked()
+        assert one.takes(ping(ack=True))
 
 
 def test_only_what_comes_before_the_last_drop_is_let_through() -> None:
