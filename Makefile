@@ -15,7 +15,7 @@ demo: $(BUILT)
 failover: $(BUILT)
 	$(BIN)/python -m examples.failover $(ARGS)
 
-test: check $(BUILT) .oracle/bin/envoy .scan/bin/sslyze .cache/h2spec $(if $(shell command -v go),.oracle/go/bin/test .cache/grpc-interop/server)
+test: check $(BUILT) .oracle/bin/envoy .scan/bin/sslyze .cache/h2spec .cache/autobahn $(if $(shell command -v go),.oracle/go/bin/test .cache/grpc-interop/server)
 	scripts/test-interpreted
 	SSLYZE_BIN=$(CURDIR)/.scan/bin/sslyze $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
@@ -69,6 +69,11 @@ $(BUILT): $(SOURCES)
 # The integration test of go-control-plane, from the Go module proxy; its tests are skipped on a machine without Go.
 .oracle/go/bin/test: .oracle/bin/envoy
 	scripts/go-control-plane .oracle/go
+
+# What tests WebSocket, where there is a Python old enough for it.
+.cache/autobahn:
+	mkdir -p .cache
+	scripts/autobahn $@
 
 # What tests HTTP/2 servers by the letter of the standard, where Go is there to build it.
 .cache/h2spec:

@@ -10,8 +10,9 @@ from drills.stage import Json, Stage
 
 RATE = 500.0
 CALM_SECONDS = 3.0
-TIMES = 8
+TIMES = 5
 BETWEEN_SECONDS = 0.25
+PATIENCE = 3.0
 SOON_SECONDS = 1.0
 SLOWER = 3.0
 MOST_MEMORY_KB = 50 * 1024
@@ -32,7 +33,7 @@ def _drill(attack: Attack) -> Drill:
         outcomes: list[Outcome] = []
         most = before
         for _ in range(TIMES):
-            outcomes.append(await asyncio.to_thread(Attacker(stage.port, attack).play))
+            outcomes.append(await asyncio.to_thread(Attacker(stage.port, attack).play, PATIENCE))
             most = max(most, stage.memory_kb())
             await asyncio.sleep(BETWEEN_SECONDS)
         seen = await clients.stop()
