@@ -83,6 +83,7 @@ COMPILED = (
     "filters/common/terminal",
     "filters/http/grpc_http1_bridge",
     "filters/http/grpc_http1_reverse_bridge",
+    "filters/http/grpc_json_transcoder/bodies",
     "filters/http/grpc_stats",
     "filters/http/grpc_web",
     "filters/http/router/call",

@@ -156,6 +156,13 @@ EXTENSIONS: Final = Extensions(
             route_type="envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfigPerRoute",
         ),
         Extension(
+            name="envoy.filters.http.grpc_json_transcoder",
+            type_name="envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.grpc_json_transcoder.compile",
+            route_type="envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+        ),
+        Extension(
             name="envoy.filters.http.grpc_stats",
             type_name="envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
             category=Category.HTTP_FILTER,

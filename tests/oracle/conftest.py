@@ -32,7 +32,7 @@ class Pair:
     def check(self, case: Case) -> None:
         theirs, ours = self.play(case)
         if ours is not None:
-            _check_ours(case, theirs, ours)
+            check_ours(case, theirs, ours)
 
     def play(self, case: Case, *, pinned: bool = True) -> tuple[Observation, Observation | None]:
         """What Envoy and what pyproxy did; not compared yet. Not `pinned` where both were told to behave otherwise."""
@@ -89,7 +89,8 @@ def _check_pins(case: Case, theirs: Observation) -> None:
             assert theirs.get(f"log.0.{key}") == f'"{pin}"', f"Envoy's {key}\n{brief(theirs)}"
 
 
-def _check_ours(case: Case, theirs: Observation, ours: Observation) -> None:
+def check_ours(case: Case, theirs: Observation, ours: Observation) -> None:
+    """Fail on any difference that the case does not allow."""
     if case.differs is None:
         told = differences(theirs, ours, case.ignore)
         assert not told, f"{len(told)} differences in {case.id}\n" + "\n".join(told)

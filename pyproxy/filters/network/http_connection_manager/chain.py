@@ -5,6 +5,7 @@ Filters may ask for more than a request and what comes after them:
 - `sees_replies = True`: what goes wrong behind the filter comes to it as the local reply that it becomes, not as a
   ProxyError (Envoy: encodeHeaders sees local replies). Without it a filter costs such a reply nothing.
 - `bind(manager)`: called once, with the connection manager; for filters that answer themselves as it does.
+- `name`: set to what routes call the filter, where its configuration for routes is.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def build_chain(filters: tuple[FilterConfig, ...], manager: HttpConnectionManage
         live: Any = one.config.build(runtime)
         if hasattr(live, "bind"):
             live.bind(manager)
+        if hasattr(live, "name"):
+            live.name = one.name
         behind = _Replies(manager, handler) if getattr(live, "sees_replies", False) else handler
         handler = _Switch(one, partial(live, next=behind), handler)
     return handler
