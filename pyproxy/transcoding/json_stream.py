@@ -27,7 +27,7 @@ class ArrayReader:
     @property
     def waiting(self) -> int:
         """Bytes of an element that is not whole."""
-        return len(self._buffer)
+        return 0 if self._ended else len(self._buffer)
 
     def read(self, chunk: bytes) -> list[bytes]:
         self._buffer += chunk

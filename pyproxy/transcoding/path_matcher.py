@@ -99,7 +99,7 @@ def _walk(node: _Node[T], segments: list[str], at: int, key: tuple[str, str]) ->
     rest = node.children.get(REST)
     if rest is None:
         return None
-    for end in range(len(segments), at - 1, -1):
+    for end in range(at, len(segments) + 1):  # what stands behind it goes first
         found = _walk(rest, segments, end, key)
         if found is not None:
             return found

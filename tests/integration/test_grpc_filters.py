@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import http.client
 import http.server
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from pyproxy.filters.http.grpc_web import decode
@@ -19,6 +21,7 @@ from tests.server.bootstraps import ROUTER, bootstrap, endpoint, file_log, liste
 from tests.server.running import Running, eventually
 from tests.support.grpc_echo import EchoClient, EchoServer
 from tests.support.ports import LOOPBACK
+from tests.support.shelf import descriptor_set, message_classes
 
 TYPE = "type.googleapis.com/envoy.extensions"
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -189,3 +192,59 @@ def test_calls_to_upstreams_without_grpc(start: Start) -> None:
     upstream.shutdown()
     upstream.server_close()
     thread.join()
+
+
+def test_json(start: Start) -> None:
+    """Every kind of call, and a route for which the filter is off."""
+    book, request = message_classes("Book", "GetRequest")
+
+    def get(data: bytes, context: grpc.ServicerContext) -> bytes:
+        asked = request.FromString(data)
+        if asked.shelf == "none":
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such shelf")
+        made: bytes = book(id=asked.book.id, title=asked.shelf).SerializeToString()
+        return made
+
+    def listed(data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        for number in range(request.FromString(data).count):
+            yield book(id=number).SerializeToString()
+
+    def collect(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        made: bytes = book(tags=[book.FromString(one).title for one in messages]).SerializeToString()
+        return made
+
+    handlers = {
+        "/t.Library/Get": grpc.unary_unary_rpc_method_handler(get),
+        "/t.Library/List": grpc.unary_stream_rpc_method_handler(listed),
+        "/t.Library/Collect": grpc.stream_unary_rpc_method_handler(collect),
+        "/t.Library/Chat": grpc.stream_stream_rpc_method_handler(lambda messages, context: messages),
+        "/t.Library/Echo": grpc.unary_unary_rpc_method_handler(lambda data, context: data),
+    }
+    bound = {
+        "proto_descriptor_bin": base64.b64encode(descriptor_set()).decode(),
+        "services": ["t.Library"],
+        "convert_grpc_status": True,
+    }
+    with EchoServer(handlers) as server:
+        proxy = start(server.port, http_filter("grpc_json_transcoder", "GrpcJsonTranscoder", **bound))
+        connection = http.client.HTTPConnection(LOOPBACK, proxy.port("web"), timeout=20)
+
+        def call(method: str, path: str, value: Any = None) -> tuple[int, Any]:
+            connection.request(method, path, None if value is None else json.dumps(value))
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+        assert call("GET", "/v1/shelves/a/books/7") == (200, {"id": "7", "title": "a"})
+        assert call("GET", "/v1/shelves/none/books/7") == (404, {"code": 5, "message": "no such shelf"})
+        assert call("GET", "/v1/list?count=3") == (200, [{}, {"id": "1"}, {"id": "2"}])
+        assert call("GET", "/v1/list") == (200, [])
+        assert call("POST", "/v1/collect", [{"title": "a"}, {"title": "b"}]) == (200, {"tags": ["a", "b"]})
+        many = [{"title": "t", "tags": ["x" * 1000]}] * 200
+        assert call("POST", "/v1/chat/t", many) == (200, many)
+        large = {"title": "x" * 500_000}
+        assert call("POST", "/v1/echo", large) == (200, large)
+        connection.close()
+        with H2Client(proxy.port("web")) as client:
+            assert client.request("POST", "/v1/echo", b'{"kind": "POEM"}') == (200, b'{"kind":"POEM"}')
+        with EchoClient(proxy.port("web")) as plain:  # calls pass as they are
+            assert plain.unary(b"abc") == b"abc"

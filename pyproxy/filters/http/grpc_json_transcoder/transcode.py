@@ -182,6 +182,9 @@ class _Answer:
             if streams:
                 response.headers.set(b"content-type", self._type())
             self._end_with(response.headers, None)
+            if streams and response.status == 200 and not (self._config.events or self._config.newlines):
+                response.body = Body.complete(b"[]")
+                response.headers.set(b"content-length", b"2")
             return
         response.headers.remove(b"content-length")
         if call.gives_raw and streams:
