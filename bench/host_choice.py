@@ -26,8 +26,8 @@ from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
 from pyproxy.telemetry.metrics import Counter
 
 FEW, MANY = 10, 10_000
-ROUNDS = 7
-CHOICES = 100_000
+ROUNDS = 60
+CHOICES = 5_000
 GOAL_US = 1.0
 
 BASE = ClusterConfig("c")

@@ -91,6 +91,8 @@ class StandInPlane:
 
     def resources_changed(self) -> None: ...
 
+    def can_ask(self, ask: Any) -> None: ...
+
     async def stop_listeners(self, names: list[str]) -> None:
         for name in names:
             self.servers.pop(name).close()
