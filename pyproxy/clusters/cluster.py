@@ -205,6 +205,13 @@ class Cluster:
         """The host of a key."""
         return self._by_key.get(key)
 
+    def host_at(self, address: str) -> Host | None:
+        """The host of an address, whatever its health."""
+        found = self._by_key.get(address)
+        if found is not None and found.address == address:
+            return found
+        return next((host for host in self.host_set.hosts if host.address == address), None)
+
     def dialer(self, host: Host) -> TlsDialer | None:
         """How TLS is spoken to a host; None for plain text (Envoy: transport_socket_matches)."""
         match = self._socket_match(host)

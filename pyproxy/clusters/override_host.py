@@ -1,19 +1,25 @@
-"""Hosts that requests ask for by address, before the policy of the cluster is asked (Envoy:
-envoy.load_balancing_policies.override_host).
+"""Hosts that requests ask for by address, before the policy of the cluster is asked.
 
-The first try goes to the first address that is a host of the cluster, each retry to the next one; after the last the
-policy chooses. The health of a host that is asked for is not looked at, as in Envoy.
+`OverrideHost` is a policy (Envoy: envoy.load_balancing_policies.override_host). The first try goes to the first
+address that is a host of the cluster, each retry to the next one; after the last the policy chooses. The health of a
+host that is asked for is not looked at, as in Envoy.
+
+`overriding_host` is for filters that choose (Envoy: HostUtility::selectOverrideHost): whatever the policy is, the first
+try goes to that host if its health is among `common_lb_config.override_host_status`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.load_balancers.load_balancer import Choose
 from pyproxy.config.load_policy import OverrideSource
 from pyproxy.http.message import Request
+
+if TYPE_CHECKING:
+    from pyproxy.clusters.cluster import Cluster
 
 _STATE: Final = "envoy.extensions.load_balancing_policies.override_host.filter_state"
 """Where the addresses stand that are left."""
@@ -51,6 +57,21 @@ class OverrideHost:
             text = _said(request, source)
             found += [one for one in (part.strip() for part in text.split(",")) if one]
         return found
+
+
+def overriding_host(cluster: Cluster, request: Request) -> Host | None:
+    """The host that `info.override_host` names, or another one unless `override_strict`."""
+    info = request.info
+    host = cluster.host_at(info.override_host)
+    if host is not None and _health(host) in cluster.config.override_statuses:
+        return host
+    return None if info.override_strict else cluster.choose(request)
+
+
+def _health(host: Host) -> str:
+    if not host.healthy:
+        return "UNHEALTHY"
+    return "DEGRADED" if host.degraded else "HEALTHY"
 
 
 def _said(request: Request, source: OverrideSource) -> str:

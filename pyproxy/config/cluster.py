@@ -199,6 +199,8 @@ class ClusterConfig:
     ewma: EwmaConfig = NO_EWMA
     overrides: tuple[OverrideSource, ...] = ()
     """Where requests name their hosts; what is said of balancing is for those that do not."""
+    override_statuses: frozenset[str] = frozenset(("HEALTHY", "DEGRADED"))
+    """The health of hosts that a filter may choose (common_lb_config.override_host_status)."""
     locality_weighted: bool = False
     zones: ZoneConfig = ZoneConfig()
     fail_on_panic: bool = False
@@ -244,6 +246,9 @@ class ClusterConfig:
     subsets: SubsetConfig | None = None
     outlier: OutlierConfig | None = None
     health_checks: tuple[HealthCheckConfig, ...] = ()
+    ignore_new_hosts: bool = False
+    """A host that was not asked for its health yet does not count among those that are ill (panic, priorities;
+    common_lb_config.ignore_new_hosts_until_first_hc)."""
     close_on_failure: bool = False
     """A host that fails its health check loses its connections (close_connections_on_host_health_failure)."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)

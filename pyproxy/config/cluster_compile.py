@@ -70,6 +70,7 @@ def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
         discovery=found.discovery,
         endpoints=_endpoints(view, resolving),
         **_spread(view),
+        **_common(view),
         eds=found.eds,
         connect_timeout=_DEFAULT_CONNECT if connect is None else connect,
         buffer_limit=_DEFAULT_BUFFER if buffer is None else buffer,
@@ -202,6 +203,28 @@ def _check_grpc(view: View, http: UpstreamHttpOptions) -> None:
 def _keepalive(view: View) -> Keepalive | None:
     options = view.child("upstream_connection_options")
     return None if options is None else compile_keepalive(options)
+
+
+_STATUSES: Final = {
+    "UNKNOWN": "HEALTHY",
+    "HEALTHY": "HEALTHY",
+    "DEGRADED": "DEGRADED",
+    "UNHEALTHY": "UNHEALTHY",
+    "DRAINING": "UNHEALTHY",
+    "TIMEOUT": "UNHEALTHY",
+}
+
+
+def _common(view: View) -> dict[str, Any]:
+    """What `common_lb_config` says of the health of hosts."""
+    common = view.child("common_lb_config")
+    if common is None:
+        return {}
+    chosen: dict[str, Any] = {"ignore_new_hosts": bool(common.scalar("ignore_new_hosts_until_first_hc"))}
+    statuses = common.child("override_host_status")
+    if statuses is not None:
+        chosen["override_statuses"] = frozenset(_STATUSES[status] for status in statuses.enums("statuses"))
+    return chosen
 
 
 def _panic_threshold(view: View) -> float:

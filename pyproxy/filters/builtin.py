@@ -187,5 +187,12 @@ EXTENSIONS: Final = Extensions(
             module="pyproxy.filters.http.router.compile",
             terminal=True,
         ),
+        Extension(
+            name="envoy.filters.http.stateful_session",
+            type_name="envoy.extensions.filters.http.stateful_session.v3.StatefulSession",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.stateful_session",
+            route_type="envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute",
+        ),
     )
 )

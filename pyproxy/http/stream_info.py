@@ -260,6 +260,10 @@ class StreamInfo:
     """What it has been through of redirects that are followed here (routes.internal_redirect); None for none."""
     span: Any
     """The live span of a request that belongs to a trace (telemetry.tracer), None otherwise."""
+    override_host: str = ""
+    """The address of the host that the first try is to go to, if it can (Envoy: setUpstreamOverrideHost)."""
+    override_strict: bool = False
+    """No other host will do."""
     upstream_named: bool = False
     """What stands in the next two is final."""
     upstream_server_name: str = ""

@@ -107,7 +107,8 @@ def _cookie(policy: HashPolicyConfig) -> _Evaluate:
         if found or ttl is None:
             return found or None
         value = _new_cookie(request)
-        request.info.set_cookies = (*request.info.set_cookies, _set_cookie(policy, value))
+        made = set_cookie(policy.name, value, int(ttl), policy.path, policy.attributes)
+        request.info.set_cookies = (*request.info.set_cookies, made)
         return value
 
     return cookie
@@ -136,12 +137,13 @@ def _address(at: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _set_cookie(policy: HashPolicyConfig, value: bytes) -> bytes:
-    parts = [policy.name.encode() + b'="' + value + b'"']
-    if policy.ttl:
-        parts.append(b"Max-Age=%d" % policy.ttl)
-    if policy.path:
-        parts.append(b"Path=" + policy.path.encode())
-    parts += [name.encode() + (b"=" + text.encode() if text else b"") for name, text in policy.attributes]
+def set_cookie(name: str, value: bytes, ttl: int, path: str, attributes: tuple[tuple[str, str], ...]) -> bytes:
+    """A `set-cookie` header, as Envoy writes it (Utility::makeSetCookieValue)."""
+    parts = [name.encode() + b'="' + value + b'"']
+    if ttl:
+        parts.append(b"Max-Age=%d" % ttl)
+    if path:
+        parts.append(b"Path=" + path.encode())
+    parts += [key.encode() + (b"=" + text.encode() if text else b"") for key, text in attributes]
     parts.append(b"HttpOnly")
     return b"; ".join(parts)

@@ -61,6 +61,8 @@ class HealthChecker:
             session = before.pop(host, None)
             if session is None:
                 host.mark(HealthFlag.FAILED_ACTIVE_HC, on=True)
+                if self.cluster.config.ignore_new_hosts and self._asked:
+                    host.mark(HealthFlag.PENDING_ACTIVE_HC, on=True)
                 session = Session(self, host)
                 host.checker = session
                 session.begin()
@@ -145,6 +147,7 @@ class HealthChecker:
             self.peers.tell(Topic.TRAFFIC, self.cluster.name)
 
     def _changed(self, host: Host, changed: bool) -> None:
+        changed |= host.mark(HealthFlag.PENDING_ACTIVE_HC, on=False)
         if changed:
             self._on_change(host)
         self._count_hosts()

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from pyproxy.clusters.cluster import Cluster
+from pyproxy.clusters.host import HealthFlag
 from pyproxy.clusters.manager import ClusterManager
+from pyproxy.clusters.membership import members_of
 from pyproxy.clusters.peers import Note, Topic
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.health_check import HealthCheckConfig, HttpCheckConfig
@@ -18,7 +20,7 @@ from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.events import EventOutbox
 from pyproxy.telemetry.metrics import StatsStore
-from tests.support.upstream import AwaitBody, Close, ScriptedUpstream, reply
+from tests.support.upstream import AwaitBody, AwaitClose, Close, ScriptedUpstream, reply
 from tests.support.upstreams import cluster_of
 
 CHECK = HealthCheckConfig(
@@ -178,3 +180,25 @@ async def test_ejections_are_known_to_a_cluster_that_begins_to_live() -> None:
 def _slow() -> HealthCheckConfig:
     fields = {name: getattr(CHECK, name) for name in CHECK.__slots__}
     return HealthCheckConfig(**{**fields, "interval": 60.0, "no_traffic_interval": 60.0})
+
+
+async def test_new_hosts_do_not_count_until_they_were_asked(upstream: ScriptedUpstream) -> None:
+    silent = ScriptedUpstream()
+    silent.begin(((AwaitBody(), AwaitClose()),))
+    upstream.begin((reply(),))
+    crew = Crew(1)
+    (worker,) = crew.workers
+    worker.begin(cluster_of(upstream.port, health_checks=(CHECK,), ignore_new_hosts=True))
+    await until(lambda: worker.cluster.ready)
+    assert worker.healthy
+
+    ports = (upstream.port, silent.port)
+    worker.cluster.on_members(members_of(cluster_of(*ports).endpoints))
+    new = worker.cluster.host_set.hosts[1]
+    assert new.flags == HealthFlag.FAILED_ACTIVE_HC | HealthFlag.PENDING_ACTIVE_HC
+    assert worker.cluster.stats.membership_excluded.value == 1
+    await until(lambda: not new.excluded)
+    await until(lambda: worker.cluster.stats.membership_excluded.value == 0)
+    assert new.flags == HealthFlag.FAILED_ACTIVE_HC | HealthFlag.ACTIVE_HC_TIMEOUT
+    crew.close()
+    silent.stop()

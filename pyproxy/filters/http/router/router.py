@@ -10,6 +10,7 @@ from typing import Any
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.one_try import Try
+from pyproxy.clusters.override_host import overriding_host
 from pyproxy.clusters.pool_errors import overflow
 from pyproxy.clusters.pool_of_host import pool_of
 from pyproxy.clusters.transport_socket_options import options_of_request
@@ -335,7 +336,12 @@ class Router:
         if call.tries == 1 and cluster.hashes and route.hash is not None:
             request.info.hash = route.hash(request)
         if host is None:
-            host = cluster.choose(request) if call.tries == 1 or retry is None else retry.choose(request)
+            if call.tries > 1 and retry is not None:
+                host = retry.choose(request)
+            elif request.info.override_host and call.tries == 1:
+                host = overriding_host(cluster, request)
+            else:
+                host = cluster.choose(request)
         if host is None:
             raise self._no_host(request, cluster)
         pool = host.pool
