@@ -228,6 +228,7 @@ def _client_side(view: View) -> Chosen:
     # gRFC A58: no more often than ten times a second.
     return {
         "lb_policy": LbPolicy.CLIENT_SIDE_WEIGHTED_ROUND_ROBIN,
+        "slow_start": _slow_start(view.child("slow_start_config")),
         "orca": replace(config, update_period=max(0.1, config.update_period)),
     }
 

@@ -16,7 +16,9 @@ from typing import Final
 from pyproxy import clock
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.load_balancers.edf import INDEX_MASK, queue_from, steps_of
+from pyproxy.clusters.load_balancers.slow_start import share_of
 from pyproxy.clusters.orca_report import METRICS, METRICS_BIN, BadReport, LoadReport, report_of
+from pyproxy.config.cluster import SlowStartConfig
 from pyproxy.config.load_policy import OrcaConfig
 from pyproxy.http.message import Pair, Request
 from pyproxy.http.stream_info import UpstreamInfo
@@ -24,6 +26,8 @@ from pyproxy.http.stream_info import UpstreamInfo
 log = logging.getLogger("pyproxy.clusters.orca")
 
 _MOST_WEIGHT: Final = (1 << 32) - 1
+_FINER: Final = 100
+"""So that a part of a weight of 1 is a whole number."""
 
 
 class OrcaLoad:
@@ -88,10 +92,13 @@ def weight_of(report: LoadReport, config: OrcaConfig) -> int:
 class ClientSideWeighted:
     """Weights are looked at anew once in each update period, by the first choice after it."""
 
-    __slots__ = ("_config", "_due", "_hosts", "_loads", "_queue", "_rng", "_steps", "_weights")
+    __slots__ = ("_config", "_due", "_hosts", "_loads", "_queue", "_rng", "_slow", "_steps", "_weights")
 
-    def __init__(self, hosts: tuple[Host, ...], rng: random.Random, config: OrcaConfig) -> None:
+    def __init__(
+        self, hosts: tuple[Host, ...], rng: random.Random, config: OrcaConfig, slow: SlowStartConfig | None = None
+    ) -> None:
         self._config = config
+        self._slow = slow
         self._rng = rng
         start = rng.randrange(len(hosts))  # so that workers do not march in step
         self._hosts = hosts = hosts[start:] + hosts[:start]
@@ -120,11 +127,15 @@ class ClientSideWeighted:
         said = [load.current() for load in self._loads]
         default = median([weight for weight in said if weight])
         weights = [weight or default for weight in said]
+        for load, weight in zip(self._loads, weights, strict=True):
+            load.weight = weight
+        slow = self._slow
+        if slow is not None:
+            pairs = zip(weights, self._hosts, strict=True)
+            weights = [max(1, int(weight * _FINER * share_of(host, slow))) for weight, host in pairs]
         if weights == self._weights:
             return
         self._weights = weights
-        for load, weight in zip(self._loads, weights, strict=True):
-            load.weight = weight
         self._steps = steps_of(weights)
         self._queue = queue_from(self._steps, self._rng)
 

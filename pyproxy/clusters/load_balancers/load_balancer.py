@@ -57,7 +57,7 @@ def build_load_balancer(
         case LbPolicy.RANDOM:
             return WeightedRandomHost(eligible, rng) if weighted else RandomHost(eligible, rng)
         case LbPolicy.CLIENT_SIDE_WEIGHTED_ROUND_ROBIN:
-            return ClientSideWeighted(eligible, rng, config.orca)
+            return ClientSideWeighted(eligible, rng, config.orca, slow)
         case LbPolicy.PEAK_EWMA:
             return PeakEwma(eligible, rng, config.ewma)
         case LbPolicy.CLUSTER_PROVIDED:

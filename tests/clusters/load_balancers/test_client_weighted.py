@@ -5,9 +5,11 @@ from collections import Counter
 
 import pytest
 
+from pyproxy import clock
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.load_balancers.client_weighted import ClientSideWeighted, median, weight_of
 from pyproxy.clusters.orca_report import METRICS, LoadReport
+from pyproxy.config.cluster import SlowStartConfig
 from pyproxy.config.load_policy import OrcaConfig
 from pyproxy.http.stream_info import UpstreamInfo
 from tests.clusters.hosts import REQUEST, hosts
@@ -49,6 +51,24 @@ def test_hosts_get_what_they_can_take(monkeypatch: pytest.MonkeyPatch) -> None:
     report(three[0], 100, 0.5)
     loop.advance(1.0)
     assert three[0].load.current() == 0  # the blackout begins again
+
+
+def test_a_new_host_starts_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = ManualLoop.ticking(monkeypatch)
+    old, new = hosts([1, 1])
+    loop.advance(100.0)
+    new.since = clock.now
+    config, slow = OrcaConfig(update_period=1.0), SlowStartConfig(100.0, 1.0, 10.0)
+    balancer = ClientSideWeighted((old, new), random.Random(1), config, slow)
+
+    def share() -> float:
+        return sum(balancer.choose(REQUEST) is new for _ in range(1000)) / 1000
+
+    assert share() == pytest.approx(0.1 / 1.1, abs=0.01)
+    loop.advance(50.0)
+    assert share() == pytest.approx(0.5 / 1.5, abs=0.01)
+    loop.advance(50.0)
+    assert share() == pytest.approx(0.5, abs=0.01)
 
 
 def test_trailers_may_have_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
