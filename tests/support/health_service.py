@@ -27,6 +27,9 @@ PLAIN = "plain"
 """200 OK that is no gRPC."""
 NOISY = "noisy"
 """SERVING, and a PING behind it."""
+LOADED = "loaded"
+"""SERVING, and a report of load in the trailers: half of the CPU for 100 requests a second."""
+_LOAD = "CQAAAAAAAOA/MQAAAAAAAFlA"
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -116,7 +119,8 @@ class _Conversation:
         elif answer != SILENT:
             self._head(number, "application/grpc")
             self._h2.send_data(number, b"\0\0\0\0\2\x08" + (b"\2" if answer == NOT_SERVING else b"\1"))
-            self._h2.send_headers(number, [("grpc-status", "0")], end_stream=True)
+            load = [("endpoint-load-metrics-bin", _LOAD)] if answer == LOADED else []
+            self._h2.send_headers(number, [("grpc-status", "0"), *load], end_stream=True)
             if answer == LEAVE:
                 self._sock.sendall(self._h2.data_to_send())
                 self._h2.close_connection(last_stream_id=number)
