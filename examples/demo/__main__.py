@@ -84,6 +84,7 @@ async def demo(duration: float | None) -> int:
             await asyncio.gather(sending, playing, return_exceptions=True)
         if ended:
             raise NotStarted(f"{ended} ended:\n{mesh.processes.said(ended)}")
+        console.print()
         for line in summary(mesh.story.seen, mesh):
             console.print(line)
         if mesh.story.seen.followed is not None:

@@ -67,6 +67,8 @@ class Story:
         self._failing = failing
         self._plane = plane
         self.scene = ""
+        self.began = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3]
+        """What proxies tell of before is how they started."""
         self.seen = Seen()
         self.told: deque[tuple[str, str]] = deque(maxlen=50)
         """(time, text): what we did."""

@@ -16,7 +16,6 @@ from examples.demo.watch import Watch
 
 TOLD = 8
 """Lines of what has happened."""
-_DULL = ("config.applied", "worker.started", "listener.added")
 
 
 class View:
@@ -32,7 +31,7 @@ class View:
     def picture(self) -> RenderableType:
         found = self._story.seen.followed
         if found is not None and self._story.scene.startswith("one request"):
-            text = Text("\n").join(Text(line, no_wrap=True, overflow="ellipsis") for line in found.text())
+            text = Text("\n".join(found.text()), no_wrap=True, overflow="ellipsis")
             return Group(self._services(), Panel(text, title="one request, hop by hop"))
         return Group(self._services(), self._timeline())
 
@@ -72,11 +71,11 @@ class View:
         ]
 
     def _timeline(self) -> Panel:
-        told = [one for one in self._watch.events if one.kind not in _DULL]
+        told = [one for one in self._watch.events if one.time >= self._story.began]
         happened = [(time, "demo", text) for time, text in self._story.told]
         happened += [(one.time[11:23], one.proxy, f"{one.kind}: {one.message}") for one in told]
-        lines = Text("\n").join(
-            Text.assemble((time, "dim"), "  ", (who.ljust(13), "cyan"), text, no_wrap=True, overflow="ellipsis")
+        lines = Text("\n", no_wrap=True, overflow="ellipsis").join(
+            Text.assemble((time, "dim"), "  ", (who.ljust(13), "cyan"), text)
             for time, who, text in sorted(happened)[-TOLD:]
         )
         return Panel(lines, title="what just happened", height=TOLD + 2)

@@ -61,7 +61,9 @@ def _timeline(world: World, story: Story) -> Panel:
     events = [event for event in world.watch.events if event.kind.startswith("host.")]
     happened = list(story.told)
     happened += [(event.time[11:23], f"{event.kind}: {names.get(event.subject, event.subject)}") for event in events]
-    lines = Text("\n").join(Text.assemble((time, "dim"), "  ", text) for time, text in sorted(happened)[-TOLD:])
+    lines = Text("\n", no_wrap=True, overflow="ellipsis").join(
+        Text.assemble((time, "dim"), "  ", text) for time, text in sorted(happened)[-TOLD:]
+    )
     return Panel(lines, title="what just happened", height=TOLD + 2)
 
 
@@ -111,6 +113,7 @@ async def failover(duration: float | None) -> int:
             await asyncio.gather(sending, playing, return_exceptions=True)
         if world.processes.ended():
             raise NotStarted(f"the proxy ended:\n{world.processes.said(EDGE)}")
+        console.print()
         for outcome in story.outcomes:
             console.print(told(outcome), highlight=False, soft_wrap=True)
         console.print(f"requests: {world.load.requests}, errors: {world.load.errors}")

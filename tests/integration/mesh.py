@@ -70,8 +70,9 @@ class Mesh:
         front = {"calls": {"back": at("out")}, "instances": [{"app": at("front"), "proxy": at("front_proxy")}]}
         routes = [{"service": "front"}, {"prefix": "/back", "service": "back"}]
         services = {"front": front, "back": back}
-        mesh = {"mtls": True, "services": services, "gateways": {"edge": {"listen": at("gateway"), "routes": routes}}}
-        self._file.write_text(json.dumps(mesh))
+        telemetry = {"access_log": "stdout", "traces": f"{LOOPBACK}:9", "sampling": 1}
+        mesh = {"mtls": True, "telemetry": telemetry, "services": services}
+        self._file.write_text(json.dumps({**mesh, "gateways": {"edge": {"listen": at("gateway"), "routes": routes}}}))
 
     def start(self) -> None:
         for node in NODES:
