@@ -55,11 +55,11 @@ class Mesh:
             await self.processes.start_proxy(node.name, bootstrap, *who)
         await self.processes.wait_for_admins()
         await self.watch.start()
-        self.story = Story(self.layout, self.logs, self.watch, self.collector, self.services[FAILING], plane)
         if not await self.load.works(PATIENCE):
             said = "\n".join(f"--- {node.name}\n{self.processes.said(node.name)}" for node in NODES)
             raise NotStarted(f"no request gets through the mesh\n{said}")
         await self.watch.look()
+        self.story = Story(self.layout, self.logs, self.watch, self.collector, self.services[FAILING], plane)
 
     async def stop(self) -> None:
         await self.processes.stop()
