@@ -39,6 +39,7 @@ COMPILED = (
     "http/h1_head",
     "http/h1_lines",
     "http/h1_rules",
+    "http/h1_tables",
     "http/h2_connection",
     "http/h2_downstream",
     "http/h2_guard",
@@ -178,6 +179,20 @@ def compiled_modules() -> list[Extension]:
     return made
 
 
+def http1_module() -> list[Extension]:
+    """Heads of HTTP/1 looked up and written in C, or none where Cython is not there."""
+    if os.environ.get("PYPROXY_PURE"):
+        return []
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        print("pyproxy: no Cython here, so heads of HTTP/1 are read and written in Python", file=sys.stderr)
+        return []
+    extension = Extension("pyproxy.http.h1_native", ["pyproxy/http/h1_native.pyx"], extra_compile_args=["-O2"])
+    made: list[Extension] = cythonize([extension], build_dir="build", quiet=True)
+    return made
+
+
 def http2_module() -> list[Extension]:
     """The HTTP/2 engine on libnghttp2, or none where the library or its headers are not there."""
     if os.environ.get("PYPROXY_PURE"):
@@ -209,5 +224,5 @@ def http2_module() -> list[Extension]:
 
 setup(
     cmdclass={"build_py": BuildWithDescriptors, "build_ext": BuildWhereItCanBe},
-    ext_modules=compiled_modules() + http2_module(),
+    ext_modules=compiled_modules() + http1_module() + http2_module(),
 )

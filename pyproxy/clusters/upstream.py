@@ -10,6 +10,7 @@ from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
 from pyproxy.http import h1_encode
 from pyproxy.http.body import Body, Trailers
 from pyproxy.http.codec import CodecError, CodecOptions, End, ResponseDecoder, ResponseHead
+from pyproxy.http.h1_tables import write_head
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.tunnel import RawDecoder, TunnelDecoder
 from pyproxy.network.connection import Connection, Peer
@@ -24,6 +25,8 @@ _CHUNKED = (b"transfer-encoding", b"chunked")
 _NO_LENGTH = (b"content-length", b"0")
 _BODILESS = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
 """Methods for which no content is expected, so that its absence need not be told (RFC 9110 8.6)."""
+_AROUND_TARGET = len(b"  HTTP/1.1\r\n") + len(b"\r\n")
+"""What else of a head is no header: the rest of its start line, and the empty line."""
 _BEFORE = b"upstream connect error or disconnect/reset before headers. reset reason: "
 
 
@@ -116,10 +119,11 @@ class H1Upstream(Connection):
         target = request.path or request.authority  # of a CONNECT
         if self._proper_case:
             pairs = h1_encode.title_case(pairs)
-            head = h1_encode.request_head(request.method, target, request.authority, pairs, b"Host")
+            line = h1_encode.request_line(request.method, target, request.authority, b"Host")
         else:
-            head = h1_encode.request_head(request.method, target, request.authority, pairs)
-        info.header_sent += h1_encode.header_bytes(head)
+            line = h1_encode.request_line(request.method, target, request.authority)
+        head = write_head(line, pairs)
+        info.header_sent += len(head) - len(request.method) - len(target) - _AROUND_TARGET
         info.wire_sent += len(head)
         info.pool_ready = info.request_sent_first = clock.now
         self._decoder.expect(request.method)

@@ -28,7 +28,8 @@ from pyproxy.http.codec import (
 )
 from pyproxy.http.h1_chunks import ChunkReader
 from pyproxy.http.h1_head import HeadReader
-from pyproxy.http.h1_lines import FIELDS, REQUEST_LINE, STATUS_LINE, NotPlain
+from pyproxy.http.h1_lines import NotPlain
+from pyproxy.http.h1_tables import FIELDS, REQUEST_LINES, STATUS_LINES, read_head
 from pyproxy.http.message import Headers, Pair
 
 ENGINE = "httptools"
@@ -228,13 +229,14 @@ class H1RequestDecoder(_Decoder):
         end = data.find(b"\r\n\r\n")
         if end < 0 or end + 4 > self._limit:
             return None
-        lines = iter(data[:end].split(b"\r\n"))
+        line: Pair
+        pairs: list[Pair]
+        index: dict[bytes, bytes]
         try:
-            method, target = REQUEST_LINE(next(lines))
-            headers = Headers(list(map(FIELDS, lines)))
+            line, pairs, index = read_head(data, end, REQUEST_LINES, FIELDS)
         except NotPlain:
             return None
-        pairs, index = headers.pairs, headers.index
+        headers = Headers(pairs, index)
         length = index.get(b"content-length")
         if len(pairs) > self._options.limits.header_count:
             return None
@@ -261,8 +263,7 @@ class H1RequestDecoder(_Decoder):
                 return None
             head.keep_alive = persistent
             self._over = not persistent
-        head.method = method
-        head.target = target
+        head.method, head.target = line
         head.headers = headers
         head.size = end + 4
         if framed:
@@ -353,13 +354,14 @@ class H1ResponseDecoder(_Decoder):
         end = data.find(b"\r\n\r\n")
         if end < 0 or end + 4 > self._limit:
             return None
-        lines = iter(data[:end].split(b"\r\n"))
+        status: int
+        pairs: list[Pair]
+        index: dict[bytes, bytes]
         try:
-            status = STATUS_LINE(next(lines))
-            headers = Headers(list(map(FIELDS, lines)))
+            status, pairs, index = read_head(data, end, STATUS_LINES, FIELDS)
         except NotPlain:
             return None
-        pairs, index = headers.pairs, headers.index
+        headers = Headers(pairs, index)
         length = index.get(b"content-length")
         if len(pairs) > self._options.limits.header_count or (len(index) != len(pairs) and not _repeats_fairly(pairs)):
             return None

@@ -10,6 +10,7 @@ from pyproxy.errors import ProxyError
 from pyproxy.http import downstream_errors, h1_encode
 from pyproxy.http.body import Body, Trailers
 from pyproxy.http.codec import CodecError, End, RequestDecoder, RequestEvent, RequestHead
+from pyproxy.http.h1_tables import write_head
 from pyproxy.http.message import Headers, Pair
 from pyproxy.http.stream import RequestHandler, StreamAcceptor
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
@@ -61,6 +62,7 @@ class H1Downstream(Connection):
         "_body",
         "_body_unread",
         "_chunked",
+        "_client_leaves",
         "_closing",
         "_decoder",
         "_half_open",
@@ -103,6 +105,7 @@ class H1Downstream(Connection):
         self._version = ""
         self._keep_alive = True
         self._chunked = False
+        self._client_leaves = False  # it has said so, in the request
         self._closing = False  # no more requests are read
         self._known = False  # that it is HTTP/1
         self._tunnel = False  # it was asked for, or stands
@@ -326,6 +329,7 @@ class H1Downstream(Connection):
             self._stop_head_clock()
         self._head_method = head.method
         self._version = head.version
+        self._client_leaves = not head.keep_alive
         self._keep_alive = self._keep_alive and head.keep_alive and not self._asked_to_leave
         body: Body | None
         if head.upgrade and self._options.tunnels and _asks_for_tunnel(head):
@@ -433,8 +437,9 @@ class H1Downstream(Connection):
             pairs = [*pairs, framing]
         if self._options.proper_case:
             pairs = h1_encode.title_case(pairs)
-        head = h1_encode.response_head(status, pairs, self._version)
-        info.header_sent = h1_encode.header_bytes(head)
+        line = h1_encode.status_line(status, self._version)
+        head = write_head(line, pairs)
+        info.header_sent = len(head) - len(line) - 2
         if body is None:
             info.wire_sent += len(head)
             self.write(head)
@@ -470,8 +475,9 @@ class H1Downstream(Connection):
         pairs = headers.pairs
         if self._options.proper_case:
             pairs = h1_encode.title_case(pairs)
-        head = h1_encode.response_head(status, pairs, self._version)
-        info.header_sent = h1_encode.header_bytes(head)
+        line = h1_encode.status_line(status, self._version)
+        head = write_head(line, pairs)
+        info.header_sent = len(head) - len(line) - 2
         info.wire_sent += len(head)
         self._stream_info = info
         self.last_active = clock.now
@@ -585,6 +591,9 @@ class H1Downstream(Connection):
             self._serve_queue()
 
     def _finish_connection(self) -> None:
+        if self._client_leaves and self._request_ended:  # it has said that nothing more will come (as in Envoy)
+            self._close_in_time()
+            return
         # Closing with unread bytes would send RST, which may overtake the response: take what comes for a while. Who
         # has read the response closes too, and then it was not us.
         self._closing = True

@@ -25,27 +25,29 @@ _STATUS_LINES[418] = b"HTTP/1.1 418 Unknown\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-def request_head(method: bytes, target: bytes, authority: bytes, pairs: list[Pair], host: bytes = b"host") -> bytes:
-    """A request line and header block. Host comes first (RFC 9110 7.2); `host` is how its name is written."""
-    if pairs:
-        fields = _LINE(map(_COLON, pairs))
-        return b"%b %b HTTP/1.1\r\n%b: %b\r\n%b\r\n\r\n" % (method, target, host, authority, fields)
-    return b"%b %b HTTP/1.1\r\n%b: %b\r\n\r\n" % (method, target, host, authority)
-
-
-def response_head(status: int, pairs: list[Pair], version: str = "HTTP/1.1") -> bytes:
-    """A status line and header block. `version` is the request's: HTTP/1.0 is answered in kind (as Envoy does)."""
-    line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
-    if version == "HTTP/1.0":
-        line = b"HTTP/1.0" + line[8:]
+def write_head(line: bytes, pairs: list[Pair]) -> bytes:
+    """A head of `line`, which has its CRLF, and these fields: the pure twin of `h1_native.write_head`."""
     if pairs:
         return b"%b%b\r\n\r\n" % (line, _LINE(map(_COLON, pairs)))
     return line + b"\r\n"
 
 
-def header_bytes(head: bytes) -> int:
-    """What Envoy counts as header bytes sent: the head without start line and without the empty line."""
-    return len(head) - head.find(b"\r\n") - 4
+def request_line(method: bytes, target: bytes, authority: bytes, host: bytes = b"host") -> bytes:
+    """A request line and Host, which comes first (RFC 9110 7.2); `host` is how its name is written."""
+    return b"%b %b HTTP/1.1\r\n%b: %b\r\n" % (method, target, host, authority)
+
+
+def request_head(method: bytes, target: bytes, authority: bytes, pairs: list[Pair]) -> bytes:
+    """A request line and header block."""
+    return write_head(request_line(method, target, authority), pairs)
+
+
+def status_line(status: int, version: str = "HTTP/1.1") -> bytes:
+    """`version` is the request's: HTTP/1.0 is answered in kind (as Envoy does)."""
+    line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+    if version == "HTTP/1.0":
+        line = b"HTTP/1.0" + line[8:]
+    return line
 
 
 def chunk(data: bytes) -> tuple[bytes, bytes, bytes]:

@@ -14,7 +14,8 @@ import httptools
 
 from pyproxy.http import h1_rules
 from pyproxy.http.codec import CodecError, CodecOptions, RequestHead, ResponseHead
-from pyproxy.http.h1_lines import FIELD, FIELDS, NotPlain
+from pyproxy.http.h1_lines import FIELD, NotPlain
+from pyproxy.http.h1_tables import FIELDS
 from pyproxy.http.message import Headers, Pair
 
 _HEAD_END = b"\r\n\r\n"
@@ -65,7 +66,7 @@ class HeadReader:
 def _fields(lines: list[bytes]) -> list[Pair]:
     """The fields of a head without its start line and its end."""
     try:
-        return list(map(FIELDS, lines))
+        return list(map(FIELDS.__getitem__, lines))
     except NotPlain:
         pairs = []
         for line in lines:

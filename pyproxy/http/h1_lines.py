@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
+from typing import Any
 
 from pyproxy.http.message import Pair
 
@@ -18,7 +20,7 @@ class NotPlain(Exception):
 
 
 _MOST_LINES = 2048
-"""Lines that one table remembers. When it is full it begins again: a flood of new lines costs only its own misses."""
+"""Lines that one table remembers: a flood of new lines costs only its own misses."""
 
 _LONGEST_LINE = 200
 
@@ -68,56 +70,56 @@ _FORGET = frozenset(
 """Secrets do not stay in memory; what is different each time would only fill the table."""
 
 
-class FieldLines(dict[bytes, Pair]):
-    """Field line -> (name, value). A Host that is not an authority is not plain."""
+def read_field(line: bytes) -> tuple[Pair, bool]:
+    """(name, value), and whether to remember it. A Host that is not an authority is not plain."""
+    found = FIELD.fullmatch(line)
+    if found is None:
+        raise NotPlain
+    name = found[1].lower()
+    value = found[2].rstrip(b" \t")
+    if name == b"host" and not is_authority(value):
+        raise NotPlain
+    return (name, value), len(line) <= _LONGEST_LINE and name not in _FORGET
 
-    def __missing__(self, line: bytes) -> Pair:
-        found = FIELD.fullmatch(line)
-        if found is None:
-            raise NotPlain
-        name = found[1].lower()
-        value = found[2].rstrip(b" \t")
-        if name == b"host" and not is_authority(value):
-            raise NotPlain
-        pair = (name, value)
-        if len(line) <= _LONGEST_LINE and name not in _FORGET:
+
+def read_request_line(line: bytes) -> tuple[Pair, bool]:
+    """(method, target). Queries are not remembered: they may be secret and are seldom the same."""
+    found = _REQUEST_LINE.fullmatch(line)
+    if found is None:
+        raise NotPlain
+    return (found[1], found[2]), len(line) <= _LONGEST_LINE and b"?" not in line
+
+
+def read_status_line(line: bytes) -> tuple[int, bool]:
+    """The status."""
+    found = _STATUS_LINE.fullmatch(line)
+    if found is None:
+        raise NotPlain
+    return int(found[1]), len(line) <= _LONGEST_LINE
+
+
+class LineTable(dict[bytes, Any]):
+    """What each line means: the pure twin of `h1_native.LineTable`. When it is full it begins again."""
+
+    def __init__(self, read: Callable[[bytes], tuple[Any, bool]]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, line: bytes) -> Any:
+        meaning, keep = self._read(line)
+        if keep:
             if len(self) >= _MOST_LINES:
                 self.clear()
-            self[line] = pair
-        return pair
+            self[line] = meaning
+        return meaning
 
 
-class RequestLines(dict[bytes, Pair]):
-    """Request line -> (method, target). Queries are not remembered: they may be secret and are seldom the same."""
+def read_head(data: bytes, end: int, first: LineTable, fields: LineTable) -> tuple[Any, list[Pair], dict[bytes, bytes]]:
+    """The pure twin of `h1_native.read_head`: what the start line means, the fields, and the last value of each name.
 
-    def __missing__(self, line: bytes) -> Pair:
-        found = _REQUEST_LINE.fullmatch(line)
-        if found is None:
-            raise NotPlain
-        pair = (found[1], found[2])
-        if len(line) <= _LONGEST_LINE and b"?" not in line:
-            if len(self) >= _MOST_LINES:
-                self.clear()
-            self[line] = pair
-        return pair
-
-
-class StatusLines(dict[bytes, int]):
-    """Status line -> status."""
-
-    def __missing__(self, line: bytes) -> int:
-        found = _STATUS_LINE.fullmatch(line)
-        if found is None:
-            raise NotPlain
-        status = int(found[1])
-        if len(line) <= _LONGEST_LINE:
-            if len(self) >= _MOST_LINES:
-                self.clear()
-            self[line] = status
-        return status
-
-
-# What every connection of this process has learnt; bounded, and made of lines that peers send all the time.
-FIELDS = FieldLines().__getitem__
-REQUEST_LINE = RequestLines().__getitem__
-STATUS_LINE = StatusLines().__getitem__
+    The head is `data` up to `end`, without the empty line. Raises NotPlain.
+    """
+    lines = iter(data[:end].split(b"\r\n"))
+    meaning = first[next(lines)]
+    pairs = list(map(fields.__getitem__, lines))
+    return meaning, pairs, dict(pairs)

@@ -25,9 +25,9 @@ class Headers:
 
     __slots__ = ("index", "pairs")
 
-    def __init__(self, pairs: list[Pair] | None = None) -> None:
+    def __init__(self, pairs: list[Pair] | None = None, index: dict[bytes, bytes] | None = None) -> None:
         self.pairs: list[Pair] = [] if pairs is None else pairs
-        self.index: dict[bytes, bytes] = dict(self.pairs)
+        self.index: dict[bytes, bytes] = dict(self.pairs) if index is None else index
 
     @property
     def repeated(self) -> bool:

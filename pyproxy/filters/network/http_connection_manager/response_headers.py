@@ -92,9 +92,7 @@ class ResponseFinalization:
 
 def _remove_hop_by_hop(headers: Headers) -> None:
     pairs, index = headers.pairs, headers.index
+    pairs[:] = [pair for pair in pairs if pair[0] not in _HOP_BY_HOP]
     for name in _HOP_BY_HOP:
-        value = index.pop(name, None)
-        if value is not None:
-            pairs.remove((name, value))
-            if len(index) != len(pairs):  # perhaps this name more than once
-                pairs[:] = [pair for pair in pairs if pair[0] != name]
+        if name in index:
+            del index[name]

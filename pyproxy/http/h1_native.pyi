@@ -1,0 +1,13 @@
+from collections.abc import Callable
+from typing import Any
+
+from pyproxy.http.message import Pair
+
+class LineTable:
+    def __init__(self, read: Callable[[bytes], tuple[Any, bool]]) -> None: ...
+    def __getitem__(self, line: bytes) -> Any: ...
+
+def read_head(
+    data: bytes, end: int, first: LineTable, fields: LineTable
+) -> tuple[Any, list[Pair], dict[bytes, bytes]]: ...
+def write_head(line: bytes, pairs: list[Pair]) -> bytes: ...

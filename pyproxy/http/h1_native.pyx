@@ -1,0 +1,157 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""Heads of HTTP/1 looked up and written in C. `http.h1_lines` and `http.h1_encode` hold the pure twins, and the rules.
+
+Nothing is judged here. A line that was read before is found by its bytes; every other one is read by the function that
+the table was given, which is where the grammar is.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_New, PyDict_SetItem
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memchr, memcmp, memcpy
+
+cdef enum:
+    ENTRIES = 2048  # a power of two
+
+cdef struct Entry:
+    uint64_t hash
+    PyObject *line
+    PyObject *meaning
+
+
+cdef inline uint64_t _hash(const char *at, Py_ssize_t size) noexcept nogil:
+    cdef uint64_t mixed = <uint64_t>size * 0x9E3779B97F4A7C15ULL
+    cdef uint64_t word
+    while size >= 8:
+        memcpy(&word, at, 8)
+        mixed = (mixed ^ word) * 0x9E3779B97F4A7C15ULL
+        mixed ^= mixed >> 32
+        at += 8
+        size -= 8
+    if size:
+        word = 0
+        memcpy(&word, at, size)
+        mixed = (mixed ^ word) * 0x9E3779B97F4A7C15ULL
+        mixed ^= mixed >> 32
+    return mixed
+
+
+cdef class LineTable:
+    """Lines and what they mean. Two lines with one place push each other out, so it stays as small as it is."""
+
+    cdef Entry *_entries
+    cdef object _read
+
+    def __cinit__(self, read):
+        self._entries = <Entry *>calloc(ENTRIES, sizeof(Entry))
+        if self._entries == NULL:
+            raise MemoryError
+        self._read = read
+
+    def __dealloc__(self):
+        cdef Py_ssize_t place
+        if self._entries != NULL:
+            for place in range(ENTRIES):
+                Py_XDECREF(self._entries[place].line)
+                Py_XDECREF(self._entries[place].meaning)
+            free(self._entries)
+
+    def __getitem__(self, bytes line):
+        return self.look(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
+
+    cdef object look(self, const char *at, Py_ssize_t size):
+        cdef uint64_t mixed = _hash(at, size)
+        cdef Entry *entry = &self._entries[mixed & (ENTRIES - 1)]
+        if entry.hash == mixed and entry.line != NULL and PyBytes_GET_SIZE(<object>entry.line) == size:
+            if memcmp(PyBytes_AS_STRING(<object>entry.line), at, size) == 0:
+                return <object>entry.meaning
+        return self._learn(PyBytes_FromStringAndSize(at, size), mixed)
+
+    cdef object _learn(self, bytes line, uint64_t mixed):
+        meaning, keep = self._read(line)
+        cdef Entry *entry = &self._entries[mixed & (ENTRIES - 1)]
+        cdef PyObject *old_line = entry.line
+        cdef PyObject *old_meaning = entry.meaning
+        if keep:
+            Py_INCREF(line)
+            Py_INCREF(meaning)
+            entry.hash = mixed
+            entry.line = <PyObject *>line
+            entry.meaning = <PyObject *>meaning
+            Py_XDECREF(old_line)
+            Py_XDECREF(old_meaning)
+        return meaning
+
+
+cdef Py_ssize_t _line_end(const char *data, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
+    """Where the line that begins at `at` has its CRLF, or `end`."""
+    cdef const char *found
+    cdef Py_ssize_t place = at
+    while True:
+        found = <const char *>memchr(data + place, 13, end - place)
+        if found == NULL:
+            return end
+        place = found - data
+        if place + 1 < end and data[place + 1] == 10:
+            return place
+        place += 1
+
+
+def read_head(bytes data not None, Py_ssize_t end, LineTable first not None, LineTable fields not None):
+    """What the start line means, the fields, and the last value of each name."""
+    cdef const char *raw = PyBytes_AS_STRING(data)
+    if end > PyBytes_GET_SIZE(data):
+        end = PyBytes_GET_SIZE(data)
+    cdef Py_ssize_t stop = _line_end(raw, 0, end)
+    cdef Py_ssize_t at
+    meaning = first.look(raw, stop)
+    cdef list pairs = []
+    cdef dict index = PyDict_New()
+    while stop < end:
+        at = stop + 2
+        stop = _line_end(raw, at, end)
+        pair = fields.look(raw + at, stop - at)
+        pairs.append(pair)
+        PyDict_SetItem(index, <object>PyTuple_GET_ITEM(pair, 0), <object>PyTuple_GET_ITEM(pair, 1))
+    return meaning, pairs, index
+
+
+cdef inline char *_put(char *at, object piece) noexcept:
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(piece)
+    memcpy(at, PyBytes_AS_STRING(piece), size)
+    return at + size
+
+
+def write_head(bytes line not None, list pairs not None):
+    """A head of the start line `line`, which has its CRLF, and these fields."""
+    cdef Py_ssize_t count = PyList_GET_SIZE(pairs)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(line) + 4 * count + 2
+    cdef Py_ssize_t place
+    cdef object pair, name, value
+    for place in range(count):
+        pair = <object>PyList_GET_ITEM(pairs, place)
+        if not PyTuple_CheckExact(pair) or PyTuple_GET_SIZE(pair) != 2:
+            raise TypeError(f"a pair of bytes was expected, not {pair!r}")
+        name = <object>PyTuple_GET_ITEM(pair, 0)
+        value = <object>PyTuple_GET_ITEM(pair, 1)
+        if not PyBytes_Check(name) or not PyBytes_Check(value):
+            raise TypeError(f"a pair of bytes was expected, not {pair!r}")
+        size += PyBytes_GET_SIZE(name) + PyBytes_GET_SIZE(value)
+    head = PyBytes_FromStringAndSize(NULL, size)
+    cdef char *at = _put(PyBytes_AS_STRING(head), line)
+    for place in range(count):
+        pair = <object>PyList_GET_ITEM(pairs, place)
+        at = _put(at, <object>PyTuple_GET_ITEM(pair, 0))
+        at[0] = b":"
+        at[1] = b" "
+        at = _put(at + 2, <object>PyTuple_GET_ITEM(pair, 1))
+        at[0] = 13
+        at[1] = 10
+        at += 2
+    at[0] = 13
+    at[1] = 10
+    return head
