@@ -39,7 +39,9 @@ COMPILED = (
     "http/h1_head",
     "http/h1_lines",
     "http/h1_rules",
+    "http/fast",
     "http/h1_tables",
+    "http/pure",
     "http/h2_connection",
     "http/h2_downstream",
     "http/h2_guard",
@@ -78,6 +80,7 @@ COMPILED = (
     "routes/path_index",
     "routes/route",
     "routes/table",
+    "telemetry/stat",
     "routes/target",
     "routes/virtual_host",
     "filters/common/grpc_methods",
@@ -179,16 +182,16 @@ def compiled_modules() -> list[Extension]:
     return made
 
 
-def http1_module() -> list[Extension]:
-    """Heads of HTTP/1 looked up and written in C, or none where Cython is not there."""
+def native_module() -> list[Extension]:
+    """What is done for every request in C, or none where Cython is not there."""
     if os.environ.get("PYPROXY_PURE"):
         return []
     try:
         from Cython.Build import cythonize
     except ImportError:
-        print("pyproxy: no Cython here, so heads of HTTP/1 are read and written in Python", file=sys.stderr)
+        print("pyproxy: no Cython here, so heads of HTTP/1 are looked up and written in Python", file=sys.stderr)
         return []
-    extension = Extension("pyproxy.http.h1_native", ["pyproxy/http/h1_native.pyx"], extra_compile_args=["-O2"])
+    extension = Extension("pyproxy.http.native", ["pyproxy/http/native.pyx"], extra_compile_args=["-O2"])
     made: list[Extension] = cythonize([extension], build_dir="build", quiet=True)
     return made
 
@@ -224,5 +227,5 @@ def http2_module() -> list[Extension]:
 
 setup(
     cmdclass={"build_py": BuildWithDescriptors, "build_ext": BuildWhereItCanBe},
-    ext_modules=compiled_modules() + http1_module() + http2_module(),
+    ext_modules=compiled_modules() + native_module() + http2_module(),
 )

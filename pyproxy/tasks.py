@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pyproxy import clock
 
@@ -111,7 +111,7 @@ class Deadlines:
             log.exception("the timeout of %r failed", item)
 
 
-_MOST_DURATIONS = 256
+_MOST_DURATIONS: Final = 256
 
 
 class DeadlineTable:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from pyproxy.clusters.host import Host
 from pyproxy.clusters.host_set import HostSet, Locality
@@ -22,7 +23,7 @@ from pyproxy.config.cluster import ClusterConfig, LbPolicy
 from pyproxy.http.message import Request
 from pyproxy.telemetry.metrics import Counter
 
-_HASHED = (LbPolicy.RING_HASH, LbPolicy.MAGLEV)
+_HASHED: Final = (LbPolicy.RING_HASH, LbPolicy.MAGLEV)
 
 
 class Balance:

@@ -7,17 +7,19 @@ is a share of what is active, so each worker takes it of its own requests.
 
 from __future__ import annotations
 
+from typing import Final
+
 from pyproxy.config.cluster import ClusterConfig, Thresholds
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.telemetry.cluster_stats import BreakerStats, ClusterStats
 from pyproxy.telemetry.events import EventKind, Events
 from pyproxy.telemetry.stat import Counter
 
-PRIORITIES = ("default", "high")
-RESOURCES = ("connections", "pending requests", "requests", "retries")
-OWN_RETRY_PERCENT = 20.0
+PRIORITIES: Final = ("default", "high")
+RESOURCES: Final = ("connections", "pending requests", "requests", "retries")
+OWN_RETRY_PERCENT: Final = 20.0
 """The budget where the configuration says nothing of retries."""
-CLOSED_AFTER = 20
+CLOSED_AFTER: Final = 20
 """Looks (4 a second) without anybody turned away, after which a breaker is told to be closed."""
 
 

@@ -58,7 +58,7 @@ _ALPN: Final = {
 }
 """What may be agreed on by ALPN."""
 
-_SOCKET_LABELS = "envoy.transport_socket_match"
+_SOCKET_LABELS: Final = "envoy.transport_socket_match"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pyproxy import clock
 from pyproxy.clusters.dial import LocalFailure, dial, reason
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from pyproxy.clusters.cluster import Cluster
     from pyproxy.clusters.host import Host
 
-_MANY_OPTIONS = 64
+_MANY_OPTIONS: Final = 64
 """They are the choice of downstreams: from here on, those that nobody uses are forgotten."""
-_STREAMS_EACH = 100
+_STREAMS_EACH: Final = 100
 """As many tries are taken for one connection that is being opened; how many it takes is known once it is open."""
 
 _next_id = iter(range(1, 1 << 62))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pyproxy import clock
 from pyproxy.clusters.one_try import Try
@@ -35,9 +35,9 @@ from pyproxy.tasks import Deadlines
 if TYPE_CHECKING:
     from pyproxy.clusters.conn_pool import ConnectionPool
 
-_BEFORE = b"upstream connect error or disconnect/reset before headers. reset reason: "
-_FRAME = 9
-_MOST_REQUESTS = (1 << 30) - 1
+_BEFORE: Final = b"upstream connect error or disconnect/reset before headers. reset reason: "
+_FRAME: Final = 9
+_MOST_REQUESTS: Final = (1 << 30) - 1
 """Then there are no numbers left for streams."""
 
 

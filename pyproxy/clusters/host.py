@@ -6,7 +6,7 @@ The router counts here with plain integer additions; admin `/clusters` reads the
 from __future__ import annotations
 
 from enum import IntFlag
-from typing import Any
+from typing import Any, Final
 
 from pyproxy import clock
 from pyproxy.config.address import AddressConfig
@@ -31,10 +31,10 @@ class HealthFlag(IntFlag):
         return "".join(f"/{flag.name.lower()}" for flag in HealthFlag if flag in self and flag.name) or "healthy"
 
 
-_ILL = int(HealthFlag.FAILED_ACTIVE_HC | HealthFlag.FAILED_OUTLIER_CHECK | HealthFlag.FAILED_EDS_HEALTH)
-_DEGRADED = int(HealthFlag.DEGRADED_ACTIVE_HC | HealthFlag.DEGRADED_EDS_HEALTH)
-_EXCLUDED = int(HealthFlag.EXCLUDED_VIA_IMMEDIATE_HC_FAIL | HealthFlag.PENDING_ACTIVE_HC)
-_OF_EDS = int(HealthFlag.FAILED_EDS_HEALTH | HealthFlag.DEGRADED_EDS_HEALTH | HealthFlag.EDS_STATUS_DRAINING)
+_ILL: Final = int(HealthFlag.FAILED_ACTIVE_HC | HealthFlag.FAILED_OUTLIER_CHECK | HealthFlag.FAILED_EDS_HEALTH)
+_DEGRADED: Final = int(HealthFlag.DEGRADED_ACTIVE_HC | HealthFlag.DEGRADED_EDS_HEALTH)
+_EXCLUDED: Final = int(HealthFlag.EXCLUDED_VIA_IMMEDIATE_HC_FAIL | HealthFlag.PENDING_ACTIVE_HC)
+_OF_EDS: Final = int(HealthFlag.FAILED_EDS_HEALTH | HealthFlag.DEGRADED_EDS_HEALTH | HealthFlag.EDS_STATUS_DRAINING)
 
 
 class Host:

@@ -7,7 +7,7 @@ feeds the rest of the response to the response body without the router.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.http.drive import Waiter
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyproxy.clusters.try_timers import TryTimers
 
 
-_CANARY = b"x-envoy-upstream-canary"
+_CANARY: Final = b"x-envoy-upstream-canary"
 
 
 class Try(Waiter):

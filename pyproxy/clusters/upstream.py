@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pyproxy import clock
 from pyproxy.clusters.one_try import Try
@@ -10,7 +10,7 @@ from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
 from pyproxy.http import h1_encode
 from pyproxy.http.body import Body, Trailers
 from pyproxy.http.codec import CodecError, CodecOptions, End, ResponseDecoder, ResponseHead
-from pyproxy.http.h1_tables import write_head
+from pyproxy.http.fast import write_head
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.tunnel import RawDecoder, TunnelDecoder
 from pyproxy.network.connection import Connection, Peer
@@ -20,14 +20,14 @@ from pyproxy.tasks import Deadlines
 if TYPE_CHECKING:
     from pyproxy.clusters.conn_pool import ConnectionPool
 
-SMALL = 4096
-_CHUNKED = (b"transfer-encoding", b"chunked")
-_NO_LENGTH = (b"content-length", b"0")
-_BODILESS = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
+SMALL: Final = 4096
+_CHUNKED: Final = (b"transfer-encoding", b"chunked")
+_NO_LENGTH: Final = (b"content-length", b"0")
+_BODILESS: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
 """Methods for which no content is expected, so that its absence need not be told (RFC 9110 8.6)."""
-_AROUND_TARGET = len(b"  HTTP/1.1\r\n") + len(b"\r\n")
+_AROUND_TARGET: Final = len(b"  HTTP/1.1\r\n") + len(b"\r\n")
 """What else of a head is no header: the rest of its start line, and the empty line."""
-_BEFORE = b"upstream connect error or disconnect/reset before headers. reset reason: "
+_BEFORE: Final = b"upstream connect error or disconnect/reset before headers. reset reason: "
 
 
 class H1Upstream(Connection):

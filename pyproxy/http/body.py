@@ -7,14 +7,14 @@ slow reader slows the sender, and memory stays bounded.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from pyproxy.errors import ProxyError
 from pyproxy.http.message import Pair
 
 Trailers = list[Pair]
 
-HIGH_WATERMARK = 64 * 1024
+HIGH_WATERMARK: Final = 64 * 1024
 """Bytes that may wait in a pipe before its source is paused."""
 
 
@@ -225,4 +225,4 @@ class _Nowhere:
         pass
 
 
-_NOWHERE = _Nowhere()
+_NOWHERE: Final = _Nowhere()

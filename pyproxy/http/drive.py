@@ -13,6 +13,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 from pyproxy import clock
+from pyproxy.http.fast import advance
 
 log = logging.getLogger("pyproxy.http.drive")
 
@@ -61,23 +62,24 @@ class Drive:
             return
         self._waiting_for = None
         try:
-            waiting = coroutine.send(None)
-        except StopIteration as stop:
-            self._coroutine = None
-            self.on_return(stop.value)
+            ended, value = advance(coroutine)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - every failure has to become a reply
             self._coroutine = None
             self.on_raise(error)
-        else:
-            self._waiting_for = waiting
-            if isinstance(waiting, Waiter):
-                waiting.drive = self
-            elif waiting is None:  # asyncio.sleep(0)
-                self._waiting_for = turn = object()
-                asyncio.get_running_loop().call_soon(self._future_done, turn)
-            else:  # an asyncio future, and this is what Task does with it
-                waiting._asyncio_future_blocking = False  # noqa: SLF001
-                waiting.add_done_callback(self._future_done)
+            return
+        if ended:
+            self._coroutine = None
+            self.on_return(value)
+            return
+        self._waiting_for = value
+        if isinstance(value, Waiter):
+            value.drive = self
+        elif value is None:  # asyncio.sleep(0)
+            self._waiting_for = turn = object()
+            asyncio.get_running_loop().call_soon(self._future_done, turn)
+        else:  # an asyncio future, and this is what Task does with it
+            value._asyncio_future_blocking = False  # noqa: SLF001
+            value.add_done_callback(self._future_done)
 
     def throw(self, error: Exception) -> Any:
         """Stop the coroutine where it waits: its `finally` blocks run. What it makes of that, or None."""

@@ -12,7 +12,7 @@ one for them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import httptools
 
@@ -26,26 +26,27 @@ from pyproxy.http.codec import (
     ResponseEvent,
     ResponseHead,
 )
+from pyproxy.http.fast import has_any, read_head
 from pyproxy.http.h1_chunks import ChunkReader
 from pyproxy.http.h1_head import HeadReader
 from pyproxy.http.h1_lines import NotPlain
-from pyproxy.http.h1_tables import FIELDS, REQUEST_LINES, STATUS_LINES, read_head
+from pyproxy.http.h1_tables import FIELDS, REQUEST_LINES, STATUS_LINES
 from pyproxy.http.message import Headers, Pair
 
-ENGINE = "httptools"
+ENGINE: Final = "httptools"
 
-_PERSISTENT = {b"keep-alive": True, b"Keep-Alive": True, b"close": False, b"Close": False}
-_NOT_PLAIN = frozenset((b"transfer-encoding", b"upgrade", b"expect", b"proxy-connection"))
-_ONCE = frozenset((b"host", b"content-length", b"connection", b"transfer-encoding"))
-_BODILESS = frozenset((204, 304))
+_PERSISTENT: Final = {b"keep-alive": True, b"Keep-Alive": True, b"close": False, b"Close": False}
+_NOT_PLAIN: Final = frozenset((b"transfer-encoding", b"upgrade", b"expect", b"proxy-connection"))
+_ONCE: Final = frozenset((b"host", b"content-length", b"connection", b"transfer-encoding"))
+_BODILESS: Final = frozenset((204, 304))
 
-_TO_THE_END = 1 << 60
+_TO_THE_END: Final = 1 << 60
 """Bytes of a body that only the close of the connection ends."""
 
-_FEW_PIECES = 4
+_FEW_PIECES: Final = 4
 """Up to this many chunks are handed on one by one; more are joined, which costs less than as many events."""
 
-_MOST_EMPTY_LINES = 64
+_MOST_EMPTY_LINES: Final = 64
 """Empty lines that are passed over before a request (RFC 9112 2.2)."""
 
 
@@ -226,15 +227,18 @@ class H1RequestDecoder(_Decoder):
 
     def _plain(self, data: bytes, events: list[RequestEvent]) -> bytes | None:
         """Read one message the short way; gives what is behind it, or None where it must be the long way."""
-        end = data.find(b"\r\n\r\n")
-        if end < 0 or end + 4 > self._limit:
-            return None
         line: Pair
         pairs: list[Pair]
         index: dict[bytes, bytes]
+        end: int
         try:
-            line, pairs, index = read_head(data, end, REQUEST_LINES, FIELDS)
+            read = read_head(data, REQUEST_LINES, FIELDS)
         except NotPlain:
+            return None
+        if read is None:
+            return None
+        line, pairs, index, end = read
+        if end > self._limit:
             return None
         headers = Headers(pairs, index)
         length = index.get(b"content-length")
@@ -242,7 +246,7 @@ class H1RequestDecoder(_Decoder):
             return None
         head = RequestHead()
         framed = False
-        if not index.keys().isdisjoint(_NOT_PLAIN):
+        if has_any(index, _NOT_PLAIN):
             if not _plainly_chunked(headers, length):
                 return None
             head.chunked = framed = True
@@ -265,12 +269,12 @@ class H1RequestDecoder(_Decoder):
             self._over = not persistent
         head.method, head.target = line
         head.headers = headers
-        head.size = end + 4
+        head.size = end
         if framed:
-            return self._body(head, data, end + 4, events)
+            return self._body(head, data, end, events)
         events.append(head)
         head.ended = True
-        return data[end + 4 :]
+        return data[end:]
 
     def _long_way(self, data: bytes, events: list[RequestEvent]) -> bytes:
         """Read a head, or more of it, with llhttp, and what is here of its body; gives what is behind."""
@@ -351,22 +355,25 @@ class H1ResponseDecoder(_Decoder):
 
     def _plain(self, data: bytes, events: list[ResponseEvent]) -> bytes | None:
         """Read one response the short way; gives what is behind it, or None where it must be the long way."""
-        end = data.find(b"\r\n\r\n")
-        if end < 0 or end + 4 > self._limit:
-            return None
         status: int
         pairs: list[Pair]
         index: dict[bytes, bytes]
+        end: int
         try:
-            status, pairs, index = read_head(data, end, STATUS_LINES, FIELDS)
+            read = read_head(data, STATUS_LINES, FIELDS)
         except NotPlain:
+            return None
+        if read is None:
+            return None
+        status, pairs, index, end = read
+        if end > self._limit:
             return None
         headers = Headers(pairs, index)
         length = index.get(b"content-length")
         if len(pairs) > self._options.limits.header_count or (len(index) != len(pairs) and not _repeats_fairly(pairs)):
             return None
         head = ResponseHead()
-        if not index.keys().isdisjoint(_NOT_PLAIN):
+        if has_any(index, _NOT_PLAIN):
             if not _plainly_chunked(headers, length):
                 return None
             head.chunked = True
@@ -388,13 +395,13 @@ class H1ResponseDecoder(_Decoder):
             self._over = not persistent
         head.status = status
         head.headers = headers
-        head.size = end + 4
+        head.size = end
         del self._expected[0]
         if not bodiless:
-            return self._body(head, data, end + 4, events)
+            return self._body(head, data, end, events)
         events.append(head)
         head.ended = True
-        return data[end + 4 :]
+        return data[end:]
 
     def _long_way(self, data: bytes, events: list[ResponseEvent]) -> bytes:
         """Read a head, or more of it, with llhttp, and what is here of its body; gives what is behind."""

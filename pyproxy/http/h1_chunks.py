@@ -7,23 +7,23 @@ before the message is judged as a whole, extensions and trailers included.
 from __future__ import annotations
 
 import re
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from pyproxy.http import h1_rules
 from pyproxy.http.codec import CodecError, CodecOptions
 from pyproxy.http.message import Pair
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
-_EXTENSION = rb";%b(?:=(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
-_SIZE_DIGITS = 16
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED: Final = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
+_EXTENSION: Final = rb";%b(?:=(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_SIZE_DIGITS: Final = 16
 """64 bits; zeros may stand before them."""
 
-_SIZE_LINE = re.compile(rb"(0*[0-9A-Fa-f]{1,16})((?:%b)*)" % _EXTENSION)
-_PARTIAL_SIZE_LINE = re.compile(rb"(?:0*[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\xff]*)?\r?)?")
-_FIELD = re.compile(rb"(%b):[ \t]*([\t\x20-\x7e\x80-\xff]*)" % _TOKEN)
-_PARTIAL_FIELD = re.compile(rb"(?:%b)?|%b:[\t\x20-\x7e\x80-\xff]*\r?|\r" % (_TOKEN, _TOKEN))
-_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+_SIZE_LINE: Final = re.compile(rb"(0*[0-9A-Fa-f]{1,16})((?:%b)*)" % _EXTENSION)
+_PARTIAL_SIZE_LINE: Final = re.compile(rb"(?:0*[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\xff]*)?\r?)?")
+_FIELD: Final = re.compile(rb"(%b):[ \t]*([\t\x20-\x7e\x80-\xff]*)" % _TOKEN)
+_PARTIAL_FIELD: Final = re.compile(rb"(?:%b)?|%b:[\t\x20-\x7e\x80-\xff]*\r?|\r" % (_TOKEN, _TOKEN))
+_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 
 
 class ChunkReader:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from pyproxy import clock
 from pyproxy.errors import ProxyError
 from pyproxy.http import downstream_errors, h1_encode
 from pyproxy.http.body import Body, Trailers
 from pyproxy.http.codec import CodecError, End, RequestDecoder, RequestEvent, RequestHead
-from pyproxy.http.h1_tables import write_head
+from pyproxy.http.fast import write_head
 from pyproxy.http.message import Headers, Pair
 from pyproxy.http.stream import RequestHandler, StreamAcceptor
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
@@ -18,18 +19,18 @@ from pyproxy.network.connection import Connection
 from pyproxy.network.cork import Cork
 from pyproxy.tasks import Deadlines
 
-SMALL = 4096
+SMALL: Final = 4096
 """Up to this many bytes copying a chunk into its frame is cheaper than a longer writev."""
 
-PREFACE = b"PRI * HTTP/2"
+PREFACE: Final = b"PRI * HTTP/2"
 """How a connection that speaks HTTP/2 begins; no request of HTTP/1 does."""
 
-_CLOSE = (b"connection", b"close")
-_KEEP_ALIVE = (b"connection", b"keep-alive")
-_CHUNKED = (b"transfer-encoding", b"chunked")
-_NO_LENGTH = (b"content-length", b"0")
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BODILESS = frozenset((204, 304))
+_CLOSE: Final = (b"connection", b"close")
+_KEEP_ALIVE: Final = (b"connection", b"keep-alive")
+_CHUNKED: Final = (b"transfer-encoding", b"chunked")
+_NO_LENGTH: Final = (b"content-length", b"0")
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_BODILESS: Final = frozenset((204, 304))
 
 
 @dataclass(frozen=True, slots=True)

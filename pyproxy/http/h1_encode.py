@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import http
 from collections.abc import Iterable
+from typing import Final
 
+from pyproxy.http.fast import write_head
 from pyproxy.http.message import Pair
 
-_COLON = b": ".join
-_LINE = b"\r\n".join
+_COLON: Final = b": ".join
+_LINE: Final = b"\r\n".join
 
-_STATUS_LINES = {s.value: b"HTTP/1.1 %d %b\r\n" % (s.value, s.phrase.encode()) for s in http.HTTPStatus}
+_STATUS_LINES: Final = {s.value: b"HTTP/1.1 %d %b\r\n" % (s.value, s.phrase.encode()) for s in http.HTTPStatus}
 # Envoy's phrases where Python's differ by version (RFC 9110 15).
 _STATUS_LINES[413] = b"HTTP/1.1 413 Payload Too Large\r\n"
 _STATUS_LINES[416] = b"HTTP/1.1 416 Range Not Satisfiable\r\n"
@@ -22,14 +24,7 @@ _STATUS_LINES[422] = b"HTTP/1.1 422 Unprocessable Entity\r\n"
 _STATUS_LINES[599] = b"HTTP/1.1 599 Last Unassigned Server Error Code\r\n"
 _STATUS_LINES[418] = b"HTTP/1.1 418 Unknown\r\n"
 
-LAST_CHUNK = b"0\r\n\r\n"
-
-
-def write_head(line: bytes, pairs: list[Pair]) -> bytes:
-    """A head of `line`, which has its CRLF, and these fields: the pure twin of `h1_native.write_head`."""
-    if pairs:
-        return b"%b%b\r\n\r\n" % (line, _LINE(map(_COLON, pairs)))
-    return line + b"\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 def request_line(method: bytes, target: bytes, authority: bytes, host: bytes = b"host") -> bytes:

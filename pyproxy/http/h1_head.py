@@ -8,7 +8,7 @@ not llhttp's, so an upgrade, a length or a coding cannot make it stop or read on
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import httptools
 
@@ -18,10 +18,10 @@ from pyproxy.http.h1_lines import FIELD, NotPlain
 from pyproxy.http.h1_tables import FIELDS
 from pyproxy.http.message import Headers, Pair
 
-_HEAD_END = b"\r\n\r\n"
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])")
-_STATUS_LINE = re.compile(rb"HTTP/(1\.[01]) ([0-9]{3})(?: [\t\x20-\x7e\x80-\xff]*)?")
-_VERSIONS = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
+_HEAD_END: Final = b"\r\n\r\n"
+_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])")
+_STATUS_LINE: Final = re.compile(rb"HTTP/(1\.[01]) ([0-9]{3})(?: [\t\x20-\x7e\x80-\xff]*)?")
+_VERSIONS: Final = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
 
 
 class HeadReader:
@@ -111,9 +111,9 @@ def response_head(raw: bytes, options: CodecOptions) -> ResponseHead:
     return head
 
 
-_START = re.compile(rb"([^ \r\n]*) [^ \r\n]* HTTP/([0-9]\.[0-9])")
-_VERSIONLESS = re.compile(rb"[A-Z\-]+ /[\x21-\x7e]*\r\n")
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_START: Final = re.compile(rb"([^ \r\n]*) [^ \r\n]* HTTP/([0-9]\.[0-9])")
+_VERSIONLESS: Final = re.compile(rb"[A-Z\-]+ /[\x21-\x7e]*\r\n")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def explain_request(error: Exception, raw: bytes) -> CodecError:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
-from typing import Any
+from typing import Final
 
 from pyproxy.http.message import Pair
 
@@ -19,17 +18,14 @@ class NotPlain(Exception):
     """A line that the fast way leaves to the full parser."""
 
 
-_MOST_LINES = 2048
-"""Lines that one table remembers: a flood of new lines costs only its own misses."""
+_LONGEST_LINE: Final = 200
 
-_LONGEST_LINE = 200
+FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_REQUEST_LINE: Final = re.compile(rb"(GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) (/[!\x24-\x7e]*) HTTP/1\.1")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 
-FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
-_REQUEST_LINE = re.compile(rb"(GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) (/[!\x24-\x7e]*) HTTP/1\.1")
-_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
-
-_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+;=%]+|\[([0-9A-Fa-f:.]+)\])(?::(\d{1,5}))?")
-_HIGHEST_PORT = 65535
+_AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+;=%]+|\[([0-9A-Fa-f:.]+)\])(?::(\d{1,5}))?")
+_HIGHEST_PORT: Final = 65535
 
 
 def is_authority(value: bytes) -> bool:
@@ -48,7 +44,7 @@ def is_authority(value: bytes) -> bool:
     return True
 
 
-_FORGET = frozenset(
+_FORGET: Final = frozenset(
     (
         b"authorization",
         b"proxy-authorization",
@@ -96,30 +92,3 @@ def read_status_line(line: bytes) -> tuple[int, bool]:
     if found is None:
         raise NotPlain
     return int(found[1]), len(line) <= _LONGEST_LINE
-
-
-class LineTable(dict[bytes, Any]):
-    """What each line means: the pure twin of `h1_native.LineTable`. When it is full it begins again."""
-
-    def __init__(self, read: Callable[[bytes], tuple[Any, bool]]) -> None:
-        super().__init__()
-        self._read = read
-
-    def __missing__(self, line: bytes) -> Any:
-        meaning, keep = self._read(line)
-        if keep:
-            if len(self) >= _MOST_LINES:
-                self.clear()
-            self[line] = meaning
-        return meaning
-
-
-def read_head(data: bytes, end: int, first: LineTable, fields: LineTable) -> tuple[Any, list[Pair], dict[bytes, bytes]]:
-    """The pure twin of `h1_native.read_head`: what the start line means, the fields, and the last value of each name.
-
-    The head is `data` up to `end`, without the empty line. Raises NotPlain.
-    """
-    lines = iter(data[:end].split(b"\r\n"))
-    meaning = first[next(lines)]
-    pairs = list(map(fields.__getitem__, lines))
-    return meaning, pairs, dict(pairs)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from pyproxy.http.codec import CodecError, CodecOptions, RequestHead, ResponseHead
 from pyproxy.http.h1_lines import is_authority
 from pyproxy.http.message import Headers, Pair
 
 # RFC 9112 3.2.1 origin-form, and what may follow it; the engines have checked the characters.
-_ABSOLUTE = re.compile(rb"(?i)(https?)://([^/?#]*)([^#]*)\Z")
-_OTHER_SCHEME = re.compile(rb"(?!https?:)[A-Za-z][A-Za-z0-9+.\-]*://", re.IGNORECASE)
-_PORT = re.compile(rb".+:\d+")
+_ABSOLUTE: Final = re.compile(rb"(?i)(https?)://([^/?#]*)([^#]*)\Z")
+_OTHER_SCHEME: Final = re.compile(rb"(?!https?:)[A-Za-z][A-Za-z0-9+.\-]*://", re.IGNORECASE)
+_PORT: Final = re.compile(rb".+:\d+")
 
 # RFC 9110 6.5.1: fields that make sense only in the head must not be taken from trailers.
-_NOT_IN_TRAILERS = frozenset(
+_NOT_IN_TRAILERS: Final = frozenset(
     (b"content-length", b"transfer-encoding", b"host", b"connection", b"trailer", b"te", b"upgrade")
 )
 
-_MOST_DIGITS = 18
+_MOST_DIGITS: Final = 18
 """Of Content-Length, so that it fits in 64 bits."""
 
 

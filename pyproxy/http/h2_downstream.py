@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pyproxy import clock
 from pyproxy.errors import ProxyError, ResponseFlag, Source
@@ -39,7 +39,7 @@ from pyproxy.network.connection import Connection
 from pyproxy.network.cork import Cork
 from pyproxy.tasks import Deadlines
 
-MANY_STREAMS = 500
+MANY_STREAMS: Final = 500
 """Of so many streams of a connection no more than half may be reset soon after they began (CVE-2023-44487)."""
 
 _MOST_IGNORED = 1024 * 1024

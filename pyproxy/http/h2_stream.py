@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pyproxy import clock
 from pyproxy.errors import ProxyError, ResponseFlag, Source
@@ -18,8 +18,8 @@ from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
 if TYPE_CHECKING:
     from pyproxy.http.h2_downstream import H2Downstream
 
-_BODILESS = frozenset((204, 304))
-_FRAME = 9
+_BODILESS: Final = frozenset((204, 304))
+_FRAME: Final = 9
 
 
 class H2DownstreamStream:

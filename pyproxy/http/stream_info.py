@@ -6,7 +6,7 @@ differs: making one costs a few assignments. (None is set by hand: compiled clas
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pyproxy.errors import ResponseFlag
 
@@ -175,7 +175,7 @@ class UpstreamInfo:
         self.tls = None
 
 
-NO_UPSTREAM = UpstreamInfo()
+NO_UPSTREAM: Final = UpstreamInfo()
 
 
 class StreamInfo:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from pyproxy import clock
 from pyproxy.network.cork import Cork
 
 Peer = tuple[str, int]
 
-BUFFER_LIMIT = 64 * 1024
+BUFFER_LIMIT: Final = 64 * 1024
 """Bytes that may wait in either direction unless a configuration wants fewer."""
 
 

@@ -6,7 +6,7 @@ What its configuration says is worked out here, so that a request only calls wha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pyproxy.config.route import (
     Action,
@@ -28,7 +28,7 @@ from pyproxy.routes.redirect import build_direct_response, build_redirect
 from pyproxy.routes.retry import NO_RETRIES, RetryPolicy
 from pyproxy.routes.target import NO_TARGET, Target
 
-_NO_FORWARD = ForwardAction(timeout=0.0)
+_NO_FORWARD: Final = ForwardAction(timeout=0.0)
 
 
 class Route:

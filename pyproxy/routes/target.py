@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pyproxy.config.route import WeightedCluster
 from pyproxy.config.subset import NO_CRITERIA, Criteria
 from pyproxy.routes.header_changes import RequestChange, ResponseChange
@@ -33,4 +35,4 @@ class Target:
         return f"<Target {self.cluster or 'none'}>"
 
 
-NO_TARGET = Target("")
+NO_TARGET: Final = Target("")

@@ -8,32 +8,35 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pyproxy.telemetry.histogram import FEW, bin_of
 from pyproxy.telemetry.shared_layout import Kind
 
 
 class Stat:
-    """One number. `value` is read and written directly; the rest belongs to the store."""
+    """One number. Its `value` is read and written directly; the rest belongs to the store."""
 
-    __slots__ = ("name", "slot", "value")
+    __slots__ = ("name", "slot")
     kind: ClassVar[Kind]
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.slot = -1
-        self.value: int = 0
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}={self.value}>"
 
 
 class Counter(Stat):
     """Only goes up."""
 
-    __slots__ = ()
+    __slots__ = ("value",)
     kind = Kind.COUNTER
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.value: int = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}={self.value}>"
 
 
 class MirroredCounter(Counter):
@@ -46,13 +49,16 @@ class MirroredCounter(Counter):
 class Gauge(Stat):
     """Goes up and down. Never set is not the same as 0: Envoy shows a gauge as used once it was set to anything."""
 
-    __slots__ = ()
+    __slots__ = ("value",)
     kind = Kind.GAUGE
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        # Counts as 0 in every way, and no assignment leaves it in place.
-        self.value = False
+        # False counts as 0 in every way, and no assignment leaves it in place. (As an int it would become 0.)
+        self.value: Any = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}={self.value}>"
 
 
 class MirroredGauge(Gauge):
@@ -135,4 +141,4 @@ class TextReadout:
         self.published: str | None = None
 
 
-AnyStat = Stat | Histogram | TextReadout
+AnyStat = Counter | Gauge | Histogram | TextReadout

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pyproxy.telemetry.shared_stats import StatsWriter
-from pyproxy.telemetry.stat import AnyStat, Counter, Gauge, Histogram, Stat, TextReadout
+from pyproxy.telemetry.stat import AnyStat, Counter, Gauge, Histogram, TextReadout
 
 
 class PublishedScope:
@@ -113,7 +113,7 @@ class StatsPublisher:
 
     def _write_stat(self, scope: PublishedScope, stat: AnyStat) -> None:
         writer = self._writer
-        if isinstance(stat, Stat):
+        if isinstance(stat, Counter | Gauge):
             writer.add_value(stat.kind, scope.number, stat.name, stat)
             if isinstance(stat, Gauge) and stat not in self._unset:
                 writer.mark_used(stat.slot)
@@ -130,9 +130,9 @@ class StatsPublisher:
                 text.published = text.value
 
 
-def _cells(scope: PublishedScope) -> Iterator[Counter | Stat]:
+def _cells(scope: PublishedScope) -> Iterator[Counter | Gauge]:
     for stat in scope.stats.values():
         if isinstance(stat, Histogram):
             yield from stat.bins.values()
-        elif isinstance(stat, Stat):
+        elif isinstance(stat, Counter | Gauge):
             yield stat

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import random
 from heapq import heapify
+from typing import Final
 
-INDEX_BITS = 20
-INDEX_MASK = (1 << INDEX_BITS) - 1
-CYCLE = 1 << 60
+INDEX_BITS: Final = 20
+INDEX_MASK: Final = (1 << INDEX_BITS) - 1
+CYCLE: Final = 1 << 60
 """The time in which each host is due as many times as it weighs. Weights have 32 bits, so a step is never zero."""
 
 

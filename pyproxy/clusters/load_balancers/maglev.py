@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Final
 
 import xxhash
 
@@ -16,7 +17,7 @@ from pyproxy.clusters.load_balancers.weights import Share, hash_key
 from pyproxy.config.cluster import HashingConfig
 from pyproxy.http.message import Request
 
-_MASK = (1 << 64) - 1
+_MASK: Final = (1 << 64) - 1
 
 
 class Maglev:

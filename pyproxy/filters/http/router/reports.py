@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pyproxy.clusters.one_try import Try
 from pyproxy.clusters.try_timers import PER_TRY_TIMEOUT
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.filters.http.router.retry_state import seen_status
 from pyproxy.http.message import Response
 
-TOO_SLOW = ProxyError(ResponseFlag.UPSTREAM_REQUEST_TIMEOUT, Source.UPSTREAM, 504, PER_TRY_TIMEOUT)
-_IMMEDIATE_FAIL = b"x-envoy-immediate-health-check-fail"
+TOO_SLOW: Final = ProxyError(ResponseFlag.UPSTREAM_REQUEST_TIMEOUT, Source.UPSTREAM, 504, PER_TRY_TIMEOUT)
+_IMMEDIATE_FAIL: Final = b"x-envoy-immediate-health-check-fail"
 
 
 def report(attempt: Try, response: Response) -> None:

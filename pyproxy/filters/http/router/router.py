@@ -5,7 +5,7 @@ Security posture: trusts neither side. Envoy: envoy.filters.http.router.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pyproxy.clusters.cluster import Cluster
 from pyproxy.clusters.host import Host
@@ -33,8 +33,9 @@ from pyproxy.filters.http.router.retry_state import (
 from pyproxy.filters.http.router.shadow import Shadow, shadow_request
 from pyproxy.filters.http.router.strict_headers import check_headers
 from pyproxy.filters.http.router.tee import Tee
-from pyproxy.filters.http.router.timeouts import EXPECTED, Timeouts
+from pyproxy.filters.http.router.timeouts import CONSUMED, EXPECTED, Timeouts
 from pyproxy.http.body import HIGH_WATERMARK
+from pyproxy.http.fast import has_any
 from pyproxy.http.message import Headers, Pair, Request, Response
 from pyproxy.http.start_again import StartAgain
 from pyproxy.http.stream_info import UpstreamInfo
@@ -44,9 +45,9 @@ from pyproxy.routes.route import Route
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
 
-_ATTEMPTS = b"x-envoy-attempt-count"
-_SERVICE_TIME = b"x-envoy-upstream-service-time"
-_TIMEOUT_RETRY = b"x-envoy-is-timeout-retry"
+_ATTEMPTS: Final = b"x-envoy-attempt-count"
+_SERVICE_TIME: Final = b"x-envoy-upstream-service-time"
+_TIMEOUT_RETRY: Final = b"x-envoy-is-timeout-retry"
 
 
 class Router:
@@ -85,9 +86,10 @@ class Router:
         if target.subset:
             request.info.subset = target.subset
         policy: RetryPolicy | None = route.retry
-        if not request.headers.index.keys().isdisjoint(ABOUT_RETRIES):
+        asks = has_any(request.headers.index, CONSUMED)
+        if asks and has_any(request.headers.index, ABOUT_RETRIES):
             policy = retry_asked(request.headers, route.retry_base)
-        timeout = self._timeouts.of_request(request, route)
+        timeout = self._timeouts.of_request(request, route, asks)
         info = request.info
         per_try: Deadlines | None = None
         if route.per_try_timeout or info.per_try_ms > 0:
@@ -421,7 +423,7 @@ def _with_header(error: ProxyError, header: Pair) -> ProxyError:
     )
 
 
-_SERVICE_TIMES = tuple((_SERVICE_TIME, b"%d" % milliseconds) for milliseconds in range(1000))
+_SERVICE_TIMES: Final = tuple((_SERVICE_TIME, b"%d" % milliseconds) for milliseconds in range(1000))
 
 
 def _set_service_time(headers: Headers, milliseconds: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 from pyproxy import clock
 from pyproxy.errors import ProxyError
@@ -14,7 +14,7 @@ from pyproxy.http.stream_info import StreamInfo
 from pyproxy.network.local_address import first_address
 
 log = logging.getLogger("pyproxy.router")
-_FORWARDED_FOR = b"x-forwarded-for"
+_FORWARDED_FOR: Final = b"x-forwarded-for"
 
 
 class Shadow(Drive):

@@ -6,6 +6,8 @@ come here, the connection manager takes them away.
 
 from __future__ import annotations
 
+from typing import Final
+
 from pyproxy.filters.http.router.config import RouterConfig
 from pyproxy.filters.http.router.retry_headers import ABOUT_RETRIES
 from pyproxy.filters.http.router.strict_headers import integer
@@ -14,14 +16,16 @@ from pyproxy.routes.route import Route
 from pyproxy.tasks import Deadlines, DeadlineTable
 
 # What a client may say to the router; consumed here, never forwarded (Envoy: router filter, HTTP headers).
-_TIMEOUT = b"x-envoy-upstream-rq-timeout-ms"
-_PER_TRY = b"x-envoy-upstream-rq-per-try-timeout-ms"
-_HEDGE = b"x-envoy-hedge-on-per-try-timeout"
-EXPECTED = b"x-envoy-expected-rq-timeout-ms"
-_ALTERNATIVE = b"x-envoy-upstream-rq-timeout-alt-response"
-_CONSUMED = frozenset((_TIMEOUT, _PER_TRY, b"x-envoy-upstream-alt-stat-name", _ALTERNATIVE, EXPECTED, *ABOUT_RETRIES))
-_TIMEOUTS = frozenset((_TIMEOUT, EXPECTED))
-_MAX_TIMEOUT_MS = 24 * 3600 * 1000
+_TIMEOUT: Final = b"x-envoy-upstream-rq-timeout-ms"
+_PER_TRY: Final = b"x-envoy-upstream-rq-per-try-timeout-ms"
+_HEDGE: Final = b"x-envoy-hedge-on-per-try-timeout"
+EXPECTED: Final = b"x-envoy-expected-rq-timeout-ms"
+_ALTERNATIVE: Final = b"x-envoy-upstream-rq-timeout-alt-response"
+CONSUMED: Final = frozenset(
+    (_TIMEOUT, _PER_TRY, b"x-envoy-upstream-alt-stat-name", _ALTERNATIVE, EXPECTED, *ABOUT_RETRIES)
+)
+_TIMEOUTS: Final = frozenset((_TIMEOUT, EXPECTED))
+_MAX_TIMEOUT_MS: Final = 24 * 3600 * 1000
 
 
 class Timeouts:
@@ -34,8 +38,11 @@ class Timeouts:
         self._respect = config.respect_expected_rq_timeout
         self._tell_time = not config.suppress_envoy_headers
 
-    def of_request(self, request: Request, route: Route) -> Deadlines | None:
-        """The route timeout, or what the request says of it; tells the upstream in a header."""
+    def of_request(self, request: Request, route: Route, asks: bool) -> Deadlines | None:
+        """The route timeout, or what the request says of it; tells the upstream in a header.
+
+        `asks` is whether one of the headers `CONSUMED` is there.
+        """
         headers = request.headers
         index = headers.index
         seconds: float = route.timeout
@@ -43,13 +50,13 @@ class Timeouts:
         if self._respect and EXPECTED in index:
             _note_per_try(request)
             return self._of_proxy_in_front(headers, seconds, expected)
-        if not index.keys().isdisjoint(_CONSUMED):
+        if asks:
             asked = integer(index.get(_TIMEOUT))
             if asked is not None:
                 seconds, expected = min(asked, _MAX_TIMEOUT_MS) / 1000, b"%d" % asked
             request.info.quiet_timeout = _ALTERNATIVE in index
             _note_per_try(request)
-            for name in _CONSUMED:
+            for name in CONSUMED:
                 if name != EXPECTED:
                     headers.remove(name)
         if not seconds or not self._tell_time:
@@ -66,7 +73,7 @@ class Timeouts:
         said = integer(headers.index[EXPECTED])
         if said is not None:
             seconds, expected = min(said, _MAX_TIMEOUT_MS) / 1000, b"%d" % said
-        for name in _CONSUMED - _TIMEOUTS:
+        for name in CONSUMED - _TIMEOUTS:
             headers.remove(name)
         headers.set(EXPECTED, expected)
         return self._deadlines.of(seconds) if seconds else None

@@ -7,7 +7,7 @@ downstream is not trusted; what says who it is gets removed or written here.
 from __future__ import annotations
 
 import ipaddress
-import re
+from typing import Final
 
 from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.errors import ProxyError, ResponseFlag, Source
@@ -18,6 +18,7 @@ from pyproxy.filters.network.http_connection_manager.config import (
     Underscores,
 )
 from pyproxy.http import path as paths
+from pyproxy.http.fast import has_any, is_odd
 from pyproxy.http.inline_headers import INLINE_REQUEST, join_repeated
 from pyproxy.http.message import Headers, Pair, Request
 from pyproxy.http.request_id import RequestIds
@@ -25,12 +26,12 @@ from pyproxy.network.local_address import first_address
 from pyproxy.telemetry.sampling import Reason, mark
 
 # RFC 9110 7.6.1: for this connection only.
-_HOP_BY_HOP = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
-_OF_UPGRADES = frozenset((b"connection", b"upgrade"))
+_HOP_BY_HOP: Final = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+_OF_UPGRADES: Final = frozenset((b"connection", b"upgrade"))
 """An upgrade that is asked for keeps them: whether it is allowed is seen when it is routed."""
 
 # What only an internal client may say (Envoy: cleanInternalHeaders).
-_INTERNAL_ONLY = frozenset(
+_INTERNAL_ONLY: Final = frozenset(
     (
         b"x-envoy-retriable-status-codes",
         b"x-envoy-retriable-header-names",
@@ -49,30 +50,27 @@ _INTERNAL_ONLY = frozenset(
         b"x-envoy-internal",
     )
 )
-_EDGE_ONLY = (
+_EDGE_ONLY: Final = (
     b"x-envoy-decorator-operation",
     b"x-envoy-downstream-service-cluster",
     b"x-envoy-downstream-service-node",
     b"x-envoy-original-host",
     b"x-envoy-original-path",
 )
-_XFF = b"x-forwarded-for"
-_XFP = b"x-forwarded-proto"
-_XFPORT = b"x-forwarded-port"
-_XFP_HTTP = (_XFP, b"http")
-_XFP_HTTPS = (_XFP, b"https")
-_REQUEST_ID = b"x-request-id"
-_TE = b"te"
-_SPECIAL = frozenset(
+_XFF: Final = b"x-forwarded-for"
+_XFP: Final = b"x-forwarded-proto"
+_XFPORT: Final = b"x-forwarded-port"
+_XFP_HTTP: Final = (_XFP, b"http")
+_XFP_HTTPS: Final = (_XFP, b"https")
+_REQUEST_ID: Final = b"x-request-id"
+_TE: Final = b"te"
+_SPECIAL: Final = frozenset(
     (*_HOP_BY_HOP, *_INTERNAL_ONLY, *_EDGE_ONLY, _XFF, XFCC, b"te", b"expect", b"x-envoy-external-address")
 )
-_PROTECTED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", XFCC, b"x-request-id"))
+_PROTECTED: Final = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", XFCC, b"x-request-id"))
 
 
-_ODD_PATH = re.compile(rb"[#%\\]|/[./]")
-"""What normalisation, or the refusal of a fragment, would have something to do with."""
-
-_MOST_PEERS = 4096
+_MOST_PEERS: Final = 4096
 
 
 class _Peer:
@@ -170,9 +168,9 @@ class RequestPreparation:
         edge = self._edge
         if (
             self._plain
-            and (index.keys().isdisjoint(self._special) or self._is_plain_call(headers))
+            and (not has_any(index, self._special) or self._is_plain_call(headers))
             and not (edge and self._needs_care(request))
-            and _ODD_PATH.search(request.path) is None
+            and not is_odd(request.path)
         ):
             # The common case: nothing to take away, a few headers to add.
             peer = self._peer(request) if edge else None
@@ -208,7 +206,7 @@ class RequestPreparation:
         return (
             index.get(_TE) == b"trailers"
             and len(index) == len(headers.pairs)
-            and index.keys().isdisjoint(self._special_but_te)
+            and not has_any(index, self._special_but_te)
         )
 
     def _needs_care(self, request: Request) -> bool:

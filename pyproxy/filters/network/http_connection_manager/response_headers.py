@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from email.utils import formatdate
+from typing import Final
 
 from pyproxy.filters.network.http_connection_manager.config import HttpConnectionManagerConfig, ServerHeader
+from pyproxy.http.fast import has_any, take_away
 from pyproxy.http.inline_headers import INLINE_RESPONSE, join_repeated
 from pyproxy.http.message import Headers, Request, Response
 
-_HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
-_SERVER = b"server"
-_DATE = b"date"
-_FORCE_TRACE = b"x-envoy-force-trace"
+_HOP_BY_HOP: Final = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+_SERVER: Final = b"server"
+_DATE: Final = b"date"
+_FORCE_TRACE: Final = b"x-envoy-force-trace"
 
 
 class DateHeader:
@@ -60,8 +62,8 @@ class ResponseFinalization:
         pairs, index = headers.pairs, headers.index
         if len(index) != len(pairs):
             join_repeated(headers, INLINE_RESPONSE)
-        if not index.keys().isdisjoint(_HOP_BY_HOP) and not (response.status == 101 and request.upgrade):
-            _remove_hop_by_hop(headers)
+        if has_any(index, _HOP_BY_HOP) and not (response.status == 101 and request.upgrade):
+            take_away(pairs, index, _HOP_BY_HOP)
         if _DATE not in index:
             date = self._date.at(request.info.start_wall)
             pairs.append((_DATE, date))
@@ -88,11 +90,3 @@ class ResponseFinalization:
         if self._via:
             via = headers.joined(b"via")
             headers.set(b"via", self._via if via is None else via + b", " + self._via)
-
-
-def _remove_hop_by_hop(headers: Headers) -> None:
-    pairs, index = headers.pairs, headers.index
-    pairs[:] = [pair for pair in pairs if pair[0] not in _HOP_BY_HOP]
-    for name in _HOP_BY_HOP:
-        if name in index:
-            del index[name]

@@ -1,18 +1,33 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-"""Heads of HTTP/1 looked up and written in C. `http.h1_lines` and `http.h1_encode` hold the pure twins, and the rules.
+"""What is done for every request, in C: heads of HTTP/1 are looked up and written, coroutines go on.
 
 Nothing is judged here. A line that was read before is found by its bytes; every other one is read by the function that
-the table was given, which is where the grammar is.
+the table was given, which is where the grammar is. `http.pure` holds the twins in Python.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_New, PyDict_SetItem
+from cpython.dict cimport PyDict_New, PyDict_Next, PyDict_SetItem
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+from cpython.set cimport PySet_Contains
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy
+
+cdef extern from *:
+    """
+    #define _GNU_SOURCE
+    #include <string.h>
+    """
+    void *memmem(const void *haystack, size_t size, const void *needle, size_t length) nogil
+
+cdef extern from "Python.h":
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+    PySendResult PyIter_Send(PyObject *iterator, PyObject *value, PyObject **result) except PYGEN_ERROR
 
 cdef enum:
     ENTRIES = 2048  # a power of two
@@ -101,11 +116,14 @@ cdef Py_ssize_t _line_end(const char *data, Py_ssize_t at, Py_ssize_t end) noexc
         place += 1
 
 
-def read_head(bytes data not None, Py_ssize_t end, LineTable first not None, LineTable fields not None):
-    """What the start line means, the fields, and the last value of each name."""
+def read_head(bytes data not None, LineTable first not None, LineTable fields not None):
+    """What the start line means, the fields, the last value of each name, and where the head ends; or None."""
     cdef const char *raw = PyBytes_AS_STRING(data)
-    if end > PyBytes_GET_SIZE(data):
-        end = PyBytes_GET_SIZE(data)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    cdef const char *found = <const char *>memmem(raw, size, b"\r\n\r\n", 4)
+    if found == NULL:
+        return None
+    cdef Py_ssize_t end = found - raw
     cdef Py_ssize_t stop = _line_end(raw, 0, end)
     cdef Py_ssize_t at
     meaning = first.look(raw, stop)
@@ -117,7 +135,7 @@ def read_head(bytes data not None, Py_ssize_t end, LineTable first not None, Lin
         pair = fields.look(raw + at, stop - at)
         pairs.append(pair)
         PyDict_SetItem(index, <object>PyTuple_GET_ITEM(pair, 0), <object>PyTuple_GET_ITEM(pair, 1))
-    return meaning, pairs, index
+    return meaning, pairs, index, end + 4
 
 
 cdef inline char *_put(char *at, object piece) noexcept:
@@ -155,3 +173,53 @@ def write_head(bytes line not None, list pairs not None):
     at[0] = 13
     at[1] = 10
     return head
+
+
+def has_any(dict index not None, frozenset names not None):
+    """Whether one of `names` is a key of `index`."""
+    cdef PyObject *key
+    cdef Py_ssize_t place = 0
+    while PyDict_Next(index, &place, &key, NULL):
+        if PySet_Contains(names, <object>key):
+            return True
+    return False
+
+
+def take_away(list pairs not None, dict index not None, frozenset names not None):
+    """Remove every field of these names from both."""
+    cdef Py_ssize_t place = 0
+    cdef Py_ssize_t kept = 0
+    cdef Py_ssize_t count = PyList_GET_SIZE(pairs)
+    for place in range(count):
+        pair = <object>PyList_GET_ITEM(pairs, place)
+        name = (<tuple>pair)[0]
+        if name in names:
+            index.pop(name, None)
+        else:
+            if kept != place:
+                pairs[kept] = pair
+            kept += 1
+    if kept != count:
+        del pairs[kept:]
+
+
+def is_odd(bytes path not None):
+    """Whether normalisation, or the refusal of a fragment, would have something to do with a path."""
+    cdef const char *at = PyBytes_AS_STRING(path)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(path)
+    cdef Py_ssize_t place
+    for place in range(size):
+        if at[place] == b"#" or at[place] == b"%" or at[place] == b"\\":
+            return True
+        if at[place] == b"/" and place + 1 < size and (at[place + 1] == b"/" or at[place + 1] == b"."):
+            return True
+    return False
+
+
+def advance(coroutine not None):
+    """Let a coroutine go on: whether it has ended, and what it waits for or what it returned."""
+    cdef PyObject *result = NULL
+    cdef PySendResult outcome = PyIter_Send(<PyObject *>coroutine, <PyObject *>None, &result)
+    value = <object>result
+    Py_XDECREF(result)
+    return outcome == PYGEN_RETURN, value
