@@ -14,6 +14,7 @@ INTERPRETED_ONLY = (
     "clusters/test_conn_pool.py",
     "clusters/test_h2_upstream.py",
     "filters/http/router/test_retries.py",
+    "filters/http/test_grpc_stats.py",
     "http/test_drive.py",
     "network/test_connection.py",
 )

@@ -8,7 +8,7 @@ import pytest
 
 from pyproxy.errors import ProxyError, Source
 from pyproxy.http.body import Body
-from pyproxy.http.drive import Drive
+from pyproxy.http.fast import advance
 from pyproxy.http.whole_body import WholeBody
 from tests.telemetry.exchanges import forwarded
 
@@ -16,23 +16,34 @@ TOO_LARGE = ProxyError(None, Source.LOCAL, 413, "too_large")
 GONE = ProxyError(None, Source.DOWNSTREAM, 0, "gone")
 
 
-class Waiting(Drive):
-    def __init__(self, body: Body, limit: int = 100) -> None:
-        super().__init__()
-        self.told: Any = None
-        self.trailers: Any = None
-        self.run(self._wait(WholeBody(body, limit, TOO_LARGE)))
+class Waiting:
+    """A coroutine that waits for a body, and goes on when that is over."""
 
-    async def _wait(self, whole: WholeBody) -> bytes:
-        data = await whole
-        self.trailers = whole.trailers
+    def __init__(self, body: Body, limit: int = 100) -> None:
+        self._whole = WholeBody(body, limit, TOO_LARGE)
+        self._coroutine = self._wait()
+        self._told: Any = None
+        self.trailers: Any = None
+        self._go_on()
+
+    async def _wait(self) -> bytes:
+        data = await self._whole
+        self.trailers = self._whole.trailers
         return data
 
-    def on_return(self, value: Any) -> None:
-        self.told = value
+    def _go_on(self) -> None:
+        try:
+            ended, value = advance(self._coroutine)
+        except ProxyError as error:
+            self._told = error
+        else:
+            self._told = value if ended else None
 
-    def on_raise(self, error: BaseException) -> None:
-        self.told = error
+    @property
+    def told(self) -> Any:
+        if self._told is None and self._whole.over:
+            self._go_on()
+        return self._told
 
 
 def test_what_is_there_needs_no_waiting() -> None:

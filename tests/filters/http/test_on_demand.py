@@ -6,6 +6,7 @@ from typing import Any
 
 from pyproxy.filters.http.on_demand import OnDemand
 from pyproxy.http.message import Headers, Request, Response
+from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
 
 
 class Routing:
@@ -40,8 +41,7 @@ async def last(request: Request) -> Response:
 
 
 def request(routing: Routing, route: Any = None) -> Request:
-    info: Any = None
-    made = Request(b"GET", b"/", b"a.test", Headers(), info)
+    made = Request(b"GET", b"/", b"a.test", Headers(), StreamInfo(0.0, 0.0, ConnectionInfo()))
     made.rerouting, made.route = routing, route
     return made
 
