@@ -9,10 +9,11 @@ import difflib
 import functools
 from importlib import resources
 
-from google.protobuf import descriptor_pb2, message_factory
+from google.protobuf import message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
+from pyproxy.config.descriptor_files import DescriptorFiles
 from pyproxy.config.istio_types import istio_files
 from pyproxy.config.peak_ewma_type import peak_ewma_files
 
@@ -28,20 +29,18 @@ class UnknownType(Exception):
         self.nearest = nearest
 
 
-def _files() -> descriptor_pb2.FileDescriptorSet:
-    packed = resources.files("pyproxy.config").joinpath("xds.binpb").read_bytes()
-    return descriptor_pb2.FileDescriptorSet.FromString(packed)
+@functools.cache
+def _files() -> DescriptorFiles:
+    made = DescriptorFiles(resources.files("pyproxy.config").joinpath("xds.binpb").read_bytes())
+    for file in (*istio_files(), *peak_ewma_files()):
+        made.add(file)
+    return made
 
 
 @functools.cache
 def pool() -> DescriptorPool:
-    """The xDS v3 descriptors, loaded once."""
-    made = DescriptorPool()
-    for file in _files().file:
-        made.AddSerializedFile(file.SerializeToString())
-    for file in (*istio_files(), *peak_ewma_files()):
-        made.AddSerializedFile(file.SerializeToString())
-    return made
+    """The xDS v3 descriptors; each is loaded when it is asked for."""
+    return DescriptorPool(_files())
 
 
 @functools.cache
@@ -67,7 +66,7 @@ def class_of_url(type_url: str) -> type[Message]:
 
 @functools.cache
 def _type_names() -> tuple[str, ...]:
-    return tuple(f"{file.package}.{message.name}" for file in _files().file for message in file.message_type)
+    return tuple(f"{file.package}.{message.name}" for file in _files() for message in file.message_type)
 
 
 def _nearest_type(full_name: str) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pyproxy import clock
 from pyproxy.clusters.discovery.resolvers import Resolvers
@@ -32,10 +32,12 @@ from pyproxy.xds_client.protocol.mux import Mux
 from pyproxy.xds_client.protocol.pace import BackOff
 from pyproxy.xds_client.subscription import ConfigSource, ResourceSink, Subscription
 from pyproxy.xds_client.transport.dialer import ClusterDialer, Dialer, DialServices, google_dialer
-from pyproxy.xds_client.transport.grpc_peer import GrpcPeer
-from pyproxy.xds_client.transport.grpc_stream import GrpcStream
 from pyproxy.xds_client.transport.methods import aggregated_path, stream_path
 from pyproxy.xds_client.transport.rest import RestPoll
+
+if TYPE_CHECKING:
+    from pyproxy.xds_client.transport.grpc_peer import GrpcPeer
+    from pyproxy.xds_client.transport.grpc_stream import GrpcStream
 
 _PREFIXES: Final = {types.CLUSTER: "cluster_manager.cds", types.LISTENER: "listener_manager.lds"}
 
@@ -117,6 +119,9 @@ class XdsClient:
             self._open.remove(stream)
 
     def _stream(self, api: ApiSourceConfig, path: str, prefix: str) -> GrpcStream:
+        # Whoever has no control plane that speaks gRPC does not hold the libraries.
+        from pyproxy.xds_client.transport.grpc_stream import GrpcStream
+
         mux = Mux(api, self._node, ControlPlaneStats(self._services.store, prefix), clock.monotonic)
         peers = [self._peer(service) for service in api.services]
         back_off = BackOff(api.services[0].back_off, self._services.rng)
@@ -125,6 +130,8 @@ class XdsClient:
         return stream
 
     def _peer(self, service: GrpcServiceConfig) -> GrpcPeer:
+        from pyproxy.xds_client.transport.grpc_peer import GrpcPeer
+
         if service.google is not None:
             services = DialServices(self._services.loop, self._services.resolvers, self._services.rng)
             return GrpcPeer(service, google_dialer(service.google, services), service.google.keepalive)
