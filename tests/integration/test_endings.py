@@ -49,10 +49,21 @@ def test_a_connection_that_has_had_its_requests(start: Start, upstream: Upstream
 
 
 def test_a_downstream_that_does_not_leave_is_cut_off(start: Start, upstream: Upstream) -> None:
-    proxy = start(upstream.port, delayed_close_timeout="0.05s")
+    proxy = start(
+        upstream.port,
+        delayed_close_timeout="0.05s",
+        common_http_protocol_options={"max_requests_per_connection": 1},
+    )
+    with socket.create_connection((LOOPBACK, proxy.port("web"))) as sock:
+        sock.sendall(b"GET /digest HTTP/1.1\r\nhost: x\r\n\r\n")
+        eventually(lambda: counts(proxy, "cx_delayed_close_timeout", "cx_destroy_local") == [1, 1])
+
+
+def test_a_downstream_that_has_said_that_it_leaves_is_not_waited_for(start: Start, upstream: Upstream) -> None:
+    proxy = start(upstream.port)
     with socket.create_connection((LOOPBACK, proxy.port("web"))) as sock:
         sock.sendall(b"GET /digest HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        eventually(lambda: counts(proxy, "cx_delayed_close_timeout", "cx_destroy_local") == [1, 1])
+        eventually(lambda: counts(proxy, "cx_delayed_close_timeout", "cx_destroy_local") == [0, 1])
 
 
 def test_a_request_that_does_not_come_to_its_end(start: Start, upstream: Upstream) -> None:
