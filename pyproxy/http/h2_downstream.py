@@ -42,10 +42,10 @@ from pyproxy.tasks import Deadlines
 MANY_STREAMS: Final = 500
 """Of so many streams of a connection no more than half may be reset soon after they began (CVE-2023-44487)."""
 
-_MOST_IGNORED = 1024 * 1024
+_MOST_IGNORED: Final = 1024 * 1024
 """Bytes that may have been on their way when a connection ended, by the window that it had."""
 
-SOON = 1.0
+SOON: Final = 1.0
 """Seconds (Envoy: overload.premature_reset_min_stream_lifetime_seconds)."""
 
 
