@@ -125,6 +125,12 @@ EXTENSIONS: Final = Extensions(
             module="pyproxy.filters.http.original_src",
         ),
         Extension(
+            name="envoy.filters.http.tap",
+            type_name="envoy.extensions.filters.http.tap.v3.Tap",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.tap.compile",
+        ),
+        Extension(
             name="istio.metadata_exchange",
             type_name="io.istio.http.peer_metadata.Config",
             category=Category.HTTP_FILTER,

@@ -33,6 +33,7 @@ def hand_over(exports: Exports, channel: Channel) -> None:
         with contextlib.suppress(ChannelError):
             channel.tell({"event": "tap", "entries": entries[at : at + _PIECE], "dropped": missed})
         missed = 0
+    _hand_over_traces(exports, channel)
     for target, items, dropped in exports.take():
         try:
             if channel.queued > MOST_QUEUED:
@@ -41,6 +42,20 @@ def hand_over(exports: Exports, channel: Channel) -> None:
         except ChannelError as error:
             log.debug("%d items for %s were dropped: %s", len(items), target.cluster, error)
             exports.lost(target, len(items) + dropped)
+
+
+def _hand_over_traces(exports: Exports, channel: Channel) -> None:
+    """One by one: a trace may be as large as the bodies that it has."""
+    traces, missed = exports.taps.take()
+    for config_id, trace in traces:
+        try:
+            if channel.queued > MOST_QUEUED:
+                raise ChannelError("the manager is behind")
+            channel.tell({"event": "tap_trace", "id": config_id, "trace": trace})
+        except ChannelError:
+            missed += 1
+    if missed:
+        log.warning("%d traces of taps were dropped", missed)
 
 
 def exports_something(bootstrap: BootstrapConfig) -> bool:

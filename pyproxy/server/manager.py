@@ -74,6 +74,7 @@ class Manager:
         stop_looking()
         self._proxy.events.close()
         self._proxy.tap.close()
+        self._proxy.tap_filters.close()
         await self._admin.close()
         await self._exports.close()
         await self._sinks.close()

@@ -28,6 +28,7 @@ from pyproxy.server.event_sources import tell_crew
 from pyproxy.server.memory_use import MemoryUse, measure
 from pyproxy.server.server_state import ServerState, overall
 from pyproxy.server.sockets import SocketKey
+from pyproxy.server.tap_filters import TapFilters
 from pyproxy.server.tap_hub import TapHub
 from pyproxy.server.worker_link import WorkerLink
 from pyproxy.tasks import spawn
@@ -52,6 +53,7 @@ class Proxy:
         self.drained = set(seat.memory.get("drained", ()))
         self.events = EventHub()
         self.tap = TapHub(self._tell_tap)
+        self.tap_filters = TapFilters(self.ask_workers)
         self._link = Channel(loop, seat.blueprint.pairs.link[1], self._hear)
         self._workers = [
             WorkerLink(loop, index, pair[0], self._brief) for index, pair in enumerate(seat.blueprint.pairs.workers)
@@ -110,6 +112,7 @@ class Proxy:
             worker.on_export = take
             worker.on_events = self._take_events
             worker.on_tap = self.tap.take
+            worker.on_trace = self.tap_filters.take
 
     async def state(self) -> ServerState:
         """What `/ready` says. It asks the workers, so it is true of the loops that carry the traffic."""
@@ -227,6 +230,8 @@ class Proxy:
         """Tell a worker that begins to serve what has changed since the proxy was started and cannot be inherited."""
         if self.tap.wishes:
             worker.tell({"op": "tap", "wishes": self.tap.wishes})
+        if self.tap_filters.message:
+            worker.tell(self.tap_filters.message)
         if self.health_failed:
             worker.tell({"op": "fail_health_checks", "failed": True})
 

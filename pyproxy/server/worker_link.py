@@ -36,6 +36,8 @@ class WorkerLink:
         """Called with requests that somebody watches."""
         self.on_events: Callable[[dict[str, Any]], None] = _nobody
         """Called with the events of a worker."""
+        self.on_trace: Callable[[dict[str, Any]], None] = _nobody
+        """Called with what a tap filter has recorded."""
         self.on_export: Callable[[dict[str, Any]], None] = _nobody
         """Called with what a worker has for a collector (server.export_notes)."""
         self.on_demand: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]] = _nothing_there
@@ -90,6 +92,8 @@ class WorkerLink:
             return self.on_demand(message)
         if message.get("event") == "export":
             self.on_export(message)
+        elif message.get("event") == "tap_trace":
+            self.on_trace(message)
         elif message.get("event") == "tap":
             self.on_tap(message)
         elif message.get("event") == "events":

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pyproxy.config.export import ExportTarget
 from pyproxy.telemetry.events import EventOutbox
 from pyproxy.telemetry.live_tap import LiveTap
+from pyproxy.telemetry.tap_slots import TapSlots
 
 MOST_WAITING: Final = 8192
 """Items that one collector may have waiting in a worker between two hand-overs."""
@@ -52,6 +53,8 @@ class Exports:
         """What happened to the worker itself."""
         self.tap = LiveTap()
         """What somebody watches."""
+        self.taps = TapSlots()
+        """What tap filters record for the admin."""
         self._pipes: dict[ExportTarget, ExportPipe] = {}
 
     def pipe(self, target: ExportTarget) -> ExportPipe:

@@ -25,6 +25,9 @@ class Question:
     query: Mapping[str, str] = field(default_factory=dict)
     accept: str = ""
     """The media types that the asker wants."""
+    method: str = "GET"
+    body: bytes = b""
+    """What was posted, unless it was a form."""
 
     def flag(self, name: str) -> bool:
         """Whether a parameter is there at all, as in `/stats?usedonly`."""
@@ -42,7 +45,7 @@ class Reply:
     body: str
     content_type: str = TEXT
     status: int = 200
-    stream: AsyncIterator[str] | None = None
+    stream: AsyncIterator[str | bytes] | None = None
     """In place of a body: what goes out piece by piece, as long as somebody listens."""
 
 

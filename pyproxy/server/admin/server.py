@@ -8,6 +8,7 @@ addresses and to `localhost`. Where to listen is the operator's choice; anything
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -39,6 +40,14 @@ class _Connections(web.Server):
         super().__init__(handler, access_log=None)
         self._stats = stats
         self._opened: dict[Any, float] = {}
+        self._told: dict[Any, asyncio.Future[None]] = {}
+
+    def gone(self, handler: Any) -> asyncio.Future[None]:
+        """Done when the client of a stream has left, which no write would tell while there is nothing to write."""
+        told = self._told[handler] = asyncio.get_running_loop().create_future()
+        if handler not in self._opened:
+            told.set_result(None)
+        return told
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
@@ -50,6 +59,9 @@ class _Connections(web.Server):
         opened = self._opened.pop(handler, None)
         if opened is not None:
             self._stats.closed(opened)
+        told = self._told.pop(handler, None)
+        if told is not None and not told.done():
+            told.set_result(None)
 
 
 class AdminServer:
@@ -60,7 +72,8 @@ class AdminServer:
         self._proxy = proxy
         self._stats = stats
         self._counts = AdminStats(stats.store)
-        self._runner = web.ServerRunner(_Connections(self._serve, self._counts), shutdown_timeout=_CLOSE_SECONDS)
+        self._connections = _Connections(self._serve, self._counts)
+        self._runner = web.ServerRunner(self._connections, shutdown_timeout=_CLOSE_SECONDS)
         self._only_local_names = False
         self._server: asyncio.AbstractServer | None = None
 
@@ -92,7 +105,9 @@ class AdminServer:
             reply = await self._reply(request)
             status = reply.status
             self._access_log.log(request, reply, started)
-            return await _send(request, reply)
+            if reply.stream is not None:
+                return await _send_stream(request, reply, reply.stream, self._connections.gone(request.protocol))
+            return _whole(reply)
         finally:
             self._counts.ended(status, started)
 
@@ -108,16 +123,16 @@ class AdminServer:
         query = dict(request.query)
         if request.method == "POST" and request.content_type == _FORM:
             query.update({name: value for name, value in (await request.post()).items() if isinstance(value, str)})
+        posted = await request.read() if request.method == "POST" else b""
+        accept = request.headers.get("Accept", "")
         try:
-            return await endpoint.handle(Question(self._proxy, self._stats, query, request.headers.get("Accept", "")))
+            return await endpoint.handle(Question(self._proxy, self._stats, query, accept, request.method, posted))
         except Exception as error:
             log.exception("admin path %s failed", request.path)
             return Reply(f"{request.path} failed: {error!r}\n", status=500)
 
 
-async def _send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-    if reply.stream is not None:
-        return await _send_stream(request, reply, reply.stream)
+def _whole(reply: Reply) -> web.Response:
     response = web.Response(
         body=reply.body.encode("utf-8", "backslashreplace"),
         status=reply.status,
@@ -127,13 +142,31 @@ async def _send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     return response
 
 
-async def _send_stream(request: web.BaseRequest, reply: Reply, pieces: AsyncIterator[str]) -> web.StreamResponse:
+async def _send_stream(
+    request: web.BaseRequest, reply: Reply, pieces: AsyncIterator[str | bytes], gone: asyncio.Future[None]
+) -> web.StreamResponse:
     """Until the pieces end or nobody listens any more."""
     response = web.StreamResponse(headers={"Content-Type": reply.content_type, **_HEADERS})
-    await response.prepare(request)
     try:
-        async for piece in pieces:
-            await response.write(piece.encode("utf-8", "backslashreplace"))
+        await response.prepare(request)
+        while (piece := await _next_piece(pieces, gone)) is not None:
+            await response.write(piece.encode("utf-8", "backslashreplace") if isinstance(piece, str) else piece)
     except ConnectionError:
         log.debug("a listener of %s has gone", request.path)
+    finally:
+        await pieces.aclose()  # type: ignore[attr-defined]
     return response
+
+
+async def _next_piece(pieces: AsyncIterator[str | bytes], gone: asyncio.Future[None]) -> str | bytes | None:
+    """None where there are no more, or nobody is there for them."""
+    piece: asyncio.Future[Any] = asyncio.ensure_future(anext(pieces, None))
+    try:
+        await asyncio.wait({piece, gone}, return_when=asyncio.FIRST_COMPLETED)
+        found: str | bytes | None = piece.result() if piece.done() else None
+        return found
+    finally:
+        if not piece.done():
+            piece.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await piece

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 
+from pyproxy.config.invalid import InvalidConfig
 from pyproxy.server.admin.endpoint import Endpoint, Parameter, Question, Reply, bad_request
+from pyproxy.server.tap_filters import AlreadyAttached, UnknownTap
 from pyproxy.server.tap_hub import MOST_WATCHERS, TapHub
 from pyproxy.telemetry.live_tap import TapWish
 
@@ -13,7 +15,10 @@ LINES = "application/jsonl"
 
 
 async def show_tap(question: Question) -> Reply:
-    """Without `follow` only what can be asked for: a scraper that reads every endpoint must not watch for ever."""
+    """What somebody posts is for tap filters, as in Envoy. Without `follow` only what can be asked for: a scraper that
+    reads every endpoint must not watch for ever."""
+    if question.method == "POST":
+        return await _attach(question)
     try:
         wish = TapWish.parse(question.query)
     except ValueError as error:
@@ -26,6 +31,21 @@ async def show_tap(question: Question) -> Reply:
     return Reply("", LINES, stream=_stream(hub, wish))
 
 
+async def _attach(question: Question) -> Reply:
+    """The answer goes on until whoever has asked leaves, or has what was wanted."""
+    # Imported by the first who asks: no manager pays for it before.
+    from pyproxy.config.tap_compile import parse_tap_request
+
+    if not question.body.strip():
+        return bad_request("/tap requires a JSON/YAML body")
+    try:
+        request = parse_tap_request(question.body.decode("utf-8", "replace"))
+        traces = await question.proxy.tap_filters.attach(request)
+    except (InvalidConfig, AlreadyAttached, UnknownTap) as error:
+        return bad_request(str(error))
+    return Reply("", stream=traces)
+
+
 async def _stream(hub: TapHub, wish: TapWish) -> AsyncIterator[str]:
     yield "\n"  # so that whoever watches knows at once that it works
     async for entry in hub.watch(wish):
@@ -35,7 +55,7 @@ async def _stream(hub: TapHub, wish: TapWish) -> AsyncIterator[str]:
 ENDPOINTS = (
     Endpoint(
         "/tap",
-        "watch requests as they end",
+        "watch requests as they end; POST: record them with tap filters",
         show_tap,
         (
             Parameter("follow", "Watch"),
