@@ -103,7 +103,7 @@ class DataPlane:
             node=bootstrap.node,
             cork=Cork(loop),
             secrets=self._secrets,
-            connection_limit=_connection_limit(bootstrap.max_connections, values, blueprint.workers),
+            connection_limit=_connection_limit(bootstrap.max_connections, values, blueprint.workers, events),
             workers=blueprint.workers,
             worker=seat.index,
             exports=exports,
@@ -256,10 +256,22 @@ class DataPlane:
         await self._access_logs.close()
 
 
-def _connection_limit(configured: int, values: RuntimeValues, workers: int) -> ConnectionLimit | None:
+def _connection_limit(
+    configured: int, values: RuntimeValues, workers: int, events: EventOutbox
+) -> ConnectionLimit | None:
     """This worker's share. The overload manager goes before the older way of saying it."""
     most = configured or int(values.number("overload.global_downstream_max_connections", 0))
-    return ConnectionLimit(-(-most // workers)) if most > 0 else None
+    if most <= 0:
+        return None
+    share = -(-most // workers)
+
+    def tell(full: bool) -> None:
+        what = (
+            f"all {share} connections are open, more are closed at once" if full else "connections are accepted again"
+        )
+        events.emit(EventKind.OVERLOAD_ACTION, "global_downstream_max_connections", what, active=full, limit=share)
+
+    return ConnectionLimit(share, tell)
 
 
 def _watchdog(stats: StatsStore, index: int) -> Watchdog:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from cryptography import x509
 
 from pyproxy.config.bootstrap import BootstrapConfig
 from pyproxy.config.invalid import InvalidConfig
+from pyproxy.config.listener import ListenerConfig
+from pyproxy.config.secret_pem import secret_certificates
 from pyproxy.config.tls import DownstreamTlsConfig, UpstreamTlsConfig
 from pyproxy.config.tls_reload import reload_tls
 from pyproxy.server.crew import CrewReport, Phase
@@ -56,8 +59,17 @@ def tell_crew(before: CrewReport, now: CrewReport, events: Events) -> None:
 class ExpiryWatch:
     """Tells of certificates that will soon be no longer valid."""
 
-    def __init__(self, bootstrap: BootstrapConfig, events: Events) -> None:
+    def __init__(
+        self,
+        bootstrap: BootstrapConfig,
+        events: Events,
+        listeners: Callable[[], Iterable[ListenerConfig]] | None = None,
+        secrets: Callable[[], Mapping[str, bytes]] = dict,
+    ) -> None:
+        """`listeners` are those in force, `secrets` what came by SDS, by slot."""
         self._bootstrap = bootstrap
+        self._listeners = listeners if listeners is not None else lambda: bootstrap.listeners
+        self._secrets = secrets
         self._events = events
         self._told: set[tuple[str, int, int]] = set()
 
@@ -85,11 +97,16 @@ class ExpiryWatch:
 
     def _certificates(self) -> Iterator[tuple[str, x509.Certificate]]:
         """Those that the proxy shows to others and those that it trusts, as their files hold them now."""
+        secrets = self._secrets()
+        for body in secrets.values():
+            name, pems = secret_certificates(body)
+            for pem in pems:
+                yield from _first(name, pem)
         for config in self._contexts():
             current = config
             if config.source is not None:
                 try:
-                    current = reload_tls(config.source)
+                    current = reload_tls(config.source, secrets)
                 except InvalidConfig:
                     continue  # the workers go on with the old ones, and say so
             for one in current.common.certificates:
@@ -98,9 +115,9 @@ class ExpiryWatch:
             yield from _first(checks.trusted_ca_path, checks.trusted_ca.encode())
 
     def _contexts(self) -> Iterator[DownstreamTlsConfig | UpstreamTlsConfig]:
-        for listener in self._bootstrap.listeners:
-            for chain in (*listener.filter_chains, listener.default_filter_chain):
-                if chain is not None and chain.tls is not None:
+        for listener in self._listeners():
+            for chain in listener.chains:
+                if chain.tls is not None:
                     yield chain.tls
         for cluster in self._bootstrap.clusters:
             if cluster.tls is not None:
@@ -109,4 +126,5 @@ class ExpiryWatch:
 
 def _first(path: str, pem: bytes) -> Iterator[tuple[str, x509.Certificate]]:
     if pem:
-        yield path, x509.load_pem_x509_certificates(pem)[0]
+        with contextlib.suppress(ValueError):  # it was refused, and that was told
+            yield path, x509.load_pem_x509_certificates(pem)[0]

@@ -54,7 +54,13 @@ class Manager:
         stop_ticking = call_every(self._loop, FLUSH_INTERVAL, lambda: self._stats.tick(FLUSH_INTERVAL))
         bootstrap = self._seat.blueprint.bootstrap
         tell_start(bootstrap, self._proxy.events)
-        expiry = ExpiryWatch(bootstrap, self._proxy.events)
+        proxy = self._proxy
+        expiry = ExpiryWatch(
+            bootstrap,
+            proxy.events,
+            proxy.listeners,
+            lambda: {} if proxy.discovery is None else proxy.discovery.secret_bodies(),
+        )
 
         def look_at_certificates() -> None:
             self._stats.tell_days_left(expiry.look(datetime.now(UTC)))

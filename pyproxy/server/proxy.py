@@ -64,7 +64,9 @@ class Proxy:
     def discover(self, loop: asyncio.AbstractEventLoop, stats: StatsStore) -> None:
         """Begin to learn what the bootstrap leaves to others. `stats` is where it is counted."""
         if self.blueprint.bootstrap.is_dynamic:
-            self.discovery = Discovery(loop, self.blueprint, self._ask_supervisor, self._wake_workers, stats)
+            self.discovery = Discovery(
+                loop, self.blueprint, self._ask_supervisor, self._wake_workers, stats, self.events
+            )
             self.discovery.start()
             for worker in self._workers:
                 worker.on_demand = self.discovery.demand

@@ -22,8 +22,10 @@ class EventKind(Enum):
 
     CONFIG_APPLIED = "config.applied"
     CONFIG_REJECTED = "config.rejected"
+    CONFIG_REMOVED = "config.removed"
     LISTENER_ADDED = "listener.added"
     LISTENER_DRAINED = "listener.drained"
+    LISTENER_WARMED = "listener.warmed"
     CLUSTER_WARMED = "cluster.warmed"
     HOST_EJECTED = "host.ejected"
     HOST_RETURNED = "host.returned"

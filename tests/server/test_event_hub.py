@@ -12,6 +12,7 @@ from cryptography import x509
 
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.bootstrap import BootstrapConfig
+from pyproxy.config.descriptors import message_class
 from pyproxy.config.listener import FilterChainConfig, ListenerConfig
 from pyproxy.config.tls import DownstreamTlsConfig, TlsCertificate, TlsConfig
 from pyproxy.server.crew import CrewReport, Phase, WorkerReport
@@ -151,3 +152,14 @@ def test_certificates_that_end_soon_are_told_once_for_each_limit(tmp_path: Path)
         "is valid for less than 1 days",
     ]
     assert {subject for _, subject, _ in told(hub)} == {"web.pem"}
+
+
+def test_certificates_that_came_by_sds_are_watched(tmp_path: Path) -> None:
+    chain = Path(Authority(tmp_path).issue("web")[0]).read_bytes()
+    secret = message_class("envoy.extensions.transport_sockets.tls.v3.Secret")(name="own")
+    secret.tls_certificate.certificate_chain.inline_bytes = chain  # type: ignore[attr-defined]
+    hub = EventHub("")
+    watch = ExpiryWatch(BootstrapConfig(), hub, secrets=lambda: {"slot": secret.SerializeToString()})
+    end = x509.load_pem_x509_certificates(chain)[0].not_valid_after_utc
+    assert watch.look(end - 12 * HOUR) == 0
+    assert told(hub) == [("certificate.near_expiry", "own", "is valid for less than 1 days")]

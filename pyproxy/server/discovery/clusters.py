@@ -141,6 +141,8 @@ class Clusters(FollowedType[WarmingCluster]):
         if not waits.missing and self.warming.get(name) is waits:
             del self.warming[name]
             self._put(name, waits)
+            if self._store.news is not None:
+                self._store.news.warmed(ResourceType.CLUSTER, name)
             self._on_change()
 
     def _put(self, name: str, waits: WarmingCluster) -> None:

@@ -23,12 +23,14 @@ from pyproxy.server.blueprint import Blueprint
 from pyproxy.server.discovery.clusters import Clusters
 from pyproxy.server.discovery.listeners import Listeners
 from pyproxy.server.discovery.named import NamedResources, Need, want_all
+from pyproxy.server.discovery.news import ResourceNews
 from pyproxy.server.discovery.publisher import AskSupervisor, Publisher
 from pyproxy.server.discovery.routes import Routes
 from pyproxy.server.discovery.scopes import ScopedRoutes
 from pyproxy.server.discovery.sources import Sources
 from pyproxy.server.discovery.store import ResourceStore
 from pyproxy.server.discovery.virtual_hosts import VirtualHosts
+from pyproxy.telemetry.events import Events
 from pyproxy.telemetry.metrics import StatsStore
 from pyproxy.telemetry.shared_reader import StatsSnapshot
 from pyproxy.xds_client.node import AgentConfig
@@ -67,6 +69,7 @@ class Discovery:
         ask: AskSupervisor,
         tell_workers: Callable[[], None],
         stats: StatsStore,
+        events: Events | None = None,
     ) -> None:
         bootstrap = blueprint.bootstrap
         allow_unknown = blueprint.options.allows_unknown_dynamic_fields
@@ -90,7 +93,8 @@ class Discovery:
         self._client = XdsClient(loop, bootstrap.node, AgentConfig(), clusters, ads, stats, resolver)
         own = bootstrap.dynamic.cds or bootstrap.dynamic.lds
         self.sources = Sources(loop, self._client.source, allow_unknown=allow_unknown, own=own)
-        self.store = ResourceStore(loop, blueprint.journal, tell_workers)
+        news = None if events is None else ResourceNews(loop, events)
+        self.store = ResourceStore(loop, blueprint.journal, tell_workers, news)
         self.endpoints = NamedResources(
             loop,
             ResourceType.ENDPOINTS,

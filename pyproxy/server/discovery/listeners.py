@@ -189,6 +189,8 @@ class Listeners(FollowedType[WarmingListener]):
         waits.missing -= 1
         if not waits.missing and self.warming.get(name) is waits:
             self._activate(name, waits)
+            if self._store.news is not None:
+                self._store.news.warmed(_KIND, name)
             self._on_change()
 
     def _activate(self, name: str, waits: WarmingListener) -> None:
@@ -197,6 +199,8 @@ class Listeners(FollowedType[WarmingListener]):
         self.active[name] = waits.config
         if before is None:
             self.added += 1
+            if self._store.news is not None:
+                self._store.news.added(name, [str(address) for address in waits.config.addresses])
         else:
             self.modified += 1
             self.updated_in_place += before.socket_keys == waits.config.socket_keys

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pyproxy import clock
 from pyproxy.config.resources import ResourceType
 from pyproxy.server.discovery.journal import Journal, JournalReader, JournalWriter, Operation, Record
+from pyproxy.server.discovery.news import ResourceNews
 
 _OVERHEAD = 64
 
@@ -42,8 +43,16 @@ class Refusal:
 class ResourceStore:
     """Kind -> name -> resource. `on_change` is called some moments after changes, once they are in the journal."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, journal: Journal, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        journal: Journal,
+        on_change: Callable[[], None],
+        news: ResourceNews | None = None,
+    ) -> None:
+        """`news` tells people what changes."""
         self._loop = loop
+        self.news = news
         self._writer = JournalWriter(journal)
         self._on_change = on_change
         self._held: dict[ResourceType, dict[str, Held]] = {kind: {} for kind in ResourceType}
@@ -75,16 +84,23 @@ class ResourceStore:
         self._forget(kind, name)
         held = self._held[kind][name] = Held(version, body, clock.wall(), resolves)
         self._live += held.size(name)
+        if self.news is not None:
+            self.news.applied(kind, name, version)
         return held
 
     def drop(self, kind: ResourceType, name: str) -> bool:
         """As `remove`, and whoever calls writes it down in a moment. Whether it was there."""
         self.refused[kind].pop(name, None)
-        return self._forget(kind, name)
+        was_there = self._forget(kind, name)
+        if was_there and self.news is not None:
+            self.news.removed(kind, name)
+        return was_there
 
     def refuse(self, kind: ResourceType, name: str, version: str, body: bytes, reason: str) -> None:
         """What is in force stays, and this is told to who asks."""
         self.refused[kind][name] = Refusal(version, body, reason, clock.wall())
+        if self.news is not None:
+            self.news.rejected(kind, name, version, reason)
 
     def accept(self, kind: ResourceType, name: str) -> None:
         """The last version of it is good."""
