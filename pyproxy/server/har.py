@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 
 def har(entries: Iterable[Mapping[str, Any]], version: str) -> dict[str, Any]:
-    """One archive. Bodies are not in it, only their sizes."""
+    """One archive. Bodies are in it where they were asked for and are text, and else only their sizes."""
     return {
         "log": {
             "version": "1.2",
@@ -37,6 +37,7 @@ def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
             "queryString": _pairs(parse_qsl(urlsplit(url).query, keep_blank_values=True)),
             "headersSize": -1,
             "bodySize": entry["bytes_received"],
+            **_post_data(entry),
         },
         "response": {
             "status": entry["status"],
@@ -44,7 +45,11 @@ def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
             "httpVersion": entry["protocol"],
             "cookies": [],
             "headers": _pairs(entry["response_headers"]),
-            "content": {"size": entry["bytes_sent"], "mimeType": _media_type(entry)},
+            "content": {
+                "size": entry["bytes_sent"],
+                "mimeType": _media_type(entry, "response"),
+                **_text(entry, "response"),
+            },
             "redirectURL": "",
             "headersSize": -1,
             "bodySize": entry["bytes_sent"],
@@ -60,5 +65,17 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in pairs]
 
 
-def _media_type(entry: Mapping[str, Any]) -> str:
-    return next((value for name, value in entry["response_headers"] if name == "content-type"), "")
+def _post_data(entry: Mapping[str, Any]) -> dict[str, Any]:
+    text = _text(entry, "request")
+    return {"postData": {"mimeType": _media_type(entry, "request"), **text}} if text else {}
+
+
+def _text(entry: Mapping[str, Any], whose: str) -> dict[str, str]:
+    body = entry.get(f"{whose}_body", {})
+    if "text" not in body:
+        return {}
+    return {"text": body["text"], **({"comment": "only the beginning"} if body["truncated"] else {})}
+
+
+def _media_type(entry: Mapping[str, Any], whose: str) -> str:
+    return next((value for name, value in entry[f"{whose}_headers"] if name == "content-type"), "")

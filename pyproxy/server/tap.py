@@ -26,12 +26,13 @@ _CONNECT_SECONDS = 5.0
 
 HELP = """\
 usage: pyproxy tap [--admin HOST:PORT|PATH] [--method M] [--path /BEGINNING] [--host H] [--status 404|5xx]
-                   [--slower-than MS] [--peer PART-OF-SPIFFE-ID] [--count N] [--headers] [--json] [--har FILE]
+                   [--slower-than MS] [--peer PART-OF-SPIFFE-ID] [--count N] [--headers] [--bodies BYTES] [--json]
+                   [--har FILE]
 
 Shows requests of a running proxy as they end, until interrupted or --count of them were seen. --headers shows those of
-request and response too, --json gives one object a line, --har writes an archive for the network tab of a browser.
-Values of headers and parameters whose names speak of secrets are left out. The admin is at PYPROXY_ADMIN, or
-127.0.0.1:9901.
+request and response too, --bodies as much of their bodies where they are text, --json gives one object a line, --har
+writes an archive for the network tab of a browser. Values of headers, parameters and fields of bodies whose names speak
+of secrets are left out. The admin is at PYPROXY_ADMIN, or 127.0.0.1:9901.
 
 Exit code: 0 done, 1 the proxy cannot be reached, 2 wrong usage.
 Example: pyproxy tap --status 5xx --headers
@@ -43,6 +44,7 @@ _FILTERS = {
     "--status": "status",
     "--slower-than": "slower_than",
     "--peer": "peer",
+    "--bodies": "bodies",
 }
 
 
@@ -119,7 +121,18 @@ def _write(entry: Mapping[str, Any], switches: set[str]) -> None:
         if "--headers" in switches:
             sys.stdout.write("".join(f"    > {name}: {value}\n" for name, value in entry["request_headers"]))
             sys.stdout.write("".join(f"    < {name}: {value}\n" for name, value in entry["response_headers"]))
+        for sign, name in ((">", "request_body"), ("<", "response_body")):
+            if name in entry:
+                sys.stdout.write(_body(sign, entry[name]))
     sys.stdout.flush()
+
+
+def _body(sign: str, body: Mapping[str, Any]) -> str:
+    if "text" not in body:
+        return f"    {sign}{sign} {body['size']} bytes that are not text\n"
+    more = f" ... of {body['size']} bytes" if body["truncated"] else ""
+    lines = f"{body['text']}{more}".splitlines()
+    return "".join(f"    {sign}{sign} {line}\n" for line in lines)
 
 
 def _line(entry: Mapping[str, Any]) -> str:

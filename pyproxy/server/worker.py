@@ -160,7 +160,7 @@ class Worker:
             case "ask_to_leave":
                 self._plane.ask_to_leave(message["names"])
             case "tap":
-                self._plane.outbox().tap.wishes = tuple(TapWish(**wish) for wish in message["wishes"])
+                self._plane.outbox().tap.watch(tuple(TapWish(**wish) for wish in message["wishes"]))
             case "tap_filters":
                 return {"known": self._plane.outbox().taps.attach(message["id"], _tap(message["config"]))}
             case "stop_listeners":

@@ -1,6 +1,6 @@
 """The live tap: finished requests as somebody watches them (`pyproxy tap`), with what is secret taken out.
 
-While nobody watches it costs a request one look at an empty tuple. Bodies are not shown.
+While nobody watches it costs a request two looks. Bodies are kept only while somebody wants to see them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from pyproxy.http.message import Headers, Request, Response
 from pyproxy.telemetry.formatter import log_text
+from pyproxy.telemetry.live_bodies import MOST_SHOWN, REDACTED, STATE, LiveBodies
 
 MOST_WAITING: Final = 1000
 """Entries between two hand-overs; more are counted and left out."""
-REDACTED: Final = "[redacted]"
 _SECRET_HEADERS: Final = re.compile(rb"authorization|cookie|secret|token|password|api-?key|credential", re.IGNORECASE)
 _SECRET_PARAMETERS: Final = re.compile(
     r"(?i)([?&][^=&]*(?:token|secret|password|passwd|signature|credential|api_?key|code)[^=&]*=)[^&]*"
@@ -27,7 +27,8 @@ _STATUS: Final = re.compile(r"[1-5](?:[0-9]{2}|xx)")
 @dataclass(frozen=True, slots=True)
 class TapWish:
     """Which requests somebody wants to see; empty means any. `path` and `host` are beginnings, `peer` is a part of the
-    client's certificate URI, `status` is like 404 or 5xx, `slower_than` is in milliseconds."""
+    client's certificate URI, `status` is like 404 or 5xx, `slower_than` is in milliseconds; `bodies`: how many bytes of
+    each body are shown."""
 
     method: str = ""
     path: str = ""
@@ -35,6 +36,7 @@ class TapWish:
     status: str = ""
     peer: str = ""
     slower_than: float = 0.0
+    bodies: int = 0
 
     @classmethod
     def parse(cls, words: Mapping[str, str]) -> TapWish:
@@ -46,8 +48,13 @@ class TapWish:
             slower = float(words.get("slower_than", "0") or 0)
         except ValueError:
             raise ValueError(f"slower_than {words['slower_than']!r}: expected milliseconds") from None
+        bodies = words.get("bodies", "") or "0"
+        if not bodies.isascii() or not bodies.isdigit() or int(bodies) > MOST_SHOWN:
+            raise ValueError(f"bodies {bodies!r}: expected a number of bytes up to {MOST_SHOWN}")
         texts = {name: words.get(name, "") for name in ("method", "path", "host", "peer")}
-        return cls(**{**texts, "method": texts["method"].upper()}, status=status, slower_than=slower)
+        return cls(
+            **{**texts, "method": texts["method"].upper()}, status=status, slower_than=slower, bodies=int(bodies)
+        )
 
     def as_message(self) -> dict[str, Any]:
         return asdict(self)
@@ -74,12 +81,34 @@ class LiveTap:
 
     def __init__(self) -> None:
         self.wishes: tuple[TapWish, ...] = ()
+        self.bodies = 0
+        """Bytes of each body that somebody wants to see."""
         self.dropped = 0
         self._seen: deque[dict[str, Any]] = deque()
+
+    def watch(self, wishes: tuple[TapWish, ...]) -> None:
+        """These are all who watch now."""
+        self.wishes = wishes
+        self.bodies = max((wish.bodies for wish in wishes), default=0)
+
+    def watch_request(self, request: Request) -> None:
+        """A request has come while somebody wants to see bodies."""
+        LiveBodies(request, self.bodies)
+
+    def watch_response(self, request: Request, response: Response) -> None:
+        """And its response goes out."""
+        state = request.info.filter_state
+        bodies = None if state is None else state.get(STATE)
+        if bodies is not None:
+            bodies.watch_response(response)
 
     def see(self, request: Request, response: Response | None) -> None:
         """A request is over, and somebody watches."""
         entry = entry_of(request, response)
+        state = request.info.filter_state
+        bodies = None if state is None else state.pop(STATE, None)
+        if bodies is not None:
+            entry.update(bodies.shown(request, response))
         if not any(wish.wants(entry) for wish in self.wishes):
             return
         if len(self._seen) < MOST_WAITING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from tests.integration.conftest import Start
 from tests.integration.downstream import Downstream
 from tests.integration.upstream import Upstream
 from tests.server.running import PATIENCE, Running, eventually
+from tests.support.ports import LOOPBACK
 from tests.support.process import ROOT
 
 
@@ -58,6 +60,28 @@ def test_json(start: Start, upstream: Upstream) -> None:
     proxy = start(upstream.port)
     out, _ = until_it_ends(tap(proxy, "--json", "--count", "1"), proxy, "/digest")
     assert json.loads(out)["cluster"] == "up"
+
+
+def test_bodies_are_shown_to_who_asks(start: Start, upstream: Upstream, tmp_path: Path) -> None:
+    proxy = start(upstream.port)
+    archive = tmp_path / "bodies.har"
+    watching = tap(proxy, "--path", "/echo", "--bodies", "60", "--count", "1", "--har", str(archive))
+    text = b'{"name": "a", "password": "do-not-tell"}'
+
+    def ended() -> bool:
+        connection = http.client.HTTPConnection(LOOPBACK, proxy.port("web"), timeout=PATIENCE)
+        connection.request("POST", "/echo", body=text, headers={"content-type": "application/json"})
+        assert connection.getresponse().read() == text
+        connection.close()
+        return watching.poll() is not None
+
+    eventually(ended)
+    out, fault = watching.communicate(timeout=PATIENCE)
+    assert fault == ""
+    assert '    >> {"name": "a", "password": "[redacted]"}' in out
+    assert "do-not-tell" not in out + archive.read_text()
+    (entry,) = json.loads(archive.read_text())["log"]["entries"]
+    assert "[redacted]" in entry["request"]["postData"]["text"]
 
 
 def test_wrong_usage_is_told(start: Start, upstream: Upstream) -> None:

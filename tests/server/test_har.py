@@ -24,3 +24,16 @@ def test_an_archive() -> None:
     assert first["_cluster"] == "up"
     assert first["timings"]["send"] + first["timings"]["wait"] + first["timings"]["receive"] == first["time"]
     assert second["response"]["status"] == 400
+
+
+def test_bodies_that_were_asked_for() -> None:
+    entry = entry_of(*forwarded())
+    entry["request_body"] = {"size": 5, "truncated": False, "text": "asked"}
+    entry["response_body"] = {"size": 9, "truncated": True, "text": "answ"}
+    (made,) = har([entry], "1.0")["log"]["entries"]
+    assert made["request"]["postData"]["text"] == "asked"
+    content = made["response"]["content"]
+    assert (content["text"], content["comment"]) == ("answ", "only the beginning")
+    entry["response_body"] = {"size": 9, "truncated": False}
+    (made,) = har([entry], "1.0")["log"]["entries"]
+    assert "text" not in made["response"]["content"]

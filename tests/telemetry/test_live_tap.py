@@ -42,7 +42,10 @@ def test_wishes(words: dict[str, str], wanted: bool) -> None:
     assert TapWish(**wish.as_message()) == wish
 
 
-@pytest.mark.parametrize("words", [{"status": "x"}, {"status": "600"}, {"status": "50"}, {"slower_than": "x"}])
+@pytest.mark.parametrize(
+    "words",
+    [{"status": "x"}, {"status": "600"}, {"status": "50"}, {"slower_than": "x"}, {"bodies": "-1"}, {"bodies": "99999"}],
+)
 def test_wishes_that_are_none(words: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="expected"):
         TapWish.parse(words)

@@ -24,7 +24,9 @@ async def show_tap(question: Question) -> Reply:
     except ValueError as error:
         return bad_request(f"{error}\n")
     if not question.flag("follow"):
-        return Reply("usage: /tap?follow[&method=GET][&path=/api][&host=][&status=5xx][&slower_than=MS][&peer=]\n")
+        return Reply(
+            "usage: /tap?follow[&method=GET][&path=/api][&host=][&status=5xx][&slower_than=MS][&peer=][&bodies=BYTES]\n"
+        )
     hub = question.proxy.tap
     if len(hub.wishes) >= MOST_WATCHERS:
         return Reply(f"{MOST_WATCHERS} watch already\n", status=503)
@@ -65,6 +67,7 @@ ENDPOINTS = (
             Parameter("status", "Only this status, or class such as 5xx"),
             Parameter("slower_than", "Only requests that took so many milliseconds"),
             Parameter("peer", "Only clients whose certificate URI contains this"),
+            Parameter("bodies", "Show as many bytes of bodies that are text"),
         ),
     ),
 )

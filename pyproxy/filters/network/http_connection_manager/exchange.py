@@ -145,6 +145,8 @@ class Exchange(Drive):
         if info.span is not None:
             info.span.on_response(request, response)
         self.manager.finalize_response(request, response)
+        if self.manager.tap.bodies:
+            self.manager.tap.watch_response(request, response)
         info.status = response.status
         info.response_start = clock.now
         self.stream.send_response(response.status, response.headers, response.body, info)

@@ -68,7 +68,7 @@ class HttpConnectionManager:
         """Of filters: called with each request when it is over."""
         self._log_clock = runtime.deadlines.of(config.log_interval) if config.log_interval and self.logging else None
         self._logs_at_start = self.logging and config.log_at_start
-        self._tap = runtime.exports.tap
+        self.tap = runtime.exports.tap
         self._connections: set[DownstreamConnection] = set()
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
@@ -333,6 +333,8 @@ class HttpConnectionManager:
 
     def route(self, request: Request, exchange: Exchange) -> None:
         self._routed.value += 1
+        if self.tap.bodies:
+            self.tap.watch_request(request)
         request.rerouting = self._rerouting
         route = self.routing.find(request)
         if self._tracer is not None:
@@ -441,8 +443,8 @@ class HttpConnectionManager:
         stats.downstream_cx_rx_bytes_total.value += info.wire_received
         stats.downstream_cx_tx_bytes_total.value += info.wire_sent
         stats.downstream_rq_time.record(int((info.end - info.start) * 1000))
-        if self._tap.wishes:
-            self._tap.see(request, exchange.response)
+        if self.tap.wishes:
+            self.tap.see(request, exchange.response)
         for observe in self._observers:
             observe(request, exchange.response)
         if info.span is not None:
