@@ -24,6 +24,7 @@ from pyproxy.network.secret_watch import SecretWatch
 from pyproxy.network.splice import Splices
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.exports import Exports
+from pyproxy.telemetry.http_metrics import HttpMetrics
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
 
@@ -65,6 +66,8 @@ class Runtime:
     """The number of this one."""
     exports: Exports = field(default_factory=Exports)
     internal: InternalListeners = field(default_factory=InternalListeners)
+    http_metrics: HttpMetrics | None = None
+    """OpenTelemetry's, where they are wanted."""
     splices: Splices = field(init=False)
     _connection_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 

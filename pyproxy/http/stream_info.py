@@ -223,6 +223,8 @@ class StreamInfo:
     route_name: str = ""
     virtual_host: str = ""
     virtual_cluster: str = ""
+    measured: bool = False
+    """It counts as active in OpenTelemetry's metrics."""
     counted: tuple[Any, ...] = ()
     """What counts the request besides its cluster (telemetry.route_stats)."""
     original_path: bytes = b""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
@@ -36,6 +37,7 @@ from pyproxy.server.worker import CannotStart
 from pyproxy.tasks import DeadlineTable, spawn
 from pyproxy.telemetry.events import EventKind, EventOutbox
 from pyproxy.telemetry.exports import Exports
+from pyproxy.telemetry.http_metrics import HttpMetrics
 from pyproxy.telemetry.listener_stats import ListenerManagerStats
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
@@ -108,6 +110,7 @@ class DataPlane:
             worker=seat.index,
             exports=exports,
             internal=internal,
+            http_metrics=HttpMetrics(self._stats) if HttpMetrics.wanted(os.environ) else None,
         )
         self._listeners = ListenerManager(self._runtime, float(blueprint.options.drain_time_s))
         self._feed: ResourceFeed | None = None

@@ -17,6 +17,7 @@ from pyproxy.telemetry.histogram import (
     quantiles,
     total,
 )
+from pyproxy.telemetry.semantic_metrics import SemanticMetric, semantic
 from pyproxy.telemetry.shared_reader import StatsSnapshot
 from pyproxy.telemetry.stat_tags import TagExtractor, TaggedName
 from pyproxy.telemetry.stats_query import Buckets, StatsQuery, StatType
@@ -48,7 +49,7 @@ def render_prometheus(
 
     def render_histogram(name: str, tagged: TaggedName) -> str:
         bounds = snapshot.bounds(name)
-        return _histogram(tagged, histograms[name], bounds, noted.of(name, bounds))
+        return _histogram(tagged, histograms[name], bounds, noted.of(name, bounds), semantic(name))
 
     rows = [(name, tags(name)) for name in histograms]
     if query.buckets is Buckets.SUMMARY:
@@ -80,18 +81,30 @@ def _text(tagged: TaggedName, value: str) -> str:
     return f'{tagged.metric}{{{_and(tagged.labels)}text_value="{escaped}"}} 1\n'
 
 
-def _histogram(tagged: TaggedName, bins: Bins, bounds: Sequence[float], exemplars: Mapping[int, Exemplar]) -> str:
+def _histogram(
+    tagged: TaggedName,
+    bins: Bins,
+    bounds: Sequence[float],
+    exemplars: Mapping[int, Exemplar],
+    scaled: SemanticMetric | None = None,
+) -> str:
+    """`scaled`: what was counted is not shown as it is, but in another unit."""
     metric, labels = tagged.metric, tagged.labels
+    shown = _as_it_is if scaled is None else lambda value: f"{scaled.scaled(value):.15g}"
     prefix = f'{metric}_bucket{{{_and(labels)}le="'
     count = total(bins)
     lines = [
-        f'{prefix}{bound:.32g}"}} {below}{_exemplar(exemplars.get(at))}\n'
+        f'{prefix}{shown(bound)}"}} {below}{_exemplar(exemplars.get(at))}\n'
         for at, (bound, below) in enumerate(zip(bounds, cumulative_counts(bins, bounds), strict=True))
     ]
     lines.append(f'{prefix}+Inf"}} {count}{_exemplar(exemplars.get(len(bounds)))}\n')
-    lines.append(f"{metric}_sum{{{labels}}} {approximate_sum(bins):.32g}\n")
+    lines.append(f"{metric}_sum{{{labels}}} {shown(approximate_sum(bins))}\n")
     lines.append(f"{metric}_count{{{labels}}} {count}\n")
     return "".join(lines)
+
+
+def _as_it_is(value: float) -> str:
+    return f"{value:.32g}"
 
 
 def _summary(tagged: TaggedName, bins: Bins) -> str:

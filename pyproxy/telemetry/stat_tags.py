@@ -13,6 +13,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from pyproxy.config.stats import TagRule
+from pyproxy.telemetry.semantic_metrics import METRICS, SEPARATOR
+
+__all__ = ["SEPARATOR", "TagExtractor", "TaggedName", "labelled", "shown"]
 
 _ADDRESS = r"(?:\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[[a-fA-F_\d]+\])_\d+"
 _WORD = r"[^.]+"
@@ -56,10 +59,6 @@ _NOT_A_LISTENER = "admin"
 _BAD_CHARACTER = re.compile("[^a-zA-Z0-9_]")
 _FIRST_WORD = re.compile(r"\^?(\w+)\\?\.")
 _MOST_REMEMBERED = 500_000
-
-
-SEPARATOR = "\x1f"
-"""Stands between the words of a name that carries its labels with it (`labelled`)."""
 
 
 def labelled(metric: str, labels: Mapping[str, str]) -> str:
@@ -127,6 +126,9 @@ class TagExtractor:
         values = dict(self._fixed) | dict(zip(words[::2], words[1::2], strict=False))
         labels = ",".join(f'{_BAD_CHARACTER.sub("_", tag)}="{_escaped(value)}"' for tag, value in values.items())
         metric = _BAD_CHARACTER.sub("_", whole.partition(".")[2] or whole)
+        known = METRICS.get(whole)
+        if known is not None:
+            metric += known.suffix
         return TaggedName(tuple(whole.split(".")), metric, labels, tuple(values.items()))
 
     def _tagged(self, name: str) -> TaggedName:

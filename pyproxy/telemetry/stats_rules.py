@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from pyproxy.config.stats import BucketRule, StatsMatcher
 from pyproxy.http.predicates import build_string_predicate
 from pyproxy.telemetry.histogram import BUCKETS
+from pyproxy.telemetry.semantic_metrics import semantic
 
 _MOST_REMEMBERED: Final = 500_000
 _ALL: Final = StatsMatcher()
@@ -38,6 +39,9 @@ class StatsRules:
 
     def bounds(self, name: str) -> Sequence[float]:
         """The upper bounds of a histogram's buckets."""
+        known = semantic(name)
+        if known is not None:
+            return known.bounds
         return self._known(self._bounds, name, self._choose) if self._buckets else BUCKETS
 
     @staticmethod

@@ -76,7 +76,8 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         }
         file = directory / "bootstrap.json"
         file.write_text(json.dumps(config))
-        running = Running(directory, ["pyproxy", "-c", str(file), "--concurrency", "1"])
+        command = ["pyproxy", "-c", str(file), "--concurrency", "1"]
+        running = Running(directory, command, PYPROXY_HTTP_METRICS="otel")
         eventually(running.ready)
         with Downstream(running.port("web")) as connection:
             for _ in range(REQUESTS):
@@ -103,6 +104,13 @@ def test_a_real_prometheus_answers(proxy: Running, tmp_path: Path) -> None:
         assert [float(one["value"][1]) for one in requests] == [REQUESTS]
         mesh = ask("query", query="sum by (reporter, response_code) (istio_requests_total)")
         assert [(one["metric"]["response_code"], float(one["value"][1])) for one in mesh] == [("200", REQUESTS)]
+        for metric in ("http_server_request_duration_seconds_count", "http_client_request_duration_seconds_count"):
+            of_otel = ask("query", query=f"sum by (http_response_status_code) ({metric})")
+            assert [(one["metric"], float(one["value"][1])) for one in of_otel] == [
+                ({"http_response_status_code": "200"}, REQUESTS)
+            ]
+        slowest = ask("query", query="histogram_quantile(1, sum by (le) (http_server_request_duration_seconds_bucket))")
+        assert 0 < float(slowest[0]["value"][1]) <= 10
         count = ask("query", query='envoy_cluster_upstream_rq_time_count{envoy_cluster_name="up"}')
         assert [float(one["value"][1]) for one in count] == [REQUESTS]
         now = time.time()

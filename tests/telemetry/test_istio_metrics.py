@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -205,3 +206,25 @@ def test_there_are_only_so_many_sets_of_labels(monkeypatch: pytest.MonkeyPatch) 
     assert store.scope("istiocustom").counter(names[-1]).value == 3
     assert "other" in shown(names[-1])
     assert store.scope("istio").counter("labels_dropped").value == 3
+
+
+def test_a_hundred_thousand_sets_of_labels_are_bounded() -> None:
+    store = StatsStore()
+    made = metrics(store)
+
+    def send(first: int, last: int) -> None:
+        for number in range(first, last):
+            request, response = exchange()
+            request.authority = b"host-%d" % number
+            made.count_request(request, response)
+            if number % 1000 == 0:
+                store.flush()
+
+    send(0, istio_metrics.MOST_LABEL_SETS + 1)
+    tracemalloc.start()
+    send(istio_metrics.MOST_LABEL_SETS + 1, 100_000)
+    store.flush()
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 1_000_000
+    assert store.scope("istio").counter("labels_dropped").value == 100_000 - istio_metrics.MOST_LABEL_SETS

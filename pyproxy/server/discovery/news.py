@@ -19,6 +19,9 @@ _WORDS: Final = {
     ResourceType.LISTENER: ("lds", "listeners"),
     ResourceType.ROUTES: ("rds", "tables of routes"),
     ResourceType.RUNTIME: ("rtds", "layers of runtime values"),
+    ResourceType.SCOPED_ROUTES: ("srds", "scopes of routes"),
+    ResourceType.VIRTUAL_HOST: ("vhds", "virtual hosts"),
+    ResourceType.EXTENSION: ("ecds", "extensions"),
     ResourceType.SECRET: ("sds", "secrets"),
 }
 

@@ -30,6 +30,7 @@ from pyproxy.server.exporting.otlp import SCOPE, clean, key_values, made_resourc
 from pyproxy.server.exporting.resource import resource_attributes
 from pyproxy.server.stats_sinks.flush import Flush
 from pyproxy.telemetry.histogram import Bins, approximate_sum, disjoint_counts, total
+from pyproxy.telemetry.semantic_metrics import PREFIX, semantic
 from pyproxy.telemetry.stat_tags import shown
 
 METRICS: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
@@ -92,6 +93,9 @@ class _Metrics:
         points = self._by_name({name: self._number(name, value, 0) for name, value in values.items()})
         made = []
         for name, found in points.items():
+            if semantic(PREFIX + name) is not None:  # what goes up and down by the requests that come and go
+                made.append(_sum(name, found, _CUMULATIVE, monotonic=False))
+                continue
             metric = Metric(name=name)
             metric.gauge.data_points.extend(found)
             made.append(metric)
@@ -108,7 +112,7 @@ class _Metrics:
                 found[self._name(name)].append(self._histogram(name, bins, self._since if deltas else self._started))
         made = []
         for name, points in found.items():
-            metric = Metric(name=name, unit="ms" if name.endswith(("_ms", "_time")) else "")
+            metric = Metric(name=name, unit=_unit(name))
             metric.histogram.aggregation_temporality = _DELTA if deltas else _CUMULATIVE
             metric.histogram.data_points.extend(points)
             made.append(metric)
@@ -125,12 +129,17 @@ class _Metrics:
         return found
 
     def _name(self, name: str) -> str:
+        known = semantic(name)
+        if known is not None:
+            return known.name  # it is what the conventions say, with its attributes beside it
         bare = ".".join(self._flush.tags(name).order) if self._config.short_names else shown(name)
         prefix = self._config.prefix
         return clean(f"{prefix}.{bare}" if prefix else bare)
 
     def _attributes(self, name: str) -> list[KeyValue]:
-        return key_values(dict(self._flush.tags(name).tags)) if self._config.tags_as_attributes else []
+        if not self._config.tags_as_attributes and semantic(name) is None:
+            return []
+        return key_values(dict(self._flush.tags(name).tags))
 
     def _number(self, name: str, value: int, begin: int) -> NumberDataPoint:
         return NumberDataPoint(
@@ -143,10 +152,11 @@ class _Metrics:
     def _histogram(self, name: str, bins: Bins, begin: int) -> HistogramDataPoint:
         bounds = self._flush.snapshot.bounds(name)
         counts, count = disjoint_counts(bins, bounds), total(bins)
+        known, whole = semantic(name), approximate_sum(bins)
         return HistogramDataPoint(
             count=count,
-            sum=approximate_sum(bins),
-            explicit_bounds=bounds,
+            sum=whole if known is None else known.scaled(whole),
+            explicit_bounds=bounds if known is None else [known.scaled(bound) for bound in bounds],
             bucket_counts=[*counts, count - sum(counts)],
             start_time_unix_nano=begin,
             time_unix_nano=self._until,
@@ -154,9 +164,22 @@ class _Metrics:
         )
 
 
-def _sum(name: str, points: list[NumberDataPoint], temporality: AggregationTemporality.ValueType) -> Metric:
-    metric = Metric(name=name)
-    metric.sum.is_monotonic = True
+def _unit(name: str) -> str:
+    known = semantic(PREFIX + name)
+    if known is not None:
+        return known.unit
+    return "ms" if name.endswith(("_ms", "_time")) else ""
+
+
+def _sum(
+    name: str,
+    points: list[NumberDataPoint],
+    temporality: AggregationTemporality.ValueType,
+    *,
+    monotonic: bool = True,
+) -> Metric:
+    metric = Metric(name=name, unit="" if monotonic else _unit(name))
+    metric.sum.is_monotonic = monotonic
     metric.sum.aggregation_temporality = temporality
     metric.sum.data_points.extend(points)
     return metric

@@ -66,3 +66,10 @@ def test_a_listener_that_is_new() -> None:
     world = World()
     world.news.added("web", ["127.0.0.1:80"])
     assert world.told() == [("listener.added", "web", "listens on 127.0.0.1:80")]
+
+
+def test_every_type_has_words() -> None:
+    world = World()
+    for kind in ResourceType:
+        world.news.applied(kind, "x", "")
+    assert len(world.told()) == len(ResourceType)

@@ -12,7 +12,12 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 from pyproxy.config.export import ExportKind, ExportTarget
 from pyproxy.config.stats import SinkConfig, SinkKind
+from pyproxy.server.stats_sinks.flush import Flush
 from pyproxy.server.stats_sinks.otlp import METRICS, OtlpSink
+from pyproxy.telemetry.histogram import bin_of
+from pyproxy.telemetry.shared_reader import StatsSnapshot
+from pyproxy.telemetry.stat_tags import TagExtractor
+from pyproxy.telemetry.stats_rules import StatsRules
 from tests.server.stats_sinks.surroundings import NOBODY, Nearby
 from tests.server.stats_sinks.test_statsd import flush
 from tests.support.ports import LOOPBACK
@@ -39,6 +44,25 @@ def test_names_have_no_tags_in_them() -> None:
     (point,) = found["p.http.downstream_rq_time"].histogram.data_points
     assert (point.count, sum(point.bucket_counts)) == (5, 5)
     assert len(point.bucket_counts) == len(point.explicit_bounds) + 1
+
+
+def test_what_the_conventions_name_has_their_names_and_units() -> None:
+    """Whatever prefix and names the configuration wants for Envoy's."""
+    labels = "\x1fhttp.request.method\x1fGET"
+    snapshot = StatsSnapshot(bounds=StatsRules().bounds)
+    snapshot.gauges[f"otel.http.server.active_requests{labels}"] = 2
+    snapshot.histograms[f"otel.http.server.request.duration{labels}"] = {bin_of(30_000): 1}
+    snapshot.used.update((*snapshot.gauges, *snapshot.histograms))
+    config = SinkConfig(SinkKind.OTLP, "p", target=TARGET, tags_as_attributes=False)
+    found = metrics(OtlpSink(config, NOBODY).prepare(Flush(snapshot, TagExtractor())))
+    active = found["http.server.active_requests"]
+    assert (active.unit, active.sum.is_monotonic, active.sum.data_points[0].as_int) == ("{request}", False, 2)
+    duration = found["http.server.request.duration"]
+    (point,) = duration.histogram.data_points
+    assert (duration.unit, [one.key for one in point.attributes]) == ("s", ["http.request.method"])
+    assert list(point.explicit_bounds)[:4] == [0.005, 0.01, 0.025, 0.05]
+    assert list(point.bucket_counts)[:4] == [0, 0, 0, 1]
+    assert 0.03 <= point.sum <= 0.031
 
 
 def test_deltas_and_whole_names() -> None:

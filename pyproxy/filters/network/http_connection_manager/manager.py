@@ -34,6 +34,7 @@ from pyproxy.http.stream import DownstreamConnection, DownstreamStream
 from pyproxy.http.stream_info import NO_UPSTREAM, ConnectionInfo, StreamInfo, UpstreamInfo
 from pyproxy.routes.route import Route
 from pyproxy.runtime import Runtime
+from pyproxy.telemetry.http_metrics import HttpMetrics
 from pyproxy.telemetry.listener_stats import HcmStats, ListenerStats
 from pyproxy.telemetry.tracer import Tracer, TracingStats
 
@@ -69,6 +70,7 @@ class HttpConnectionManager:
         self._log_clock = runtime.deadlines.of(config.log_interval) if config.log_interval and self.logging else None
         self._logs_at_start = self.logging and config.log_at_start
         self.tap = runtime.exports.tap
+        self._http_metrics: HttpMetrics | None = runtime.http_metrics
         self._connections: set[DownstreamConnection] = set()
         self._draining = False
         self._timers = StreamTimers.wanted(config.timeouts)
@@ -335,6 +337,9 @@ class HttpConnectionManager:
         self._routed.value += 1
         if self.tap.bodies:
             self.tap.watch_request(request)
+        if self._http_metrics is not None:
+            self._http_metrics.begin(request)
+            request.info.measured = True
         request.rerouting = self._rerouting
         route = self.routing.find(request)
         if self._tracer is not None:
@@ -445,6 +450,8 @@ class HttpConnectionManager:
         stats.downstream_rq_time.record(int((info.end - info.start) * 1000))
         if self.tap.wishes:
             self.tap.see(request, exchange.response)
+        if info.measured and self._http_metrics is not None:
+            self._http_metrics.end(request)
         for observe in self._observers:
             observe(request, exchange.response)
         if info.span is not None:
