@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import process, targets, tls_memory
+from bench import process, scrape, targets, tls_memory
 from bench.lab import Bench, Lab
 from bench.process import ProcessFailed
 from bench.scenarios import DEMO, SMALL
@@ -39,6 +39,7 @@ def run(bench: Bench, names: list[str], say: Say) -> dict[str, Any]:
         ("allocations", _allocations),
         ("memory", _memory),
         ("tls memory", tls_memory.gate),
+        ("scrape", scrape.gate),
     ):
         say(title)
         found[title] = gate(bench, names)

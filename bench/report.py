@@ -12,6 +12,7 @@ from bench.targets import BASELINE, TARGETS
 
 # A target that answers less than this share of what was asked has a queue, not a latency.
 SATURATED = 0.97
+TELEMETRY_GOAL_US = 6.0
 
 Cell = dict[str, Any]
 
@@ -67,6 +68,7 @@ def show(console: Console, summary: dict[str, Any]) -> None:
         if any(one["rate"] for one in scenarios.values()):
             console.print(_latencies(scenarios, targets))
         _notes(console, scenarios, targets)
+        _telemetry(console, scenarios, targets)
     for name, why in summary["absent"].items():
         console.print(f"{name}: absent, {why}", highlight=False)
     if summary.get("gates"):
@@ -142,6 +144,23 @@ def _added(one: Cell, target: str) -> str:
     if found["rate"] < SATURATED * one["rate"]:
         return f"[red]only {found['rate']:,.0f}/s[/]"
     return " / ".join(f"{found['added_us'][quantile]['median']:.0f}" for quantile in ("p50", "p99"))
+
+
+def _telemetry(console: Console, scenarios: dict[str, Cell], targets: list[str]) -> None:
+    """What everything switched on costs over nothing switched on."""
+    on, off = scenarios.get("h1-telemetry"), scenarios.get("h1-ka-bare")
+    if on is None or off is None:
+        return
+    costs = {}
+    for name in targets:
+        both = [one["targets"].get(name) for one in (on, off)]
+        if all(found and found["us_data"] is not None for found in both):
+            costs[name] = both[0]["us_data"] - both[1]["us_data"]
+    words = ", ".join(f"{name} {cost:.1f} us" for name, cost in costs.items())
+    if "pyproxy" in costs:
+        met = costs["pyproxy"] <= TELEMETRY_GOAL_US
+        words += f" (goal {TELEMETRY_GOAL_US:g} us: [{'green]met' if met else 'red]missed'}[/])"
+    console.print(f"all telemetry on costs a request: {words}", highlight=False)
 
 
 def _notes(console: Console, scenarios: dict[str, Cell], targets: list[str]) -> None:

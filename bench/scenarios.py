@@ -24,6 +24,7 @@ class Scenario:
     body: int = 100
     connections: int = 32
     mesh: bool = False
+    telemetry: bool = False
     close: bool = False
     routes: int = 1
     weights: tuple[int, ...] = (100,)
@@ -91,6 +92,8 @@ class Scenario:
     @property
     def left_out(self) -> dict[str, str]:
         """The targets that cannot do this, and why."""
+        if self.telemetry:
+            return dict.fromkeys(("haproxy", "nginx"), "it traces to no OpenTelemetry collector")
         if self.h2_out:
             return {"nginx": "it speaks HTTP/1 to upstreams, but for gRPC"}
         return {"nginx": "nginx-light comes without the stream module"} if self.is_tcp else {}
@@ -123,6 +126,13 @@ H2_SMALL = Scenario(
 SCENARIOS = (
     Scenario("h1-ka-bare", "keep-alive GET, 100 B reply, nothing switched on", goal=0.60),
     Scenario("h1-ka-mesh", "the same with request id, XFF, stats, JSON log", mesh=True, goal=0.60),
+    Scenario(
+        "h1-telemetry",
+        "h1-ka-mesh with W3C propagation, 1 % traced over OTLP; pyproxy also with Istio's metrics",
+        mesh=True,
+        telemetry=True,
+        goal=0.60,
+    ),
     Scenario("h1-64k", "keep-alive GET, 64 KB reply", body=64 * KB),
     Scenario("h1-1m", "keep-alive GET, 1 MB reply", body=MB, connections=8, goal=0.80),
     Scenario("h1-newconn", "a downstream connection per request", close=True, goal=1.20),

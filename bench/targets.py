@@ -72,7 +72,7 @@ XDS_FLAGS = ("-c", "{}", "--concurrency", "1", "--log-level", "error")
 TARGETS = {
     target.name: target
     for target in (
-        Target("pyproxy", "yaml", find_pyproxy, XDS_FLAGS, envoy.render),
+        Target("pyproxy", "yaml", find_pyproxy, XDS_FLAGS, envoy.render_for_pyproxy),
         Target("envoy", "yaml", find_envoy, (*XDS_FLAGS, "--disable-hot-restart"), envoy.render),
         Target(
             "haproxy",

@@ -38,11 +38,25 @@ ACCESS_LOG = {
 }
 
 
-def render(scenario: Scenario, ports: Ports, access_log: Path) -> str:
+# Spans go to the upstream, which answers whatever it is asked.
+COLLECTOR = {
+    "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
+    "http_service": {"http_uri": {"uri": "http://collector/v1/traces", "cluster": "collector", "timeout": "1s"}},
+    "service_name": "bench",
+}
+SAMPLED_PERCENT = 1
+
+
+def render_for_pyproxy(scenario: Scenario, ports: Ports, access_log: Path) -> str:
+    """Where everything is switched on, Istio's metrics too, which Envoy itself does not have."""
+    return render(scenario, ports, access_log, istio=scenario.telemetry)
+
+
+def render(scenario: Scenario, ports: Ports, access_log: Path, *, istio: bool = False) -> str:
     """The bootstrap as YAML text."""
     certificates = Certificates.at(access_log.parent)
     chain: dict[str, Any] = {
-        "filters": [_tcp_proxy(scenario) if scenario.is_tcp else _connection_manager(scenario, access_log)]
+        "filters": [_tcp_proxy(scenario) if scenario.is_tcp else _connection_manager(scenario, access_log, istio)]
     }
     if scenario.tls_in:
         chain["transport_socket"] = _downstream_tls(certificates)
@@ -59,6 +73,8 @@ def render(scenario: Scenario, ports: Ports, access_log: Path) -> str:
             "clusters": [_cluster(name, ports.upstream, scenario) for name, _ in _weights(scenario)],
         },
     }
+    if scenario.telemetry:
+        bootstrap["static_resources"]["clusters"].append(_cluster("collector", ports.upstream, scenario))
     if scenario.tls_out:
         for cluster in bootstrap["static_resources"]["clusters"]:
             cluster["transport_socket"] = _upstream_tls(certificates)
@@ -73,7 +89,7 @@ def _weights(scenario: Scenario) -> list[tuple[str, int]]:
     return [(f"service_v{version}", weight) for version, weight in enumerate(scenario.weights, 1)]
 
 
-def _connection_manager(scenario: Scenario, access_log: Path) -> dict[str, Any]:
+def _connection_manager(scenario: Scenario, access_log: Path, istio: bool) -> dict[str, Any]:
     router: dict[str, Any] = {"@type": TYPES + "filters.http.router.v3.Router"}
     manager: dict[str, Any] = {
         "@type": TYPES + "filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -90,6 +106,12 @@ def _connection_manager(scenario: Scenario, access_log: Path) -> dict[str, Any]:
         manager["access_log"] = [_access_log(access_log)]
     else:
         router["dynamic_stats"] = False
+    if scenario.telemetry:
+        provider = {"name": "envoy.tracers.opentelemetry", "typed_config": COLLECTOR}
+        manager["tracing"] = {"provider": provider, "random_sampling": {"value": SAMPLED_PERCENT}}
+    if istio:
+        mesh = {"@type": "type.googleapis.com/stats.PluginConfig"}
+        manager["http_filters"].insert(0, {"name": "istio.stats", "typed_config": mesh})
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
 
 
