@@ -8,8 +8,11 @@ Used by the recording side (`telemetry.metrics`) and by the renderers; never on 
 
 from __future__ import annotations
 
+import functools
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 Bins = Mapping[int, int]
 
@@ -66,8 +69,17 @@ def approximate_sum(bins: Bins) -> float:
 
 def cumulative_counts(bins: Bins, bounds: Sequence[float] = BUCKETS) -> list[int]:
     """For each bound how many samples lie in bins up to and including its own."""
-    edges = [bin_of(int(bound)) for bound in bounds]
-    return [sum(count for number, count in bins.items() if number <= edge) for edge in edges]
+    edges = _edges(tuple(bounds))
+    counts = [0] * (len(edges) + 1)
+    for number, count in bins.items():
+        counts[bisect_left(edges, number)] += count
+    counts.pop()  # beyond the last bound
+    return list(accumulate(counts))
+
+
+@functools.lru_cache(maxsize=64)
+def _edges(bounds: tuple[float, ...]) -> list[int]:
+    return [bin_of(int(bound)) for bound in bounds]
 
 
 def disjoint_counts(bins: Bins, bounds: Sequence[float] = BUCKETS) -> list[int]:

@@ -6,6 +6,7 @@ every number: dashboards made for Envoy ask for the names that Envoy has.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pyproxy.telemetry.exemplars import Exemplar, Exemplars
@@ -21,7 +22,7 @@ from pyproxy.telemetry.semantic_metrics import SemanticMetric, semantic
 from pyproxy.telemetry.shared_reader import StatsSnapshot
 from pyproxy.telemetry.stat_tags import TagExtractor, TaggedName
 from pyproxy.telemetry.stats_query import Buckets, StatsQuery, StatType
-from pyproxy.telemetry.stats_text import NOTHING, select, select_histograms, shortest
+from pyproxy.telemetry.stats_text import NOTHING, shortest, wanted, wanted_histograms
 
 Row = tuple[str, TaggedName]
 
@@ -37,21 +38,21 @@ def render_prometheus(
     counter = "unknown" if query.openmetrics else "counter"
     noted = exemplars if query.openmetrics and exemplars is not None else NO_EXEMPLARS
     if query.includes(StatType.COUNTERS):
-        rows = [(name, tags(name)) for name in select(snapshot.counters, snapshot, query)]
-        _families(lines, counter, rows, lambda name, tagged: _number(tagged, snapshot.counters[name]))
+        rows = tags.in_order("counters", wanted(snapshot.counters, snapshot, query))
+        _numbers(lines, counter, rows, snapshot.counters)
     if query.includes(StatType.GAUGES):
-        rows = [(name, tags(name)) for name in select(snapshot.gauges, snapshot, query)]
-        _families(lines, "gauge", rows, lambda name, tagged: _number(tagged, snapshot.gauges[name]))
+        rows = tags.in_order("gauges", wanted(snapshot.gauges, snapshot, query))
+        _numbers(lines, "gauge", rows, snapshot.gauges)
     if query.text_readouts and query.includes(StatType.TEXT_READOUTS):
-        rows = [(name, tags(name)) for name in filter(query.selects, snapshot.texts)]
+        rows = tags.in_order("texts", [name for name in snapshot.texts if query.selects(name)])
         _families(lines, "gauge", rows, lambda name, tagged: _text(tagged, snapshot.texts[name]))
-    histograms: dict[str, Bins] = dict(select_histograms(snapshot, query))
+    histograms: dict[str, Bins] = dict(wanted_histograms(snapshot, query))
 
     def render_histogram(name: str, tagged: TaggedName) -> str:
         bounds = snapshot.bounds(name)
         return _histogram(tagged, histograms[name], bounds, noted.of(name, bounds), semantic(name))
 
-    rows = [(name, tags(name)) for name in histograms]
+    rows = tags.in_order("histograms", list(histograms))
     if query.buckets is Buckets.SUMMARY:
         intervals = snapshot.intervals
         _families(lines, "summary", rows, lambda name, tagged: _summary(tagged, intervals.get(name, NOTHING)))
@@ -63,17 +64,23 @@ def render_prometheus(
 
 
 def _families(lines: list[str], kind: str, rows: Iterable[Row], render: Callable[[str, TaggedName], str]) -> None:
-    """What has one metric name stands together. Names sort word by word: `cluster.` is before `cluster_manager.`."""
+    """What has one metric name stands together."""
     last = None
-    for name, tagged in sorted(rows, key=lambda row: (row[1].order, row[0].split("."))):
+    for name, tagged in rows:
         if tagged.order != last:
             lines.append(f"# TYPE {tagged.metric} {kind}\n")
             last = tagged.order
         lines.append(render(name, tagged))
 
 
-def _number(tagged: TaggedName, value: int) -> str:
-    return f"{tagged.metric}{{{tagged.labels}}} {value}\n"
+def _numbers(lines: list[str], kind: str, rows: Iterable[Row], values: Mapping[str, int]) -> None:
+    """As `_families`, for the many."""
+    last = None
+    for name, (order, metric, labels, _) in rows:
+        if order != last:
+            lines.append(f"# TYPE {metric} {kind}\n")
+            last = order
+        lines.append(f"{metric}{{{labels}}} {values[name]}\n")
 
 
 def _text(tagged: TaggedName, value: str) -> str:
@@ -93,14 +100,24 @@ def _histogram(
     shown = _as_it_is if scaled is None else lambda value: f"{scaled.scaled(value):.15g}"
     prefix = f'{metric}_bucket{{{_and(labels)}le="'
     count = total(bins)
-    lines = [
-        f'{prefix}{shown(bound)}"}} {below}{_exemplar(exemplars.get(at))}\n'
-        for at, (bound, below) in enumerate(zip(bounds, cumulative_counts(bins, bounds), strict=True))
-    ]
+    limits = _limits(tuple(bounds)) if scaled is None else [shown(bound) for bound in bounds]
+    counts = cumulative_counts(bins, bounds)
+    if exemplars:
+        lines = [
+            f'{prefix}{limit}"}} {below}{_exemplar(exemplars.get(at))}\n'
+            for at, (limit, below) in enumerate(zip(limits, counts, strict=True))
+        ]
+    else:
+        lines = [f'{prefix}{limit}"}} {below}\n' for limit, below in zip(limits, counts, strict=True)]
     lines.append(f'{prefix}+Inf"}} {count}{_exemplar(exemplars.get(len(bounds)))}\n')
     lines.append(f"{metric}_sum{{{labels}}} {shown(approximate_sum(bins))}\n")
     lines.append(f"{metric}_count{{{labels}}} {count}\n")
     return "".join(lines)
+
+
+@functools.lru_cache(maxsize=64)
+def _limits(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    return tuple(map(_as_it_is, bounds))
 
 
 def _as_it_is(value: float) -> str:

@@ -100,6 +100,7 @@ class TagExtractor:
         self._by_first_word: dict[str, list[_Extractor]] = {}
         self._fixed = tuple(fixed)
         self._known: dict[str, TaggedName] = {}
+        self._ordered: dict[str, tuple[list[str], list[tuple[str, TaggedName]]]] = {}
         own = tuple(rules)
         wanted = {rule.name for rule in own if not rule.regex}
         chosen = [one for one in _DEFAULT if defaults or one[0] in wanted]
@@ -119,6 +120,16 @@ class TagExtractor:
                 self._known.clear()
             found = self._known[name] = self._tagged(name)
         return found
+
+    def in_order(self, what: str, names: list[str]) -> list[tuple[str, TaggedName]]:
+        """As Envoy sorts: what has one metric name stands together, and names sort word by word, `cluster.` before
+        `cluster_manager.`. The last answer for `what` is kept: from scrape to scrape there is seldom a new name."""
+        before = self._ordered.get(what)
+        if before is None or before[0] != names:
+            rows = [(name, self(name)) for name in names]
+            rows.sort(key=lambda row: (row[1].order, row[0].split(".")))
+            before = self._ordered[what] = names, rows
+        return before[1]
 
     def _labelled(self, name: str) -> TaggedName:
         """A name that says its labels itself. Its first word is a namespace, which Prometheus does not see."""

@@ -43,19 +43,30 @@ def render_json(snapshot: StatsSnapshot, query: StatsQuery) -> str:
     return f'{{"stats":[{",".join(parts)}]}}'
 
 
-def select(names: Iterable[str], snapshot: StatsSnapshot, query: StatsQuery) -> list[str]:
-    """The names of counters or gauges that a query wants, sorted."""
+def wanted(names: Iterable[str], snapshot: StatsSnapshot, query: StatsQuery) -> list[str]:
+    """The names of counters or gauges that a query wants, in no order."""
     if query.used_only:
-        names = (name for name in names if name in snapshot.used)
-    return sorted(name for name in names if query.selects(name))
+        used = snapshot.used
+        names = [name for name in names if name in used]
+    return list(names) if query.filter is None else [name for name in names if query.selects(name)]
+
+
+def select(names: Iterable[str], snapshot: StatsSnapshot, query: StatsQuery) -> list[str]:
+    """The same, sorted."""
+    return sorted(wanted(names, snapshot, query))
+
+
+def wanted_histograms(snapshot: StatsSnapshot, query: StatsQuery) -> Iterator[tuple[str, Bins]]:
+    """The histograms that a query wants, in no order."""
+    if query.includes(StatType.HISTOGRAMS):
+        for name, bins in snapshot.histograms.items():
+            if (bins or not query.used_only) and query.selects(name):
+                yield name, bins
 
 
 def select_histograms(snapshot: StatsSnapshot, query: StatsQuery) -> Iterator[tuple[str, Bins]]:
-    if query.includes(StatType.HISTOGRAMS):
-        for name in sorted(filter(query.selects, snapshot.histograms)):
-            bins = snapshot.histograms[name]
-            if bins or not query.used_only:
-                yield name, bins
+    """The same, sorted."""
+    yield from sorted(wanted_histograms(snapshot, query), key=lambda one: one[0])
 
 
 def _texts(snapshot: StatsSnapshot, query: StatsQuery) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,12 @@ def test_a_pair_speaks_tls_between_its_two(ports: Ports) -> None:
     assert near["clusters"][0]["transport_socket"]["typed_config"]["sni"] == "localhost"
     server = far["listeners"][0]["filter_chains"][0]["transport_socket"]["typed_config"]
     assert server["require_client_certificate"] is True
+
+
+def test_everything_on_is_traced_and_has_the_metrics_of_a_mesh(ports: Ports, tmp_path: Path) -> None:
+    scenario = next(one for one in SCENARIOS if one.telemetry)
+    assert manager(scenario, ports)["tracing"]["random_sampling"] == {"value": 1}  # type: ignore[index]
+    config = tmp_path / "pyproxy.yaml"
+    config.write_text(envoy.render_for_pyproxy(scenario, ports, tmp_path / "access.log"))
+    assert "istio.stats" in config.read_text()
+    accepts(sys.executable, "-m", "pyproxy", "--mode", "validate", "-c", config)

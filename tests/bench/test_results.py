@@ -139,3 +139,16 @@ def test_picture_is_drawn_and_the_same_again(tmp_path: Path) -> None:
 def test_no_picture_without_a_ratio(tmp_path: Path) -> None:
     picture.draw(summary(), tmp_path / "none")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_telemetry_costs_is_told() -> None:
+    def cell(**costs: float) -> dict[str, Any]:
+        return {"targets": {name: {"us_data": cost} for name, cost in costs.items()}}
+
+    told = io.StringIO()
+    console = Console(file=told, width=200)
+    scenarios = {"h1-ka-bare": cell(pyproxy=10.0, envoy=40.0), "h1-telemetry": cell(pyproxy=15.5, envoy=60.0)}
+    report._telemetry(console, scenarios, ["pyproxy", "envoy", "nginx"])
+    assert told.getvalue() == "all telemetry on costs a request: pyproxy 5.5 us, envoy 20.0 us (goal 6 us: met)\n"
+    report._telemetry(console, {"h1-ka-bare": cell(pyproxy=1.0)}, ["pyproxy"])
+    assert told.getvalue().count("\n") == 1
