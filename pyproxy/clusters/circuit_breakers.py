@@ -21,6 +21,8 @@ OWN_RETRY_PERCENT: Final = 20.0
 """The budget where the configuration says nothing of retries."""
 CLOSED_AFTER: Final = 20
 """Looks (4 a second) without anybody turned away, after which a breaker is told to be closed."""
+_CHANGED = 16
+"""The limits are others than when somebody looked."""
 
 
 class ResourceLimits:
@@ -46,11 +48,13 @@ class ResourceLimits:
         self.requests = 0
         self.retries = 0
         self.refused = 0
-        """Which of `RESOURCES` were asked for in vain since somebody looked: one bit for each."""
+        """Which of `RESOURCES` were asked for in vain since somebody looked: one bit for each, and `_CHANGED`."""
         self.limit(thresholds, workers)
+        self.refused = 0
 
     def limit(self, thresholds: Thresholds, workers: int) -> None:
         """What is in use stays, be it more than this."""
+        self.refused |= _CHANGED
         self.max_connections = _share(thresholds.max_connections, workers)
         self.max_pending = _share(thresholds.max_pending_requests, workers)
         self.max_requests = _share(thresholds.max_requests, workers)

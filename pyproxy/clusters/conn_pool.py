@@ -35,6 +35,8 @@ _MANY_OPTIONS: Final = 64
 """They are the choice of downstreams: from here on, those that nobody uses are forgotten."""
 _STREAMS_EACH: Final = 100
 """As many tries are taken for one connection that is being opened; how many it takes is known once it is open."""
+_PRECONNECTED = 3
+"""Connections that one request may have opened before they are needed (Envoy)."""
 
 _next_id = iter(range(1, 1 << 62))
 
@@ -55,6 +57,7 @@ class ConnectionPool:
         "_opening",
         "_pending",
         "_protocol",
+        "_ratio",
         "_session_options",
         "_speaks_h2",
         "_streams_each",
@@ -120,6 +123,7 @@ class ConnectionPool:
         self.longest_try: Deadlines | None = cluster.deadlines.of(longest) if longest else None
         self.rq_total = cluster.stats.upstream_rq_total
         limited = options.max_requests_per_connection or options.max_connection_duration
+        self._ratio = cluster.config.preconnect_ratio
         self._worn_out = self._is_worn_out if limited else None
         self._codec = CodecOptions(
             keep_trailers=options.enable_trailers,
@@ -132,6 +136,8 @@ class ConnectionPool:
             connection = self._idle.pop()
             if not connection.closed:
                 connection.start(attempt)
+                if self._ratio > 1.0:
+                    self._preconnect()
                 return
         if attempt.request.ends_here:
             attempt.pool = pool = self._pool_of_tunnels()
@@ -145,6 +151,8 @@ class ConnectionPool:
             for one in self._multiplexed:
                 if one.has_room:
                     self._start(one, attempt)
+                    if self._ratio > 1.0:
+                        self._preconnect()
                     return
         self.take(attempt)
 
@@ -158,6 +166,19 @@ class ConnectionPool:
         self.host.rq_pending_active += 1
         self.cluster.stats.upstream_rq_pending_total.value += 1
         self._connect_if_allowed()
+        if self._ratio > 1.0:
+            self._preconnect()
+
+    def _preconnect(self) -> None:
+        """Open connections for requests that will come (Envoy: per_upstream_preconnect_ratio), a few at a time."""
+        busy = sum([len(one.streams) for one in self._multiplexed])
+        room = sum([self._streams_each - len(one.streams) for one in self._multiplexed]) + len(self._idle)
+        busy += len(self._open) - len(self._multiplexed) - len(self._idle)
+        wanted = (len(self._pending) + busy) * self._ratio - busy
+        for _ in range(_PRECONNECTED):
+            if wanted <= room + len(self._opening) * self._streams_each or not self._may_connect():
+                return
+            self._connect()
 
     def of(self, transport: TransportSocketOptions) -> ConnectionPool:
         """The connections for requests that want this of them."""
@@ -183,14 +204,20 @@ class ConnectionPool:
         """Open a connection for a waiting try, within the limit; a pool may always have one (Envoy)."""
         if len(self._opening) * self._streams_each >= len(self._pending):
             return
-        most = self.cluster.config.per_host_connections
-        full = 0 < most <= self.host.cx_active + len(self._opening)
-        if full or not self.limits.try_acquire_connection():
-            self.cluster.stats.upstream_cx_overflow.value += 1
+        if not self._may_connect():
             if self._open or self._opening:
                 return
             self.limits.connections += 1
         self._connect()
+
+    def _may_connect(self) -> bool:
+        """Whether the breakers let one more connection be opened; then it counts."""
+        most = self.cluster.config.per_host_connections
+        full = 0 < most <= self.host.cx_active + len(self._opening)
+        if full or not self.limits.try_acquire_connection():
+            self.cluster.stats.upstream_cx_overflow.value += 1
+            return False
+        return True
 
     def _connect(self) -> None:
         self.cluster.stats.upstream_cx_total.value += 1

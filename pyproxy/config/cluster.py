@@ -229,6 +229,8 @@ class ClusterConfig:
     cleanup_interval: float = 5.0
     alt_stat_name: str = ""
     dns: DnsConfig = _DNS
+    preconnect_ratio: float = 1.0
+    """So many connections for each request that a host has, rounded up, before they are needed."""
     bind: BindConfig | None = None
     """Where connections come from; None where the system chooses."""
     tcp_keepalive: tuple[int, int, int] | None = None

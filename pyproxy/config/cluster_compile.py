@@ -85,6 +85,7 @@ def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
         original_dst_header=found.original_dst_header,
         original_dst_port=found.original_dst_port,
         cleanup_interval=cleanup or _CLEANUP_SECONDS,
+        preconnect_ratio=_preconnect(view),
         bind=part(report, None, lambda: compile_bind(view)) or context.bind,
         tcp_keepalive=_keepalive(view),
         tls=tls,
@@ -225,6 +226,13 @@ def _common(view: View) -> dict[str, Any]:
     if statuses is not None:
         chosen["override_statuses"] = frozenset(_STATUSES[status] for status in statuses.enums("statuses"))
     return chosen
+
+
+def _preconnect(view: View) -> float:
+    """For each host. What is said of hosts that may be chosen next stays unread, and so is listed."""
+    policy = view.child("preconnect_policy")
+    ratio = None if policy is None else policy.wrapped("per_upstream_preconnect_ratio")
+    return 1.0 if ratio is None else float(ratio)
 
 
 def _panic_threshold(view: View) -> float:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pyproxy.clusters.circuit_breakers import (
     CLOSED_AFTER,
@@ -107,3 +108,89 @@ def test_a_breaker_at_its_edge_is_told_of_once() -> None:
     assert not watch.open
     gauges.update()
     assert events.take() == []
+
+
+OF_KIND = {"connection": "connections", "pending": "pending", "request": "requests", "retry": "retries"}
+LIMITS = st.builds(
+    Thresholds,
+    max_connections=st.integers(0, 5),
+    max_pending_requests=st.integers(0, 5),
+    max_requests=st.integers(0, 5),
+    max_retries=st.integers(0, 5),
+    retry_budget=st.none() | st.tuples(st.sampled_from([0.0, 20.0, 50.0, 100.0]), st.integers(0, 3)),
+    own_retry_limits=st.booleans(),
+)
+
+
+class BreakerMachine(RuleBasedStateMachine):
+    """Things that are acquired and given back while the limits change, beside a count of what is held."""
+
+    @initialize(thresholds=LIMITS, workers=st.integers(1, 3))
+    def begin(self, thresholds: Thresholds, workers: int) -> None:
+        self.workers = workers
+        self.thresholds = thresholds
+        self.limits = ResourceLimits(thresholds, workers)
+        self.held = dict.fromkeys(KINDS, 0)
+        self.events = EventOutbox()
+        self.stats = ClusterStats(StatsStore(), "c").circuit_breakers_default
+        watch = watching(self.limits, self.events)
+        self.gauges = BreakerGauges(self.stats, self.limits, watch, track_remaining=True)
+        self.told: list[EventKind] = []
+
+    def most(self, kind: str) -> int:
+        """What this worker may have of a kind, worked out anew."""
+        one = self.thresholds
+        budget, least = one.retry_budget, one.max_retries
+        if budget is None and one.own_retry_limits:
+            budget = (20.0, one.max_retries)
+        if one.retry_budget is not None:
+            least = one.retry_budget[1]
+        shared = {
+            "connection": one.max_connections,
+            "pending": one.max_pending_requests,
+            "request": one.max_requests,
+            "retry": least,
+        }[kind]
+        share = -(-shared // self.workers)
+        if kind == "retry" and budget is not None:
+            return max(share, int(budget[0] * self.held["request"] / 100))
+        return share
+
+    @rule(kind=st.sampled_from(KINDS))
+    def acquire(self, kind: str) -> None:
+        free = self.held[kind] < self.most(kind)
+        assert getattr(self.limits, f"try_acquire_{kind}")() is free
+        self.held[kind] += free
+
+    @rule(kind=st.sampled_from(KINDS))
+    def give_back(self, kind: str) -> None:
+        if self.held[kind]:
+            getattr(self.limits, f"release_{kind}")()
+            self.held[kind] -= 1
+
+    @rule(thresholds=LIMITS)
+    def change(self, thresholds: Thresholds) -> None:
+        """What is held stays, be it more than may be had now."""
+        self.thresholds = thresholds
+        self.limits.limit(thresholds, self.workers)
+
+    @rule()
+    def look(self) -> None:
+        self.gauges.update()
+        self.told += [one.kind for one in self.events.take()]
+        for kind, name in zip(KINDS, ("cx", "rq_pending", "rq", "rq_retry"), strict=True):
+            assert getattr(self.stats, f"{name}_open").value == int(self.held[kind] >= self.most(kind))
+        remaining = ("remaining_cx", "remaining_pending", "remaining_rq", "remaining_retries")
+        for kind, name in zip(KINDS, remaining, strict=True):
+            assert getattr(self.stats, name).value == max(0, self.most(kind) - self.held[kind])
+
+    @precondition(lambda self: hasattr(self, "held"))
+    @invariant()
+    def what_is_counted_is_what_is_held(self) -> None:
+        assert {kind: getattr(self.limits, OF_KIND[kind]) for kind in KINDS} == self.held
+        closed = self.told.count(EventKind.BREAKER_CLOSED)
+        assert 0 <= self.told.count(EventKind.BREAKER_OPENED) - closed <= len(KINDS)
+
+
+TestBreakerMachine = BreakerMachine.TestCase
+TestBreakerMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

@@ -82,6 +82,34 @@ def test_a_try_waits_for_a_connection_that_may_be_opened(make_stage: MakeStage) 
     assert second.ended
 
 
+@pytest.mark.parametrize(("ratio", "dials"), [(1.0, [1, 2, 3]), (1.5, [2, 3, 5]), (2.0, [2, 4, 6]), (3.0, [3, 6, 9])])
+def test_connections_are_opened_before_they_are_needed(make_stage: MakeStage, ratio: float, dials: list[int]) -> None:
+    stage = make_stage(preconnect_ratio=ratio)
+    seen = []
+    for _ in dials:
+        stage.ask()
+        seen.append(len(stage.loop.dials))
+    assert seen == dials
+
+
+def test_a_request_that_finds_a_connection_has_another_one_opened(make_stage: MakeStage) -> None:
+    stage = make_stage(preconnect_ratio=2.0)
+    stage.ask()
+    first, _ = stage.accept(), stage.accept()
+    stage.say(first, OK)
+    stage.ask()
+    assert len(stage.loop.dials) == 0
+    stage.ask()
+    assert len(stage.loop.dials) == 2
+
+
+def test_breakers_hold_for_connections_that_are_not_needed_yet(make_stage: MakeStage) -> None:
+    stage = make_stage(preconnect_ratio=3.0, thresholds=thresholds(max_connections=2))
+    stage.ask()
+    assert len(stage.loop.dials) == 2
+    assert stage.stat("upstream_cx_overflow") == 1
+
+
 def test_each_host_may_have_one_connection_however_low_the_limit(make_stage: MakeStage) -> None:
     stage = make_stage(1, 2, thresholds=thresholds(max_connections=1))
     for _ in range(4):
@@ -260,12 +288,14 @@ class PoolMachine(RuleBasedStateMachine):
         requests=st.integers(1, 6),
         hosts=st.integers(1, 2),
         worn=st.sampled_from([0, 0, 2]),
+        ratio=st.sampled_from([1.0, 1.0, 1.5, 3.0]),
     )
-    def begin(self, connections: int, pending: int, requests: int, hosts: int, worn: int) -> None:
+    def begin(self, connections: int, pending: int, requests: int, hosts: int, worn: int, ratio: float) -> None:
         limits = Thresholds(connections, pending, requests)
         config: ClusterConfig = cluster_of(
             *range(1, hosts + 1),
             thresholds=(limits, Thresholds()),
+            preconnect_ratio=ratio,
             http=UpstreamHttpOptions(idle_timeout=20.0, max_requests_per_connection=worn),
         )
         self.stage = Stage(config)
