@@ -72,6 +72,7 @@ class DnsCache:
         self._watchers: list[Callable[[], None]] = []
         self._pending = 0
         self._most_pending = -(-config.most_pending // workers)
+        self._count_pending(0)
         for host, port in config.resolved_early:
             self.look_up(host, port)
 
@@ -128,7 +129,7 @@ class DnsCache:
     def _count_pending(self, change: int) -> None:
         self._pending += change
         breaker = self.stats.circuit_breakers
-        breaker.rq_pending_open.value = int(self._pending >= self._most_pending)
+        breaker.rq_pending_open.value = int(0 < self._pending >= self._most_pending)
         breaker.rq_pending_remaining.value = max(0, self._most_pending - self._pending)
 
     def _ask(self, name: CachedName) -> None:

@@ -77,6 +77,7 @@ class HashKind(Enum):
     COOKIE = "cookie"
     SOURCE_IP = "connection_properties"
     QUERY = "query_parameter"
+    FILTER_STATE = "filter_state"
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,8 @@ def _hash_policy(view: View) -> HashPolicyConfig | None:
             return HashPolicyConfig(HashKind.SOURCE_IP, terminal=terminal) if by_source else None
         case "query_parameter":
             return HashPolicyConfig(HashKind.QUERY, view.need(kind).text("name"), terminal)
+        case "filter_state":
+            return HashPolicyConfig(HashKind.FILTER_STATE, view.need(kind).text("key"), terminal)
         case _:
             return None
 

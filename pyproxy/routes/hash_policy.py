@@ -59,6 +59,8 @@ def _build(policy: HashPolicyConfig) -> _Evaluate:
             return _cookie(policy)
         case HashKind.QUERY:
             return _query(policy.name.encode())
+        case HashKind.FILTER_STATE:
+            return _state(policy.name)
         case HashKind.SOURCE_IP:
             return lambda request: request.info.connection.remote[0].encode() or None
 
@@ -97,6 +99,18 @@ def _query(name: bytes) -> _Evaluate:
         return None
 
     return query
+
+
+def _state(key: str) -> _Evaluate:
+    """Of the request, else of its connection."""
+
+    def state(request: Request) -> bytes | None:
+        for found in (request.info.filter_state, request.info.connection.filter_state):
+            if found is not None and key in found:
+                return str(found[key]).encode()
+        return None
+
+    return state
 
 
 def _cookie(policy: HashPolicyConfig) -> _Evaluate:

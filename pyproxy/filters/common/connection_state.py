@@ -10,10 +10,13 @@ import ipaddress
 from collections.abc import Callable
 from typing import Final
 
+from pyproxy.clusters.dynamic_host import HOST_STATE, PORT_STATE
 from pyproxy.config.filter_state import SharedState
 from pyproxy.http.stream_info import ConnectionInfo
 
 STRING: Final = "envoy.string"
+HASHABLE: Final = "envoy.hashable_string"
+"""A string that hosts may be chosen by; so may any other here."""
 LOCAL: Final = "envoy.filters.listener.original_dst.local_ip"
 REMOTE: Final = "envoy.filters.listener.original_dst.remote_ip"
 
@@ -86,4 +89,4 @@ _EFFECTS: Final[dict[str, Callable[[ConnectionInfo, str], bool]]] = {
     LOCAL: _is_address,
     REMOTE: _is_address,
 }
-KINDS: Final = (STRING, *_EFFECTS)
+KINDS: Final = (STRING, HASHABLE, HOST_STATE, PORT_STATE, *_EFFECTS)

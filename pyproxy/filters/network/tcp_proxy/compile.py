@@ -9,7 +9,7 @@ from pyproxy.config.extensions import CompileContext
 from pyproxy.config.format import parse_header_format
 from pyproxy.config.format_compile import parsed
 from pyproxy.config.header_compile import compile_header_add
-from pyproxy.config.subset import NO_CRITERIA, compile_criteria
+from pyproxy.config.subset import NO_CRITERIA, Criteria, compile_criteria, merged
 from pyproxy.config.view import View
 from pyproxy.filters.network.tcp_proxy.config import TcpProxyConfig, TunnelConfig
 
@@ -42,7 +42,9 @@ def compile(view: View, context: CompileContext) -> TcpProxyConfig:  # noqa: A00
         log_interval=interval or 0.0,
         tunnel=None if tunnel is None else _tunnel(tunnel),
         subset=compile_criteria(view) or NO_CRITERIA,
+        subsets=_subsets(view),
         hash_source=any(view.each("hash_policy", _by_source)),
+        hash_state=next(filter(None, view.each("hash_policy", _by_state)), ""),
     )
 
 
@@ -62,6 +64,20 @@ def _tunnel(view: View) -> TunnelConfig:
 
 def _by_source(view: View) -> bool:
     return view.child("source_ip") is not None
+
+
+def _by_state(view: View) -> str:
+    state = view.child("filter_state")
+    return "" if state is None else state.text("key")
+
+
+def _subsets(view: View) -> tuple[Criteria, ...]:
+    """What a weighted cluster says goes before what the proxy says."""
+    split = view.child("weighted_clusters")
+    if split is None:
+        return ()
+    own = split.each("clusters", compile_criteria)
+    return tuple(merged(compile_criteria(view), one) for one in own) if any(own) else ()
 
 
 def _clusters(view: View, context: CompileContext) -> tuple[tuple[str, int], ...]:

@@ -44,8 +44,12 @@ class TcpProxyConfig:
     tunnel: TunnelConfig | None = None
     """Sessions go through the HTTP proxies that the hosts are."""
     subset: Criteria = NO_CRITERIA
+    subsets: tuple[Criteria, ...] = ()
+    """The metadata for each of `clusters` that the host has to have, where they differ."""
     hash_source: bool = False
     """Hosts are chosen by the address of the downstream, where they are chosen by a hash."""
+    hash_state: str = ""
+    """Or by what stands under this key of the filter state."""
 
     def build(self, runtime: Runtime) -> TcpProxy:
         """The live proxy; what it needs is imported when the first one is built."""

@@ -87,6 +87,10 @@ class TcpSession(Connection):
         stream.subset = proxy.config.subset
         if proxy.config.hash_source:
             stream.hash = hash64(info.remote[0].encode())
+        elif proxy.config.hash_state and info.filter_state is not None:
+            state = info.filter_state.get(proxy.config.hash_state)
+            if state is not None:
+                stream.hash = hash64(str(state).encode())
         self.request = Request(b"", b"", b"", Headers(), stream)
         self._last_active = clock.now
         proxy.on_open(self)
@@ -193,7 +197,8 @@ class TcpSession(Connection):
 
     async def _connect(self) -> None:
         """Try hosts until one takes the connection (Envoy: max_connect_attempts)."""
-        cluster = self.proxy.choose_cluster(self.info)
+        assert self.request is not None
+        cluster = self.proxy.choose_cluster(self.request)
         if cluster is None:
             self.proxy.stats.downstream_cx_no_route.value += 1
             self._give_up(ResponseFlag.NO_CLUSTER_FOUND)

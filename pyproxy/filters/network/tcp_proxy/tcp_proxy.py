@@ -16,7 +16,7 @@ from pyproxy.config.headers import HeaderChanges
 from pyproxy.filters.network.tcp_proxy.config import TcpProxyConfig, TunnelConfig
 from pyproxy.filters.network.tcp_proxy.session import TcpSession
 from pyproxy.filters.network.tcp_proxy.tunnel import TunnelMaker
-from pyproxy.http.stream_info import ConnectionInfo
+from pyproxy.http.message import Request
 from pyproxy.routes.header_changes import build_request_change
 from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
@@ -108,13 +108,16 @@ class TcpProxy:
         if self.log_interval is not None:
             self.log_interval.disarm(session)
 
-    def choose_cluster(self, info: ConnectionInfo) -> Cluster | None:
+    def choose_cluster(self, session: Request) -> Cluster | None:
         """What a filter before chose, or one of the clusters by weight; None where there is none of that name."""
+        info = session.info.connection
         if info.tcp_cluster:
             return self.runtime.clusters.get(info.tcp_cluster)
         at = 0
         if len(self._edges) > 1:
             at = bisect_right(self._edges, clock.rng.randrange(self._edges[-1]))
+        if self.config.subsets:
+            session.info.subset = self.config.subsets[at]
         return self.runtime.clusters.get(self.config.clusters[at][0])
 
     def __repr__(self) -> str:

@@ -13,6 +13,10 @@ TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 SPLIT = "weighted_clusters: {clusters: [{name: a, weight: 1}, {name: b, weight: 3}]}"
 
 
+def labels(**named: str) -> str:
+    return f"{{filter_metadata: {{envoy.lb: {named}}}}}"
+
+
 @pytest.mark.parametrize(
     ("text", "value", "listed"),
     [
@@ -26,6 +30,24 @@ SPLIT = "weighted_clusters: {clusters: [{name: a, weight: 1}, {name: b, weight: 
         (
             "{stat_prefix: t, cluster: a, hash_policy: [{source_ip: {}}]}",
             TcpProxyConfig("t", (("a", 1),), hash_source=True),
+            [],
+        ),
+        (
+            "{stat_prefix: t, cluster: a, hash_policy: [{filter_state: {key: k}}]}",
+            TcpProxyConfig("t", (("a", 1),), hash_state="k"),
+            [],
+        ),
+        (
+            (
+                f"{{stat_prefix: t, metadata_match: {labels(x='o', y='o')}, weighted_clusters: {{clusters: "
+                f"[{{name: a, weight: 1, metadata_match: {labels(x='i')}}}, {{name: b, weight: 3}}]}}}}"
+            ),
+            TcpProxyConfig(
+                "t",
+                (("a", 1), ("b", 3)),
+                subset=(("x", '"o"'), ("y", '"o"')),
+                subsets=((("x", '"i"'), ("y", '"o"')), (("x", '"o"'), ("y", '"o"'))),
+            ),
             [],
         ),
     ],
