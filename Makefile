@@ -5,9 +5,9 @@ PYTHON ?= $(shell scripts/choose-python)
 VENV := .venv
 BIN := $(VENV)/bin
 BUILT := $(VENV)/.built
-SOURCES := setup.py pyproject.toml $(shell find pyproxy -name '*.py' -o -name '*.pyx')
+SOURCES := setup.py pyproject.toml $(shell find pyproxy -name '*.py' -o -name '*.pyx' -o -name '*.pxi')
 
-.PHONY: demo failover test check bench drills docs fmt clean
+.PHONY: demo failover test check bench drills docs soak fmt clean
 
 demo: $(BUILT)
 	$(BIN)/python -m examples.demo $(ARGS)
@@ -35,6 +35,9 @@ drills: $(BUILT) .oracle/bin/envoy
 docs: $(BUILT)
 	test -n "$(PYPROXY_CORPORA)" || { echo "PYPROXY_CORPORA does not say where the configurations are"; exit 2; }
 	$(BIN)/pyproxy compat --table $(PYPROXY_CORPORA)/xds > docs/compatibility.md
+
+soak: $(BUILT)
+	$(BIN)/python -m drills.soak $(ARGS)
 
 fmt: $(BUILT)
 	$(BIN)/ruff format .

@@ -23,7 +23,7 @@ def commands() -> dict[str, list[str]]:
 
 
 async def play(drill: Drill, name: str, command: list[str]) -> Line:
-    async with Stage(name, command, drill.route, drill.cluster, drill.regions) as stage:
+    async with Stage(name, command, drill.route, drill.cluster, drill.regions, drill.manager) as stage:
         return await drill.play(stage)
 
 

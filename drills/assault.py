@@ -16,9 +16,14 @@ PATIENCE = 3.0
 SOON_SECONDS = 1.0
 SLOWER = 3.0
 MOST_MEMORY_KB = 50 * 1024
-ROOM: Json = {"circuit_breakers": {"thresholds": [{"max_requests": 10_000, "max_pending_requests": 10_000}]}}
+ROOM: Json = {
+    "circuit_breakers": {
+        "thresholds": [dict.fromkeys(("max_connections", "max_requests", "max_pending_requests"), 10_000)]
+    }
+}
 """The requests of the attacker are not to fill a breaker: that is another drill."""
-ROUTE: Json = {"timeout": "0s", "idle_timeout": "0.5s"}
+ROUTE: Json = {"timeout": "0s"}
+MANAGER: Json = {"stream_idle_timeout": "0.5s"}
 """What nobody takes is not kept for long."""
 
 
@@ -49,7 +54,7 @@ def _drill(attack: Attack) -> Drill:
         notes += f"{seen.percentile(99) * 1000:.1f} ms ({slower:.1f}x); +{(most - before) / 1024:.1f} MiB"
         return Line(good, seen.requests, seen.errors, notes)
 
-    return Drill(f"D23-{attack.name}", attack.what, ROUTE, ROOM, play)
+    return Drill(f"D23-{attack.name}", attack.what, ROUTE, ROOM, play, manager=MANAGER)
 
 
 DRILLS = tuple(_drill(attack) for attack in ATTACKS)

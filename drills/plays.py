@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from drills.load import Clients, Seen
 from drills.stage import Json, Stage
@@ -64,6 +64,7 @@ class Drill:
     cluster: Json
     play: Play
     regions: tuple[str, ...] = ()
+    manager: Json = field(default_factory=dict)
 
 
 def _all(seen: Seen) -> str:

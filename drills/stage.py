@@ -34,11 +34,19 @@ def _at(port: int) -> Json:
 class Stage:
     """`async with Stage(command, route, cluster)`: the fields are added to the route and to the cluster.
 
+    `manager` is added to the connection manager.
+
     With `regions` each two upstreams are a region, and each region is a priority: the first one takes all it can.
     """
 
     def __init__(
-        self, name: str, command: list[str], route: Json, cluster: Json, regions: tuple[str, ...] = ()
+        self,
+        name: str,
+        command: list[str],
+        route: Json,
+        cluster: Json,
+        regions: tuple[str, ...] = (),
+        manager: Json | None = None,
     ) -> None:
         self.name = name
         self._command = command
@@ -47,13 +55,14 @@ class Stage:
         self.ports = [free_port() for _ in range(2 * max(1, len(regions)))]
         self.upstreams: dict[int, subprocess.Popen[str]] = {}
         self._directory = tempfile.TemporaryDirectory(prefix="drill-")
-        self._config = self._bootstrap(route, cluster)
+        self._config = self._bootstrap(route, cluster, manager or {})
         self.proxy: subprocess.Popen[bytes] | None = None
 
-    def _bootstrap(self, route: Json, cluster: Json) -> Json:
+    def _bootstrap(self, route: Json, cluster: Json, manager: Json) -> Json:
         hcm = {
             "@type": f"{TYPE}.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "drill",
+            **manager,
             "http_filters": [
                 {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{TYPE}.http.router.v3.Router"}}
             ],

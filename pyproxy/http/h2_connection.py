@@ -6,12 +6,16 @@ nothing is taken from the session, so that bodies wait there and hold their sour
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pyproxy.http.h2_guard import FrameGuard
 from pyproxy.http.h2_session import NO_ERROR, Event
 from pyproxy.network.connection import Connection
 from pyproxy.network.cork import Cork
+
+_MANY_STREAMS: Final = 64
+"""Begun at once; then what came with them is taken little by little."""
+_LITTLE: Final = 4096
 
 
 class H2Connection(Connection):
@@ -56,14 +60,35 @@ class H2Connection(Connection):
         self.bytes_received += len(data)
         if guard.violation:
             return
+        before = guard.streams
         fit = guard.scan(data, session.data_frames)
-        events: list[Event] = session.receive(data if fit == len(data) else data[:fit])
-        if events:
-            self.on_events(events)
-        self.take_note()
+        if fit < len(data):
+            data = data[:fit]
+        if guard.streams > before + _MANY_STREAMS:
+            self._take_slowly(data)
+        else:
+            self._take(data)
         if guard.violation:
             self.end_violation()
         self.mark()
+
+    def _take(self, data: bytes) -> None:
+        events: list[Event] = self.session.receive(data)
+        if events:
+            self.on_events(events)
+        self.take_note()
+
+    def _take_slowly(self, data: bytes) -> None:
+        """Little by little: the beginning of it may be reason enough to end the connection."""
+        for at in range(0, len(data), _LITTLE):
+            if self.closed or self.ended:
+                return
+            self._take(data[at : at + _LITTLE])
+
+    @property
+    def ended(self) -> bool:
+        """Nothing is read any more."""
+        return False
 
     def end_violation(self) -> None:
         self.session.terminate(self.guard.code)

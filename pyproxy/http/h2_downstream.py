@@ -286,6 +286,8 @@ class H2Downstream(H2Connection):
                 self.abort()
             return
         super().on_bytes(data)
+        if self.session.refused:
+            self._count_refused()
         if self.guard.in_block and self._options.request_headers is not None:
             self._options.request_headers.arm_once(self)
 
@@ -312,6 +314,10 @@ class H2Downstream(H2Connection):
                 self.keepalive.answered()
             if self._closing:
                 return
+
+    @property
+    def ended(self) -> bool:
+        return self._closing
 
     def _on_request(
         self, number: int, pairs: list[Pair], data: bytes | None, trailers: list[Pair] | None, *, ended: bool
@@ -394,6 +400,12 @@ class H2Downstream(H2Connection):
             if self._early_resets * 2 >= max(self._over, MANY_STREAMS) and not self._closing:
                 self._acceptor.count("downstream_rq_too_many_premature_resets")
                 self.end(ENHANCE_YOUR_CALM)
+
+    def _count_refused(self) -> None:
+        """Streams that were one too many, which did not get as far as to here."""
+        refused, self.session.refused = self.session.refused, 0
+        for _ in range(refused):
+            self._count_end(early=True)
 
     def on_drained(self, streams: list[int]) -> None:
         for number in streams:

@@ -54,11 +54,11 @@ class FrameGuard:
         "_priorities",
         "_server",
         "_skipped",
-        "_streams",
         "_window_updates",
         "code",
         "in_block",
         "replies",
+        "streams",
         "violation",
     )
 
@@ -78,7 +78,8 @@ class FrameGuard:
         self._window_updates = 0
         self.replies = 0
         """Answers that may still wait for the peer to read them."""
-        self._streams = 0
+        self.streams = 0
+        """Those that the peer has begun."""
         self._highest = 0
         self._open: set[int] = set()  # streams that the peer has not ended
         self._ours: dict[int, None] = {}  # those of them that we have, lately
@@ -152,11 +153,11 @@ class FrameGuard:
             return self._on_continuation(flags, length)
         if kind == _WINDOW_UPDATE:
             self._window_updates += 1
-            if self._window_updates > 5 + 2 * (self._streams + self._options.max_window_updates * data_frames):
+            if self._window_updates > 5 + 2 * (self.streams + self._options.max_window_updates * data_frames):
                 return self._refuse("too many WINDOW_UPDATE frames", ENHANCE_YOUR_CALM)
         elif kind == _PRIORITY:
             self._priorities += 1
-            if self._priorities > self._options.max_priority_frames * (1 + self._streams):
+            if self._priorities > self._options.max_priority_frames * (1 + self.streams):
                 return self._refuse("too many PRIORITY frames", ENHANCE_YOUR_CALM)
         elif kind in (_PING, _SETTINGS) and not flags & _ACK:
             return self._reply()
@@ -178,7 +179,7 @@ class FrameGuard:
         self._block = length
         self._continuations = 0
         if not self._server:
-            self._streams = max(self._streams, (stream + 1) >> 1)
+            self.streams = max(self.streams, (stream + 1) >> 1)
             return True
         if stream <= self._highest:
             if stream in self._ours and not flags & _END_STREAM:
@@ -188,7 +189,7 @@ class FrameGuard:
             self._skipped.append((self._highest + 1, stream - 1))
             del self._skipped[:-_MOST_SKIPPED]
         self._highest = stream
-        self._streams += 1
+        self.streams += 1
         if not flags & _END_STREAM:
             self._open.add(stream)
         return True
@@ -235,7 +236,7 @@ class FrameGuard:
         """Frames of which a peer has few for a stream or none, as many as of PRIORITY: answers, resets, GOAWAY, and of
         kinds that we do not know, which are ignored (RFC 9113 5.5) but cost their reading."""
         self._others += 1
-        if self._others > self._options.max_priority_frames * (1 + self._streams):
+        if self._others > self._options.max_priority_frames * (1 + self.streams):
             return self._refuse("too many frames that mean nothing", ENHANCE_YOUR_CALM)
         return True
 

@@ -113,6 +113,7 @@ class PySession:
         self.closed: list[tuple[int, int]] = []
         self.sent: list[int] = []
         self.data_frames = 0
+        self.refused = 0  # that is a violation here
 
     # Receiving
 

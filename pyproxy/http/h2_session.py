@@ -93,6 +93,8 @@ class Session(Protocol):
     """Streams of which our end is over, and went out. Whoever reads it empties it."""
     data_frames: int
     """DATA frames that were sent."""
+    refused: int
+    """Streams that were refused because there were too many at a time. Whoever reads it sets it to 0."""
 
     def receive(self, data: bytes) -> list[Event]: ...
 
