@@ -365,6 +365,33 @@ def test_streams_that_are_reset_as_soon_as_they_began(peer: Peer) -> None:
     assert peer.acceptor.counted == ["downstream_rq_too_many_premature_resets"]
 
 
+def test_of_many_that_come_at_once_few_are_begun(peer: Peer) -> None:
+    flood = [part for stream in range(1, 8001, 2) for part in (peer.head(stream, GET), reset(stream))]
+    peer.send(*flood)
+    assert 250 <= len(peer.handlers) < 700
+    assert peer.goaways()[-1][1] == ENHANCE_YOUR_CALM
+
+
+def test_many_requests_that_come_at_once_are_all_answered(peer: Peer) -> None:
+    peer.send(*(peer.head(stream, GET) for stream in range(1, 201, 2)))
+    assert len(peer.handlers) == 100
+    for handler in peer.handlers:
+        ok(handler)
+    peer.read()
+    assert len(peer.ended) == 100
+
+
+def test_streams_that_are_too_many_at_a_time_are_an_attack(loop: ManualLoop, engine: Engine) -> None:
+    """From a peer that does not say whether it has heard how many it may have."""
+    peer = Peer(loop, engine, H2DownstreamOptions())
+    for first in range(1, 60_001, 100):
+        if peer.goaways() or peer.closed:
+            break
+        peer.send(*(peer.head(stream, POST, ended=False) for stream in range(first, first + 100, 2)))
+    assert peer.goaways() or peer.closed
+    assert len(peer.handlers) < 3000
+
+
 def test_streams_that_we_are_made_to_reset_count_too(loop: ManualLoop, engine: Engine) -> None:
     """CVE-2025-8671."""
     peer = Peer(loop, engine, H2DownstreamOptions(stream_errors=True))
