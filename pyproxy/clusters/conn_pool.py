@@ -375,7 +375,8 @@ class ConnectionPool:
 
     def _like_this(self) -> ConnectionPool:
         """Another pool to the same host within the same limits, which does not speak HTTP/2."""
-        made = ConnectionPool(self._loop, self._cork, self.cluster, self.host, self.limits, self._idle_deadlines)
+        idle, limits = self._idle_deadlines, self.limits
+        made = ConnectionPool(self._loop, self._cork, self.cluster, self.host, limits, idle, self.transport)
         made._protocol = UpstreamProtocol.HTTP1
         made._speaks_h2 = False
         made._streams_each = 1

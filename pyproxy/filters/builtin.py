@@ -119,6 +119,12 @@ EXTENSIONS: Final = Extensions(
             module="pyproxy.filters.http.on_demand",
         ),
         Extension(
+            name="envoy.filters.http.set_filter_state",
+            type_name="envoy.extensions.filters.http.set_filter_state.v3.Config",
+            category=Category.HTTP_FILTER,
+            module="pyproxy.filters.http.set_filter_state",
+        ),
+        Extension(
             name="envoy.filters.http.original_src",
             type_name="envoy.extensions.filters.http.original_src.v3.OriginalSrc",
             category=Category.HTTP_FILTER,

