@@ -31,6 +31,13 @@ class Comparison(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class CelFilter:
+    """What an expression is true for."""
+
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
 class StatusFilter:
     op: Comparison
     value: int
@@ -97,6 +104,7 @@ LogFilter = (
     | LogTypeFilter
     | AndFilter
     | OrFilter
+    | CelFilter
 )
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from pyproxy.config.cel import BadCel, compile_cel
+
 
 class BadOperator(Exception):
     """An operator that is used wrongly."""
@@ -116,8 +118,11 @@ def _common_duration(argument: str) -> None:
         raise BadOperator(f"unknown unit {parts[2]!r}", "ms, us or ns")
 
 
-def _cel(_: str) -> None:
-    raise BadOperator("CEL expressions are not supported yet", "another operator")
+def _cel(expression: str) -> None:
+    try:
+        compile_cel(expression)
+    except BadCel as error:
+        raise BadOperator(f"{expression!r} {error}", error.expected) from None
 
 
 def _coalesce(argument: str) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from pyproxy.config.access_log import (
     AndFilter,
+    CelFilter,
     Comparison,
     DurationFilter,
     HeaderFilter,
@@ -21,12 +22,14 @@ from pyproxy.config.access_log import (
     RuntimeFilter,
     StatusFilter,
 )
+from pyproxy.config.cel import BadCel, compile_cel
 from pyproxy.config.enums import compile_enum
 from pyproxy.config.matcher_compile import compile_header_match, compile_percent
 from pyproxy.config.matchers import Fraction
 from pyproxy.config.view import View
 from pyproxy.errors import ResponseFlag
 
+_CEL: Final = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 _FLAGS: Final = frozenset(flag.short for flag in ResponseFlag)
 
 
@@ -89,6 +92,20 @@ def _log_type(view: View) -> LogTypeFilter:
     return LogTypeFilter(frozenset(view.enums("types")), bool(view.scalar("exclude")))
 
 
+def _extension(view: View) -> CelFilter:
+    view.ignore("name")
+    config = view.any("typed_config")
+    if config is None or config.type_name != _CEL:
+        what = "" if config is None else config.type_name
+        view.fail("typed_config", f"the filter {what} is not supported", expected=_CEL)
+    expression = config.text("expression")
+    try:
+        compile_cel(expression)
+    except BadCel as error:
+        config.fail("expression", str(error), expected=error.expected)
+    return CelFilter(expression)
+
+
 _FILTERS: Final[dict[str, Callable[[View], LogFilter]]] = {
     "status_code_filter": _status,
     "duration_filter": _duration,
@@ -99,4 +116,5 @@ _FILTERS: Final[dict[str, Callable[[View], LogFilter]]] = {
     "header_filter": _header,
     "response_flag_filter": _response_flags,
     "log_type_filter": _log_type,
+    "extension_filter": _extension,
 }

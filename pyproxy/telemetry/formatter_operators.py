@@ -108,6 +108,20 @@ def _unique_id(operator: Operator, scope: Scope) -> Expression:
     return call(scope, lambda request, response: str(uuid.uuid4()), Kind.TEXT, Unset.NEVER)
 
 
+def _cel(operator: Operator, scope: Scope) -> Expression:
+    # Imported by the first expression: see `config.cel`.
+    from pyproxy.telemetry.cel import CelExpression, cel_json, cel_text
+
+    evaluate = CelExpression(operator.argument or "")
+    typed = operator.name == "TYPED_CEL"
+
+    def value(request: Request, response: Response | None) -> Any:
+        found = evaluate(request, response)
+        return None if found is None else cel_json(found) if typed else cel_text(found)
+
+    return call(scope, value, Kind.VALUE if typed else Kind.TEXT, Unset.NONE).cut(operator.length)
+
+
 def _local_reply_body(operator: Operator, scope: Scope) -> Expression:
     return Expression(Kind.BYTES, "info.local_reply_body")
 
@@ -174,6 +188,8 @@ _NUMBERS: Final[dict[str, str]] = {
 }
 
 _WRITERS: Final[dict[str, Callable[[Operator, Scope], Expression]]] = {
+    "CEL": _cel,
+    "TYPED_CEL": _cel,
     "START_TIME": times.start_time,
     "START_TIME_LOCAL": times.start_time_local,
     "EMIT_TIME": times.emit_time,

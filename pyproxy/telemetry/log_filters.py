@@ -12,6 +12,7 @@ from typing import Final, assert_never
 from pyproxy import clock
 from pyproxy.config.access_log import (
     AndFilter,
+    CelFilter,
     Comparison,
     DurationFilter,
     HeaderFilter,
@@ -56,6 +57,11 @@ def build_log_filter(log_filter: LogFilter, values: RuntimeValues) -> LogPredica
         case LogTypeFilter():
             types, exclude = log_filter.types, log_filter.exclude
             return lambda request, response: (request.info.log_type in types) is not exclude
+        case CelFilter(expression):
+            # Imported by the first expression: see `config.cel`.
+            from pyproxy.telemetry.cel import CelExpression
+
+            return CelExpression(expression).holds
         case AndFilter():
             every = tuple(build_log_filter(one, values) for one in log_filter.filters)
             return lambda request, response: all(one(request, response) for one in every)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 from tests.oracle.bootstrap import TYPE, file_log
@@ -383,7 +385,37 @@ SINKS = [
     ),
 ]
 
-CASES = FORMATS + JSON + FILTERS + SINKS
+
+def cel(expression: str) -> Json:
+    typed = {"@type": f"{TYPE}.access_loggers.filters.cel.v3.ExpressionFilter", "expression": expression}
+    return {"extension_filter": {"name": "cel", "typed_config": typed}}
+
+
+# Of Envoy's own library for expressions, which is an extra here: without it these cases are not there.
+EXPRESSIONS = [
+    text(
+        "cel",
+        "%CEL(request.path)% %CEL(response.code)%|%CEL(request.headers['x-log'])% %CEL(request.headers['x-none'])%"
+        "|%CEL(request.headers['x-log']):4%|%CEL(response.code == 200)%|%CEL(1.5)%|%CEL(size(request.headers) > 3)%"
+        "|%CEL(request.headers['x-two'])%|%CEL(response.headers['x-twice'])%|%CEL(xds.cluster_name)%",
+    ),
+    as_json("cel", {"code": "%TYPED_CEL(response.code)%", "text": "%CEL(response.code)%", "yes": "%TYPED_CEL(true)%"}),
+    *(
+        filtered(f"cel-{number}", cel(expression))
+        for number, expression in enumerate(
+            (
+                "response.code >= 400 && request.headers['x-log'] == 'yes'",
+                "'x-log' in request.headers",
+                "request.path.startsWith('/re') || upstream.address == ''",
+                "response.code_details == 'via_upstream' && request.method == 'GET'",
+                "has(request.headers.host) && request.total_size > 0 && connection.id >= 0u",
+                "1",
+                "xds.route_name == 'nobody'",
+            )
+        )
+    ),
+]
+CASES = FORMATS + JSON + FILTERS + SINKS + (EXPRESSIONS if importlib.util.find_spec("cel_expr_python") else [])
 
 
 @pytest.mark.oracle
