@@ -28,6 +28,8 @@ class StatType(Enum):
 
 
 class StatsFormat(Enum):
+    HTML = "html"
+    ACTIVE_HTML = "active-html"
     TEXT = "text"
     JSON = "json"
     PROMETHEUS = "prometheus"
@@ -85,7 +87,7 @@ def _format(value: str) -> StatsFormat:
     try:
         return StatsFormat(value)
     except ValueError:
-        raise BadStatsQuery("usage: /stats?format=(json|prometheus|text)\n\n") from None
+        raise BadStatsQuery("usage: /stats?format=(html|active-html|json|prometheus|text)\n\n") from None
 
 
 def _type(value: str) -> StatType:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from pyproxy.server.admin.endpoint import JSON, TEXT, Endpoint, Parameter, Question, Reply, bad_request
-from pyproxy.server.manager_stats import ManagerStats
+from pyproxy.server.admin.endpoint import HTML, JSON, TEXT, Endpoint, Parameter, Question, Reply, bad_request
+from pyproxy.server.admin.stats_page import stats_page
 from pyproxy.telemetry.prometheus import render_prometheus
 from pyproxy.telemetry.shared_reader import StatsSnapshot
 from pyproxy.telemetry.stats_query import BadStatsQuery, Buckets, StatsFormat, StatsQuery, StatType
@@ -29,11 +29,15 @@ async def _show(question: Question, *, prometheus: bool) -> Reply:
     except BadStatsQuery as error:
         return bad_request(str(error))
     snapshot = question.stats.snapshot(unused=not query.used_only)
-    return await asyncio.to_thread(_render, snapshot, query, question.stats)
+    return await asyncio.to_thread(_render, snapshot, query, question)
 
 
-def _render(snapshot: StatsSnapshot, query: StatsQuery, stats: ManagerStats) -> Reply:
+def _render(snapshot: StatsSnapshot, query: StatsQuery, question: Question) -> Reply:
+    stats = question.stats
     match query.format:
+        case StatsFormat.HTML | StatsFormat.ACTIVE_HTML:
+            active = query.format is StatsFormat.ACTIVE_HTML
+            return Reply(stats_page(render_text(snapshot, query), question.query, _STATS, active=active), HTML)
         case StatsFormat.TEXT:
             return Reply(render_text(snapshot, query))
         case StatsFormat.JSON:
@@ -50,18 +54,15 @@ _COMMON = (
 )
 _TEXT_BUCKETS = tuple(mode.value for mode in Buckets if mode not in (Buckets.DEFAULT, Buckets.NATIVE))
 
+_STATS = (
+    *_COMMON,
+    Parameter("format", "Format to use", tuple(form.value for form in StatsFormat)),
+    Parameter("type", "Stat types to include.", tuple(kind.value for kind in StatType)),
+    Parameter("histogram_buckets", "Histogram bucket display mode", _TEXT_BUCKETS),
+)
+
 ENDPOINTS = (
-    Endpoint(
-        "/stats",
-        "print server stats",
-        show_stats,
-        (
-            *_COMMON,
-            Parameter("format", "Format to use", tuple(form.value for form in StatsFormat)),
-            Parameter("type", "Stat types to include.", tuple(kind.value for kind in StatType)),
-            Parameter("histogram_buckets", "Histogram bucket display mode", _TEXT_BUCKETS),
-        ),
-    ),
+    Endpoint("/stats", "print server stats", show_stats, _STATS),
     Endpoint(
         "/stats/prometheus",
         "print server stats in prometheus format",

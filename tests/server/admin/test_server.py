@@ -144,3 +144,12 @@ def test_a_unix_socket(tmp_path: Path) -> None:
         assert proxy.admin_address() == str(path)
     finally:
         proxy.stop()
+
+
+def test_statistics_for_a_browser(proxy: Running) -> None:
+    response, body = ask(proxy, "/stats?format=html&filter=server.live")
+    assert response.headers["content-type"] == "text/html; charset=UTF-8"
+    assert "server.live: 1" in body
+    assert "<option selected>html</option>" in body
+    status = ask(proxy, "/stats?format=xml")
+    assert (status[0].status, status[1]) == (400, "usage: /stats?format=(html|active-html|json|prometheus|text)\n\n")
