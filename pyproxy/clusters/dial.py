@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
+from pyproxy.clusters.happy_eyeballs import first_connected, in_turn
 from pyproxy.clusters.transport_socket_options import NO_OPTIONS, Source, Told, TransportSocketOptions
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.bind import BindConfig, SourceConfig
@@ -56,9 +58,12 @@ async def dial(
     try:
         address = host.address_config
         bind = cluster.config.bind
-        if address.internal or header is not None or transport.source[0] or bind is not None:
+        if address.internal or header is not None or transport.source[0] or bind is not None or host.also:
             if address.internal:
                 made = _inside(cluster, host, transport)
+            elif host.also:
+                turns = in_turn((address, *host.also), *cluster.config.happy_eyeballs)
+                made = await first_connected(turns, lambda one: _connected(loop, one, transport, bind))
             else:
                 made = await _connected(loop, address, transport, bind)
             try:
@@ -120,6 +125,11 @@ async def _connected(
             _bind(sock, bind.source_for(address.host))
         where = _where(address)
         await loop.sock_connect(sock, where["path"] if address.pipe else (where["host"], where["port"]))
+    except OSError as error:
+        sock.close()
+        if isinstance(error, LocalFailure) or not error.errno:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno)) from error  # what the loop says has addresses in it
     except BaseException:
         sock.close()
         raise

@@ -47,6 +47,7 @@ class Host:
     __slots__ = (
         "address",
         "address_config",
+        "also",
         "canary",
         "check_hostname",
         "check_port",
@@ -124,6 +125,7 @@ class Host:
         )
         self.address_config = endpoint.address
         self.address = str(endpoint.address)
+        self.also = endpoint.also
         self.hostname = endpoint.hostname
         self.weight = endpoint.weight
         self.locality_weight = endpoint.locality_weight

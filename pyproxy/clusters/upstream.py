@@ -103,6 +103,8 @@ class H1Upstream(Connection):
         for one in attempt.request.info.counted:
             one.upstream_rq_total.value += 1
         info.local = self.local_address
+        if pool.host.also:
+            info.remote = self.peer()
         info.connection_id = self.connection_id
         info.protocol = self._version
         body = request.body

@@ -99,6 +99,8 @@ class EndpointConfig:
 
     address: AddressConfig
     hostname: str = ""
+    also: tuple[AddressConfig, ...] = ()
+    """Further addresses of the same host."""
     weight: int = 1
     healthy: bool = True
     degraded: bool = False
@@ -231,6 +233,8 @@ class ClusterConfig:
     dns: DnsConfig = _DNS
     preconnect_ratio: float = 1.0
     """So many connections for each request that a host has, rounded up, before they are needed."""
+    happy_eyeballs: tuple[int, int] = (0, 1)
+    """(4 or 6 for the family that is tried first, 0 for that of the first address; how many of it)"""
     bind: BindConfig | None = None
     """Where connections come from; None where the system chooses."""
     tcp_keepalive: tuple[int, int, int] | None = None

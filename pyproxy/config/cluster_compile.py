@@ -85,6 +85,7 @@ def compile_cluster(view: View, context: CompileContext) -> ClusterConfig:
         original_dst_header=found.original_dst_header,
         original_dst_port=found.original_dst_port,
         cleanup_interval=cleanup or _CLEANUP_SECONDS,
+        happy_eyeballs=_happy_eyeballs(view),
         preconnect_ratio=_preconnect(view),
         bind=part(report, None, lambda: compile_bind(view)) or context.bind,
         tcp_keepalive=_keepalive(view),
@@ -226,6 +227,16 @@ def _common(view: View) -> dict[str, Any]:
     if statuses is not None:
         chosen["override_statuses"] = frozenset(_STATUSES[status] for status in statuses.enums("statuses"))
     return chosen
+
+
+def _happy_eyeballs(view: View) -> tuple[int, int]:
+    """Which family is tried first, and how many of it."""
+    options = view.child("upstream_connection_options")
+    said = None if options is None else options.child("happy_eyeballs_config")
+    if said is None:
+        return (0, 1)
+    version = {"V4": 4, "V6": 6}.get(said.enum("first_address_family_version"), 0)
+    return version, said.wrapped("first_address_family_count") or 1
 
 
 def _preconnect(view: View) -> float:

@@ -76,6 +76,7 @@ class _Locality:
         return EndpointConfig(
             address=_address(endpoint.need("address"), names=self.names),
             hostname=endpoint.text("hostname"),
+            also=() if self.names else endpoint.each("additional_addresses", _additional),
             weight=1 if weight is None else weight,
             healthy=health not in _UNHEALTHY,
             degraded=health == "DEGRADED",
@@ -90,6 +91,10 @@ class _Locality:
             sub_zone=self.sub_zone,
             metadata=compile_metadata(view),
         )
+
+
+def _additional(view: View) -> AddressConfig:
+    return _address(view.need("address"), names=False)
 
 
 def _address(view: View, *, names: bool) -> AddressConfig:

@@ -147,6 +147,8 @@ class UpstreamInfo:
     cluster_metadata: Mapping[str, Any] | None
     host_metadata: Mapping[str, Any] | None
     local: tuple[str, int] = ("", 0)
+    remote: tuple[str, int] = ("", 0)
+    """Of a host that has several addresses."""
     connection_id: int = 0
     protocol: str = ""
     pool_ready: float = 0.0

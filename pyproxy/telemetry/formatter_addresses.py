@@ -20,7 +20,9 @@ _PAIRS: Final[dict[str, str]] = {
     "DOWNSTREAM_DIRECT_LOCAL": "connection.direct_local",
     "UPSTREAM_LOCAL": "upstream.local",
     # Known once there is a connection: a host that refused is UPSTREAM_HOST only.
-    "UPSTREAM_REMOTE": "split(upstream.host_address) if upstream.local[0] else NOWHERE",
+    "UPSTREAM_REMOTE": (
+        "(upstream.remote if upstream.remote[0] else split(upstream.host_address)) if upstream.local[0] else NOWHERE"
+    ),
 }
 _NOWHERE: Final[Address] = ("", 0)
 _INTERNAL: Final = "envoy://"

@@ -140,6 +140,14 @@ def balanced(*policies: dict[str, Any]) -> dict[str, Any]:
             {"tcp_keepalive": (3, 10, 0)},
         ),
         ({"upstream_connection_options": {"tcp_keepalive": {}}}, {"tcp_keepalive": (0, 0, 0)}),
+        (
+            {
+                "upstream_connection_options": {
+                    "happy_eyeballs_config": {"first_address_family_version": "V6", "first_address_family_count": 2}
+                }
+            },
+            {"happy_eyeballs": (6, 2)},
+        ),
         ({"preconnect_policy": {"per_upstream_preconnect_ratio": 1.5}}, {"preconnect_ratio": 1.5}),
         ({"common_lb_config": {"healthy_panic_threshold": {"value": 0}}}, {"panic_threshold": 0.0}),
         ({"metadata": {"filter_metadata": {"ns": {"a": 2}}}}, {"metadata": {"ns": {"a": 2}}}),

@@ -27,7 +27,7 @@ class DnsName:
     """Asks at once, then every `dns_refresh_rate`, or when the answer is too old (`respect_dns_ttl`); after a failure
     with back-off (`dns_failure_refresh_rate`).
 
-    `addresses` is the last good answer, or the first address of it for a logical name. `on_answer` is called after
+    `addresses` is the last good answer; its order counts for a logical name. `on_answer` is called after
     each attempt with whether `addresses` changed.
     """
 
@@ -94,14 +94,15 @@ class DnsName:
             stats.update_success.value += 1
             self._failures = 0
             self._ttl = ttl if found else 0.0
-            changed = self._take(found[:1] if self._logical else found)
+            changed = self._take(found)
         self.answered = True
         self._task = None
         self._timer = self._services.loop.call_later(self._delay(), self.start)
         self._on_answer(changed)
 
     def _take(self, found: tuple[str, ...]) -> bool:
-        if found and set(found) != set(self.addresses):
+        same = found == self.addresses if self._logical else set(found) == set(self.addresses)
+        if found and not same:
             self.addresses = found
             return True
         self._stats.update_no_rebuild.value += 1

@@ -39,8 +39,9 @@ class LogicalDnsDiscovery:
             return
         if changed:
             endpoint = self._endpoint
-            at = replace(endpoint.address, host=self._name.addresses[0])
-            resolved = replace(endpoint, address=at, hostname=endpoint.hostname or self._name.name)
+            at, *also = (replace(endpoint.address, host=address) for address in self._name.addresses)
+            hostname = endpoint.hostname or self._name.name
+            resolved = replace(endpoint, address=at, also=tuple(also), hostname=hostname)
             self._cluster.on_members((Member(self._key, resolved),))
         if not self._settled:
             self._settled = True
