@@ -27,6 +27,7 @@ check: $(BUILT)
 
 bench: $(BUILT) .oracle/bin/envoy
 	$(BIN)/python -m bench $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -m bench.discovery --sizes 100,1000)
 
 drills: $(BUILT) .oracle/bin/envoy
 	$(BIN)/python -m drills $(ARGS)

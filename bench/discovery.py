@@ -25,6 +25,8 @@ import matplotlib
 matplotlib.use("agg")
 from google.protobuf import json_format
 from matplotlib import pyplot as plt
+from rich.console import Console
+from rich.table import Table
 
 from bench.targets import ROOT, TARGETS
 from pyproxy.config.descriptors import message_class, pool
@@ -337,6 +339,19 @@ def draw(results: dict[str, dict[int, dict[str, float]]], stem: Path) -> None:
     plt.close(figure)
 
 
+def show(results: dict[str, dict[int, dict[str, float]]]) -> None:
+    """A table: a row for each measure and size, a column for each target."""
+    table = Table(title="EDS clusters over ADS, one worker")
+    for column in ("measure", "clusters", *results):
+        table.add_column(column, justify="left" if column == "measure" else "right")
+    sizes = sorted({size for by_size in results.values() for size in by_size})
+    for name, title in MEASURES.items():
+        for size in sizes:
+            found = (by_size.get(size, {}).get(name) for by_size in results.values())
+            table.add_row(title, str(size), *("" if one is None else f"{one:.3g}" for one in found))
+    Console().print(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser("bench.discovery", description=__doc__)
     parser.add_argument("--sizes", type=lambda text: [int(one) for one in text.split(",")], default=list(SIZES))
@@ -358,6 +373,7 @@ def main() -> None:
     stem = options.results / "discovery"
     stem.with_suffix(".json").write_text(json.dumps(results, indent=1))
     draw(results, stem)
+    show(results)
     print(f"{stem}.svg")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.bootstrap import NodeConfig
 from pyproxy.config.late import LateValues
+from pyproxy.config.listener import FilterConfig
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.config.scoped_routes import ScopeConfig
@@ -56,6 +57,8 @@ class Runtime:
     virtual_hosts: LateValues[RouteTableConfig] = field(default_factory=LateValues)
     """Of route tables that get some from elsewhere: tables that hold nothing but these."""
     scopes: LateValues[tuple[ScopeConfig, ...]] = field(default_factory=LateValues)
+    filters: LateValues[FilterConfig] = field(default_factory=LateValues)
+    """Configurations of filters that come from elsewhere, by `DiscoveredConfig.slot`."""
     demand: Demand = _nobody_is_asked
     """Asks for what is only needed now: of what kind, where (a slot, a source), which, and how many seconds to wait.
     Whether it has come."""

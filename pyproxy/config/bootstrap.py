@@ -92,5 +92,8 @@ class BootstrapConfig:
             self.dynamic != NOTHING_DYNAMIC
             or bool(self.rtds_layers)
             or any(one.eds is not None or one.secrets_elsewhere for one in self.clusters)
-            or any(one.routes_elsewhere or one.scopes_elsewhere or one.secrets_elsewhere for one in self.listeners)
+            or any(
+                one.routes_elsewhere or one.scopes_elsewhere or one.filters_elsewhere or one.secrets_elsewhere
+                for one in self.listeners
+            )
         )

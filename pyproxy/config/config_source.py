@@ -122,6 +122,17 @@ class ConfigSourceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class OnDemandClustersConfig:
+    """Where clusters come from that nobody knows before a request needs them (`OnDemandCds`).
+
+    `spec` is the `ConfigSource` itself, in base64: what a worker can tell the manager. `timeout` is in seconds.
+    """
+
+    spec: str
+    timeout: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
 class DynamicResourcesConfig:
     """`Bootstrap.dynamic_resources`. A locator is an `xdstp://` collection to ask for instead of everything."""
 

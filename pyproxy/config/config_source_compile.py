@@ -5,6 +5,7 @@ Envoy: envoy.config.core.v3.ConfigSource and ApiConfigSource, envoy.config.boots
 
 from __future__ import annotations
 
+import base64
 from typing import Final
 
 from pyproxy.config.config_source import (
@@ -14,13 +15,16 @@ from pyproxy.config.config_source import (
     ApiType,
     ConfigSourceConfig,
     DynamicResourcesConfig,
+    OnDemandClustersConfig,
     PathSourceConfig,
     RateLimitConfig,
     SelfSourceConfig,
     SourceConfig,
 )
-from pyproxy.config.extensions import CompileContext
+from pyproxy.config.descriptors import message_class
+from pyproxy.config.extensions import CompileContext, Extensions
 from pyproxy.config.grpc_service_compile import compile_grpc_service
+from pyproxy.config.invalid import Report
 from pyproxy.config.view import View
 
 _SOURCES: Final = "path_config_source, api_config_source, ads or self"
@@ -48,6 +52,28 @@ def compile_api_source(view: View, context: CompileContext) -> ApiSourceConfig:
     if api_type is ApiType.REST:
         return _rest(view, context)
     return _grpc(view, api_type, context)
+
+
+def compile_on_demand_clusters(view: View, context: CompileContext) -> OnDemandClustersConfig | None:
+    """`odcds` of the filter on_demand, an `OnDemandCds`; None where nothing is said."""
+    odcds = view.child("odcds")
+    if odcds is None:
+        return None
+    source = odcds.need("source")
+    found = compile_config_source(source, context)
+    if isinstance(found.source, ApiSourceConfig) and not found.source.api_type.delta:
+        odcds.fail("source", f"{found.source.api_type.value} tells of no single cluster", expected="DELTA_GRPC")
+    if odcds.text("resources_locator"):
+        odcds.fail("resources_locator", "collections of clusters on demand are not supported yet")
+    timeout = odcds.seconds("timeout")
+    spec = base64.b64encode(source.message.SerializeToString(deterministic=True)).decode()
+    return OnDemandClustersConfig(spec) if timeout is None else OnDemandClustersConfig(spec, timeout)
+
+
+def source_of_spec(spec: str) -> ConfigSourceConfig:
+    """The source of an `OnDemandClustersConfig`."""
+    message = message_class("envoy.config.core.v3.ConfigSource").FromString(base64.b64decode(spec))
+    return compile_config_source(View(message, (), Report()), CompileContext(Extensions()))
 
 
 def compile_dynamic_resources(view: View, context: CompileContext) -> DynamicResourcesConfig:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 from pyproxy.config.bind import BindConfig
+from pyproxy.config.discovered import DiscoveredConfig
 from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.listener import FilterConfig
 from pyproxy.config.route import FilterOverride
@@ -133,7 +134,7 @@ def compile_filter(view: View, context: CompileContext, category: Category) -> t
     optional = category is Category.HTTP_FILTER and bool(view.scalar("is_optional"))
     disabled = category is Category.HTTP_FILTER and bool(view.scalar("disabled"))
     if view.has("config_discovery"):
-        view.fail("config_discovery", "dynamic configuration of filters is not supported yet", expected="typed_config")
+        return _compile_discovered(view.need("config_discovery"), context, category, name, disabled=disabled)
     if not view.has("typed_config"):
         _fail_without_type(view, context, category, name)
     try:
@@ -150,6 +151,50 @@ def compile_filter(view: View, context: CompileContext, category: Category) -> t
         _fail_unknown(view, context, category, name, typed.type_name)
     compile_config: Callable[[View, CompileContext], Any] = importlib.import_module(found.module).compile
     return FilterConfig(name, typed.type_name, compile_config(typed, context), disabled), found
+
+
+def _compile_discovered(
+    view: View, context: CompileContext, category: Category, name: str, *, disabled: bool
+) -> tuple[FilterConfig, Extension]:
+    """An `ExtensionConfigSource`: the configuration comes from elsewhere, under the name of the filter."""
+    # Sources of control planes may have TLS of their own, and what that needs imports this.
+    from pyproxy.config.config_source_compile import compile_config_source
+
+    types = tuple(str(url).rpartition("/")[2] for url in view.scalars("type_urls"))
+    found = [context.extensions.find(category, one) for one in types]
+    for one, extension in zip(types, found, strict=True):
+        if extension is None:
+            near = context.extensions.nearest(category, one)
+            view.fail("type_urls", f"no {category.value} of type {one} is supported", nearest=near)
+    known = [one for one in found if one is not None]
+    terminal = any(one.terminal for one in known)
+    if not all(one.terminal is terminal for one in known):
+        view.fail("type_urls", "name filters for the end of the chain together with others")
+    if terminal and category is Category.NETWORK_FILTER:
+        view.fail("type_urls", "the last network filter cannot come from elsewhere yet", expected="typed_config")
+    default = None
+    if view.has("default_config"):
+        typed = view.any("default_config")
+        assert typed is not None
+        default = compile_discovered(name, typed, context, category, types)
+    at_once = bool(view.scalar("apply_default_config_without_warming"))
+    if at_once and default is None:
+        view.fail("apply_default_config_without_warming", "has no default_config to apply")
+    source = compile_config_source(view.need("config_source"), context)
+    config = DiscoveredConfig(category.value, name, source, types, default, at_once)
+    return FilterConfig(name, types[0], config, disabled), known[0]
+
+
+def compile_discovered(
+    name: str, typed: View, context: CompileContext, category: Category, types: Collection[str]
+) -> FilterConfig:
+    """The configuration of a filter that has come, which has to be of one of some types (Envoy's words)."""
+    if types and typed.type_name not in types:
+        typed.fail("", f"filter config has type URL {typed.type_name} but expect {', '.join(types)}")
+    found = context.extensions.find(category, typed.type_name)
+    if found is None:
+        typed.fail("", f"no {category.value} of type {typed.type_name} is supported")
+    return compile_extension(name, typed, context, category)
 
 
 def compile_extension(name: str, typed: View, context: CompileContext, category: Category) -> FilterConfig:

@@ -13,6 +13,7 @@ from typing import Any
 from pyproxy.config.access_log import AccessLogConfig
 from pyproxy.config.address import AddressConfig
 from pyproxy.config.config_source import ConfigSourceConfig
+from pyproxy.config.discovered import DiscoveredConfig
 from pyproxy.config.filter_chain_match import ANYTHING, FilterChainMatch
 from pyproxy.config.scoped_routes import ScopedRoutesConfig
 from pyproxy.config.socket_option import SocketOption
@@ -118,6 +119,14 @@ class ListenerConfig:
         """Scoped routes of its connection managers that come from elsewhere (SRDS), with stat prefixes."""
         managers = (one.config for chain in self.chains for one in chain.filters if getattr(one.config, "scoped", None))
         return tuple((one.stat_prefix, one.scoped) for one in managers if one.scoped.source is not None)
+
+    @property
+    def filters_elsewhere(self) -> tuple[DiscoveredConfig, ...]:
+        """Filters of all kinds of which the configuration comes from elsewhere (ECDS)."""
+        network = tuple(one for chain in self.chains for one in chain.filters)
+        http = (one for manager in network for one in getattr(manager.config, "filters", ()))
+        found = (one.config for one in (*self.listener_filters, *network, *http))
+        return tuple(config for config in found if isinstance(config, DiscoveredConfig))
 
     @property
     def secrets_elsewhere(self) -> tuple[SecretRef, ...]:

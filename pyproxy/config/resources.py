@@ -6,7 +6,7 @@ found good compiles it again, without looking for faults.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, TypeVar
@@ -19,9 +19,9 @@ from pyproxy.config.cluster import AssignmentConfig, ClusterConfig
 from pyproxy.config.cluster_compile import compile_cluster
 from pyproxy.config.descriptors import message_class
 from pyproxy.config.endpoint_compile import compile_assignment
-from pyproxy.config.extensions import CompileContext, Extensions
+from pyproxy.config.extensions import Category, CompileContext, Extensions, compile_discovered
 from pyproxy.config.invalid import Fault, InvalidConfig, Report, Unhonoured
-from pyproxy.config.listener import ListenerConfig
+from pyproxy.config.listener import FilterConfig, ListenerConfig
 from pyproxy.config.listener_compile import compile_listener
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.route_compile import compile_route_table, compile_virtual_host
@@ -127,6 +127,17 @@ class ResourceCompiler:
         """A `ScopedRouteConfiguration`."""
         context = self._context(None)
         return self._compile(ResourceType.SCOPED_ROUTES, body, lambda view: compile_scope(view, context))
+
+    def extension(self, body: bytes, category: Category, types: Collection[str] = ()) -> FilterConfig:
+        """A `TypedExtensionConfig` for a filter, of one of some types."""
+
+        def compile_one(view: View) -> FilterConfig:
+            typed = view.any("typed_config")
+            if typed is None:
+                view.fail("typed_config", "is required")
+            return compile_discovered(view.text("name"), typed, self._context(None), category, types)
+
+        return self._compile(ResourceType.EXTENSION, body, compile_one)
 
     def virtual_host(self, body: bytes) -> None:
         """Only looks for faults: a table is compiled with all its virtual hosts."""

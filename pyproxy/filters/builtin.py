@@ -117,6 +117,7 @@ EXTENSIONS: Final = Extensions(
             type_name="envoy.extensions.filters.http.on_demand.v3.OnDemand",
             category=Category.HTTP_FILTER,
             module="pyproxy.filters.http.on_demand",
+            route_type="envoy.extensions.filters.http.on_demand.v3.PerRouteConfig",
         ),
         Extension(
             name="envoy.filters.http.set_filter_state",

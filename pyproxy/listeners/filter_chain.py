@@ -12,6 +12,7 @@ from pyproxy.config.listener import FilterChainConfig, ListenerConfig
 from pyproxy.config.tls import DownstreamTlsConfig
 from pyproxy.filters.common.connection_state import apply_state, share_state
 from pyproxy.filters.common.network_filter import STAYS, NetworkFilter
+from pyproxy.listeners.discovered import build_filter, close_filters
 from pyproxy.network.incoming import Incoming
 from pyproxy.network.secret_watch import Tls
 from pyproxy.network.transport_sockets.ocsp import Stapler
@@ -36,7 +37,9 @@ class FilterChain:
         self._listener = listener
         self._stats = stats
         *others, last = config.filters
-        self._filters: list[NetworkFilter] = [one.config.build(runtime) for one in others]
+        self._filters: list[NetworkFilter] = [
+            build_filter(one, runtime, stats.network_extension_config_missing) for one in others
+        ]
         self.terminal: Any = last.config.build(runtime)
         self.terminal.count_for(stats)
         for one in self._filters:
@@ -67,6 +70,7 @@ class FilterChain:
         if self._forget is not None:
             self._forget()
             self._forget = None
+        close_filters(self._filters)
 
     def end(self) -> None:
         """Close what is still open. For a chain that its listener has no more."""

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from pyproxy.config.listener import ListenerConfig
+from pyproxy.listeners.discovered import build_filter, close_filters
 from pyproxy.network.incoming import Incoming, IncomingClosed
 from pyproxy.runtime import Runtime
 from pyproxy.telemetry.listener_stats import ListenerStats
@@ -17,11 +18,17 @@ class Inspection:
     __slots__ = ("_continue", "_filters", "_loop", "_seconds", "_stats")
 
     def __init__(self, config: ListenerConfig, stats: ListenerStats, runtime: Runtime) -> None:
-        self._filters: list[Any] = [one.config.build(runtime) for one in config.listener_filters]
+        self._filters: list[Any] = [
+            build_filter(one, runtime, stats.extension_config_missing) for one in config.listener_filters
+        ]
         self._seconds = config.filters_timeout
         self._continue = config.continue_on_timeout
         self._loop = runtime.loop
         self._stats = stats
+
+    def close(self) -> None:
+        """No connection comes any more."""
+        close_filters(self._filters)
 
     async def look(self, incoming: Incoming) -> bool:
         """False where the connection is to be closed."""

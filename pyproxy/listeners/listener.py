@@ -56,6 +56,7 @@ class Listener:
         self._default: FilterChain | None = None
         self._chains: list[FilterChain] = []
         self.config = config
+        self._inspection: Inspection
         self._guards: list[Guard] = []
         """The last one lets in; those from before still write the log entries of connections that they have let in."""
         self._use(config, ())
@@ -67,6 +68,8 @@ class Listener:
         default = None
         if config.default_filter_chain is not None:
             default = self._chain(config.default_filter_chain, self._default, config)
+        if self._guards:
+            self._inspection.close()
         self._inspection = Inspection(config, self.stats, self._runtime)
         if not self._guards or not _same_limits(config, self.config):
             self._guard = Guard(config, self._runtime, self.stats)
@@ -217,6 +220,7 @@ class Listener:
             chain.end()
         for guard in self._guards:
             guard.close()
+        self._inspection.close()
         self.stats.close()
 
     def ask_to_leave(self) -> None:

@@ -51,9 +51,15 @@ def _resolve(cluster: str, header: bytes, pattern: Target, levels: Levels) -> Re
 
     def by_header(request: Request) -> Target:
         name = read(request).decode("utf-8", "replace")
-        if not name or not exists(name):
+        if not name:
             return pattern
-        return Target(name, pattern.mutate_request, pattern.mutate_response, pattern.entry, pattern.subset)
+        known = exists(name)
+        made = Target(
+            name if known else "", pattern.mutate_request, pattern.mutate_response, pattern.entry, pattern.subset
+        )
+        if not known:
+            made.unknown = name
+        return made
 
     return by_header
 

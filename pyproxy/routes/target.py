@@ -12,7 +12,7 @@ from pyproxy.routes.header_changes import RequestChange, ResponseChange
 class Target:
     """`cluster` is empty where none could be found: Envoy's NC, `cluster_not_found`."""
 
-    __slots__ = ("cluster", "entry", "mutate_request", "mutate_response", "subset")
+    __slots__ = ("cluster", "entry", "mutate_request", "mutate_response", "subset", "unknown")
 
     def __init__(
         self,
@@ -30,6 +30,9 @@ class Target:
 
         self.subset = subset
         """The metadata that the host has to have."""
+
+        self.unknown = ""
+        """The name that a header gave, where there is no such cluster: somebody may ask for it."""
 
     def __repr__(self) -> str:
         return f"<Target {self.cluster or 'none'}>"

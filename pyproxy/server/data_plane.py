@@ -124,6 +124,7 @@ class DataPlane:
                 routes=self._runtime.routes,
                 virtual_hosts=self._runtime.virtual_hosts,
                 scopes=self._runtime.scopes,
+                filters=self._runtime.filters,
                 secrets=self._secrets.values,
                 values=values,
                 layers={slot_of(layer.source, layer.name): layer.position for layer in bootstrap.rtds_layers},

@@ -98,7 +98,9 @@ class Proxy:
         if self.discovery is None:
             return static
         store = self.discovery.store
-        return cluster_in_force(store, name) if static is None else filled(store, static)
+        return (
+            cluster_in_force(store, name, self.blueprint.bootstrap.secrets) if static is None else filled(store, static)
+        )
 
     @property
     def node(self) -> NodeConfig:

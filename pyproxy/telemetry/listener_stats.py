@@ -41,6 +41,8 @@ class ListenerStats(StatsBlock):
     downstream_listener_filter_error: Counter
     downstream_listener_filter_remote_close: Counter
     downstream_pre_cx_timeout: Counter
+    extension_config_missing: Counter
+    network_extension_config_missing: Counter
     no_filter_chain_match: Counter
     downstream_cx_active: Gauge
     downstream_pre_cx_active: Gauge

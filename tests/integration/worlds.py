@@ -154,6 +154,11 @@ def rds_manager(world: World, stat_prefix: str, routes_name: str, **more: Any) -
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": config}
 
 
+def host_cluster(name: str, port: int, **more: Any) -> Json:
+    """A cluster with its hosts."""
+    return {"name": name, "type": "STATIC", "connect_timeout": "1s", "load_assignment": assignment(name, port), **more}
+
+
 def web(port: int, *chains: Json, name: str = "web", **more: Any) -> Json:
     return {"name": name, "address": at(port, LOOPBACK), "filter_chains": list(chains), **more}
 

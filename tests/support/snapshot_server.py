@@ -27,6 +27,12 @@ class SnapshotServer:
         self.requested: list[tuple[str, frozenset[str]]] = []
         self.on_demand: set[str] = set()
         """Types of which only what is asked for by name is sent, over delta, or said to be missing."""
+        self.holds: dict[str, str] = {}
+        """Types that are not sent before the present state of another one is accepted (Consul)."""
+        self.unasked: dict[str, str] = {}
+        """Types of which a request brings the present state of another one once more (istiod)."""
+        self.all_or_nothing: set[str] = set()
+        """Types of which only requests that name everything there is are answered, over SotW (go-control-plane)."""
         self._plane = ControlPlane()
         self._versions: dict[str, int] = {}
         self._resources: dict[str, dict[str, tuple[str, Any]]] = {}
@@ -123,6 +129,7 @@ class _Stream:
         self._wanted: dict[str, set[str]] = {}
         self._known: dict[str, dict[str, str]] = {}
         """What the proxy has of each type: name -> version."""
+        self._held: dict[str, bool] = {}
 
     async def run(self) -> None:
         try:
@@ -144,6 +151,13 @@ class _Stream:
             self._server.refusals.append(request.error_detail.message)
         elif request.response_nonce:
             self._server.accepted[url] = self._server.version(url)
+            held, self._held = self._held, {}
+            for waiting, always in held.items():
+                await self.push(waiting, always=always)
+        again = self._server.unasked.get(url)
+        if again is not None and again in self._wanted:
+            self._known[again] = {}
+            await self.push(again)
         if self._delta:
             first = url not in self._wanted
             wanted = self._wanted.setdefault(url, set())
@@ -163,15 +177,22 @@ class _Stream:
         if self._wanted.get(url) != names:
             self._wanted[url] = names
             self._server.requested.append((url, frozenset(names)))
-            await self.push(url)
+            if url not in self._server.all_or_nothing or names >= self._server.of(url).keys():
+                await self.push(url)
 
     async def push(self, url: str, *, always: bool = False, fresh: Iterable[str] = ()) -> None:
         wanted = self._wanted.get(url)
         if wanted is None or (not self._server.version(url) and not always):
             return
+        first = self._server.holds.get(url)
+        if first is not None and self._server.accepted.get(first, "0") != self._server.version(first):
+            self._held[url] = always or self._held.get(url, False)
+            return
         on_demand = url in self._server.on_demand
         wide = "*" in wanted and not on_demand
-        found = {name: one for name, one in self._server.of(url).items() if wide or name in wanted}
+        below = tuple(name[:-1] for name in wanted if name.endswith("/*"))
+        everything = self._server.of(url).items()
+        found = {name: one for name, one in everything if wide or name in wanted or (below and name.startswith(below))}
         self._nonce += 1
         nonce = str(self._nonce)
         if not self._delta:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from pyproxy.config.config_source import OnDemandClustersConfig
+from pyproxy.config.config_source_compile import compile_on_demand_clusters
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.view import View
 from pyproxy.http.message import Request, Response
-from pyproxy.runtime import Demand, Runtime
+from pyproxy.runtime import Runtime
 
 _ROUTES_SECONDS: Final = 300.0
 """Envoy waits for as long as the stream may be idle, which by default is as long."""
@@ -21,27 +23,33 @@ _ROUTES_SECONDS: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class OnDemandConfig:
-    """Of the filter."""
+    """Of the filter, or of a route. `clusters` None means that clusters are not asked for."""
 
+    clusters: OnDemandClustersConfig | None = None
     reroutes: bool = True
 
     def build(self, runtime: Runtime) -> OnDemand:
-        return OnDemand(runtime.demand)
+        return OnDemand(self, runtime)
 
 
 def compile(view: View, context: CompileContext) -> OnDemandConfig:  # noqa: A001 (the name that every filter has)
     """An `OnDemand`."""
-    del context
-    if view.has("odcds"):
-        view.fail("odcds", "clusters on demand are not supported yet")
-    return OnDemandConfig()
+    return OnDemandConfig(compile_on_demand_clusters(view, context))
+
+
+def compile_route(view: View, context: CompileContext) -> OnDemandConfig:
+    """A `PerRouteConfig`."""
+    return OnDemandConfig(compile_on_demand_clusters(view, context))
 
 
 class OnDemand:
-    """Shared by all requests."""
+    """Shared by all requests. `name` is what routes call it."""
 
-    def __init__(self, demand: Demand) -> None:
-        self._demand = demand
+    def __init__(self, config: OnDemandConfig, runtime: Runtime) -> None:
+        self.name = ""
+        self._config = config
+        self._demand = runtime.demand
+        self._clusters = runtime.clusters
 
     async def __call__(self, request: Request, next: Callable[[Request], Awaitable[Response]]) -> Response:  # noqa: A002
         if request.route is None:
@@ -50,4 +58,21 @@ class OnDemand:
                 kind, where, name = missing
                 if await self._demand(kind, where, name, _ROUTES_SECONDS):
                     request.rerouting.find(request)
+        route = request.route
+        if route is not None and route.answer is None:
+            await self._wait_for_cluster(request)
         return await next(request)
+
+    async def _wait_for_cluster(self, request: Request) -> None:
+        """If it does not come in time the router says that it is not there."""
+        route: Any = request.route
+        override = route.filter_config(self.name)
+        config = self._config if override is None or override.config is None else override.config
+        if config.clusters is None:
+            return
+        target = route.resolve(request)
+        name = target.cluster or target.unknown
+        if name and self._clusters.get(name) is None:
+            found = await self._demand("cluster", config.clusters.spec, name, config.clusters.timeout)
+            if found:
+                request.rerouting.find(request)

@@ -99,11 +99,12 @@ def _dumps(proxy: Proxy, wanted: Wanted, dynamic: InForce) -> list[Data]:
             **_dump("ClustersConfigDump", "static_clusters", _resources("cluster", clusters, wanted, loaded)),
             **dynamic.clusters(),
         },
+        *([{"@type": f"{_ADMIN}EcdsConfigDump", **dynamic.extensions()}] if dynamic.extensions() else []),
         {
             **_dump("ListenersConfigDump", "static_listeners", _resources("listener", listeners, wanted, loaded)),
             **dynamic.listeners(),
         },
-        _dump("ScopedRoutesConfigDump", "", []),
+        {**_dump("ScopedRoutesConfigDump", "", []), **dynamic.scopes()},
         {
             **_dump("RoutesConfigDump", "static_route_configs", _resources("route_config", routes, wanted, loaded)),
             **dynamic.routes(),

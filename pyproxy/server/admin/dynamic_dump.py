@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyproxy.config.resources import URL_PREFIX, ResourceType, parse
+from pyproxy.config.resources import URL_PREFIX, ResourceType, parse, unpack_scopes
 from pyproxy.server.admin.redact import as_dict
 from pyproxy.server.discovery.discovery import Discovery
 from pyproxy.server.discovery.store import Held, Refusal
@@ -34,6 +34,8 @@ class InForce:
     """Taken at one moment, so that it can be rendered while the proxy goes on."""
 
     by_kind: dict[ResourceType, Versions]
+    scope_names: dict[str, str] = field(default_factory=dict)
+    """Of scoped routes, by slot."""
 
     @classmethod
     def of(cls, discovery: Discovery | None, wanted: Callable[[str], bool]) -> InForce:
@@ -51,7 +53,7 @@ class InForce:
                 waiting, version = discovery.listeners.waiting(), discovery.listeners.version
             warming = {name: one for name, one in waiting.items() if wanted(name)}
             found[kind] = Versions(held, warming, refused, version)
-        return cls(found)
+        return cls(found, discovery.scope_names())
 
     @property
     def has_routes(self) -> bool:
@@ -93,6 +95,26 @@ class InForce:
             for name, held in sorted(found.held.items())
         ]
         return _set(dynamic_route_configs=shown)
+
+    def scopes(self) -> Data:
+        """Fields of a ScopedRoutesConfigDump. Who uses the scopes of a source gives them their name."""
+        shown = []
+        for slot, held in sorted(self.by_kind[ResourceType.SCOPED_ROUTES].held.items()):
+            found = [typed(parse(ResourceType.SCOPED_ROUTES, body)) for body in unpack_scopes(held.body)]
+            last = {"last_updated": moment(held.updated)}
+            name = self.scope_names.get(slot, _shown(slot))
+            shown.append({**_set(name=name, version_info=held.version, scoped_route_configs=found), **last})
+        return _set(dynamic_scoped_route_configs=shown)
+
+    def extensions(self) -> Data:
+        """Fields of an EcdsConfigDump."""
+        kind = ResourceType.EXTENSION
+        found = self.by_kind[kind]
+        shown = [
+            {**_state(kind, "ecds_filter", held), **_error(kind, found.refused.get(name))}
+            for name, held in sorted(found.held.items())
+        ]
+        return _set(ecds_filters=shown)
 
     def secrets(self) -> Data:
         """Fields of a SecretsConfigDump, without what is secret in them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pyproxy import clock
 from pyproxy.config.cluster import ClusterConfig, DiscoveryType, EdsConfig
 from pyproxy.config.invalid import InvalidConfig
 from pyproxy.config.resources import ResourceCompiler, ResourceType
+from pyproxy.server.discovery.demand import Demands
 from pyproxy.server.discovery.followed_type import FollowedType
 from pyproxy.server.discovery.named import NamedResources, Need, release_all, want_all
 from pyproxy.server.discovery.store import ResourceStore
@@ -54,6 +56,10 @@ class Clusters(FollowedType[WarmingCluster]):
         self._needs: dict[str, tuple[Need, ...]] = {}
         self._stat_names: dict[str, str] = {}
         """Where they are not the names of the clusters."""
+        self.on_demand: set[str] = set()
+        """Names of clusters that came because a request needed them: CDS does not tell of them."""
+        self.demands = Demands()
+        """Who waits until one is in force."""
         self.added = len(static)
         self.modified = self.removed = self.updated = 0
         self._take_over()
@@ -84,7 +90,7 @@ class Clusters(FollowedType[WarmingCluster]):
                 reasons[name] = reason
         gone = set(update.removed)
         if update.state_of_the_world:
-            gone |= (self._store.of(ResourceType.CLUSTER).keys() | self.warming.keys()) - told
+            gone |= (self._store.of(ResourceType.CLUSTER).keys() | self.warming.keys()) - told - self.on_demand
         for name in gone:
             self._remove(name)
         if self._news > before:
@@ -97,6 +103,27 @@ class Clusters(FollowedType[WarmingCluster]):
             self.counts.accepted(update.version)
         self._settle()
         return reasons
+
+    def take_on_demand(self, resource: Resource) -> str:
+        """One that a request needs. Gives the reason where it is refused, and else nothing."""
+        self.on_demand.add(resource.name)
+        reason = self._accept(resource)
+        if reason or self._in_force(resource.name):
+            self.demands.decide(resource.name, found=not reason)
+        return reason
+
+    def drop_on_demand(self, name: str) -> None:
+        """One that came because a request needed it is gone."""
+        if name in self.on_demand:
+            self.on_demand.discard(name)
+            self._remove(name)
+
+    def _in_force(self, name: str) -> bool:
+        return name in self._static or self._store.get(ResourceType.CLUSTER, name) is not None
+
+    def demand(self, name: str) -> asyncio.Future[bool] | None:
+        """Whoever waits for a cluster, None where it is in force."""
+        return None if self._in_force(name) else self.demands.of(name)
 
     def _accept(self, resource: Resource) -> str:
         """Gives the reason where it is refused, and else nothing."""
@@ -155,6 +182,7 @@ class Clusters(FollowedType[WarmingCluster]):
         self._remember(name, config, waits.needs)
         resolves = config.discovery in _BY_NAME or bool(config.health_checks)
         self._store.put(ResourceType.CLUSTER, name, resource.version, resource.body, resolves=resolves)
+        self.demands.decide(name, found=True)
 
     def _remember(self, name: str, config: ClusterConfig, needs: tuple[Need, ...]) -> None:
         if needs:

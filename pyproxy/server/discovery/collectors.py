@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
 
 from pyproxy.config.cluster import ClusterConfig
 from pyproxy.config.config_source import slot_of
@@ -14,12 +17,18 @@ from pyproxy.server.discovery.store import ResourceStore
 
 _COMPILER = ResourceCompiler(EXTENSIONS, allow_unknown=True)
 """What is in force has been looked at before."""
+_NO_SECRETS: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
-def cluster_in_force(store: ResourceStore, name: str) -> ClusterConfig | None:
-    """One that a control plane told of."""
+def cluster_in_force(
+    store: ResourceStore, name: str, secrets: Mapping[str, bytes] = _NO_SECRETS
+) -> ClusterConfig | None:
+    """One that a control plane told of. `secrets` are those of the bootstrap."""
     held = store.get(ResourceType.CLUSTER, name)
-    return None if held is None else filled(store, _COMPILER.cluster(held.body))
+    if held is None:
+        return None
+    compiler = ResourceCompiler(EXTENSIONS, allow_unknown=True, secrets=secrets) if secrets else _COMPILER
+    return filled(store, compiler.cluster(held.body))
 
 
 def filled(store: ResourceStore, cluster: ClusterConfig) -> ClusterConfig:

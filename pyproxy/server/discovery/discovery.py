@@ -15,15 +15,18 @@ from typing import Any, Final, Protocol
 
 from pyproxy.config.bootstrap import BootstrapConfig
 from pyproxy.config.config_source import ConfigSourceConfig, PathSourceConfig, slot_of
+from pyproxy.config.extensions import Category
 from pyproxy.config.invalid import Unhonoured
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.resources import ResourceCompiler, ResourceType, empty_assignment
 from pyproxy.filters.builtin import EXTENSIONS
 from pyproxy.server.blueprint import Blueprint
 from pyproxy.server.discovery.clusters import Clusters
+from pyproxy.server.discovery.extension_configs import ExtensionConfigs
 from pyproxy.server.discovery.listeners import Listeners
 from pyproxy.server.discovery.named import NamedResources, Need, want_all
 from pyproxy.server.discovery.news import ResourceNews
+from pyproxy.server.discovery.on_demand_clusters import OnDemandClusters
 from pyproxy.server.discovery.publisher import AskSupervisor, Publisher
 from pyproxy.server.discovery.routes import Routes
 from pyproxy.server.discovery.scopes import ScopedRoutes
@@ -42,6 +45,14 @@ log = logging.getLogger("pyproxy.server.discovery")
 
 DEMAND_SECONDS: Final = 5.0
 """A worker that asks for something hears after so long that it has to ask again: we may be another process by then."""
+
+
+_FILTERS: Final = {
+    Category.HTTP_FILTER.value: "http_filter",
+    Category.NETWORK_FILTER.value: "network_filter",
+    Category.LISTENER_FILTER.value: "tcp_listener_filter",
+}
+"""How Envoy calls them in statistics."""
 
 
 class Stage(Enum):
@@ -112,9 +123,11 @@ class Discovery:
         self.secrets = NamedResources(
             loop, ResourceType.SECRET, self.sources, self.store, partial(_check_secret, compiler)
         )
+        self.filters = ExtensionConfigs(loop, self.sources, self.store, compiler)
         self.clusters = Clusters(
             self.store, self.endpoints, self.secrets, compiler, bootstrap.clusters, self._on_change
         )
+        self.late_clusters = OnDemandClusters(loop, self.sources, self.clusters)
         self.publisher = Publisher(
             self.store,
             blueprint.pairs.opened[0],
@@ -127,6 +140,7 @@ class Discovery:
             self.routes,
             self.scopes,
             self.secrets,
+            self.filters,
             compiler,
             bootstrap.listeners,
             self.publisher,
@@ -164,7 +178,7 @@ class Discovery:
         if source is None:
             self.clusters.answered = True
         else:
-            self._follow(source, ResourceType.CLUSTER, self.clusters)
+            self._follow(source, self._bootstrap.dynamic.cds_locator, ResourceType.CLUSTER, self.clusters)
 
     def _start_listeners(self) -> None:
         for listener in self._bootstrap.listeners:
@@ -173,7 +187,7 @@ class Discovery:
         if lds is None:
             self.listeners.answered = True
         else:
-            self._follow(lds, ResourceType.LISTENER, self.listeners)
+            self._follow(lds, self._bootstrap.dynamic.lds_locator, ResourceType.LISTENER, self.listeners)
 
     def close(self) -> None:
         """End the conversations with control planes."""
@@ -193,6 +207,7 @@ class Discovery:
             ("SRDS", self.scopes),
             ("VHDS", self.virtual_hosts),
             ("SDS", self.secrets),
+            ("ECDS", self.filters),
         )
         for kind, resources in named:
             names = resources.waiting()
@@ -210,6 +225,12 @@ class Discovery:
     def secret_bodies(self) -> dict[str, bytes]:
         """Secrets in force, by slot."""
         return {slot: held.body for slot, held in self.store.of(ResourceType.SECRET).items()}
+
+    def scope_names(self) -> dict[str, str]:
+        """How connection managers call the scoped routes in a slot."""
+        listeners = (*self._bootstrap.listeners, *self.listeners.active.values())
+        found = (scoped for listener in listeners for _, scoped in listener.scopes_elsewhere)
+        return {slot_of(one.source, one.locator): one.name for one in found if one.source is not None}
 
     def cluster_bodies(self) -> list[bytes]:
         """Clusters in force that speak TLS, or may."""
@@ -235,6 +256,7 @@ class Discovery:
                 if found is not None:
                     found.add_to(snapshot, f"http.{prefix}.rds.{rds[1].replace(':', '_')}", reloads=True, empty=True)
             self._add_scopes(snapshot, listener)
+            self._add_filters(snapshot, listener)
 
     def _add_scopes(self, snapshot: StatsSnapshot, listener: ListenerConfig) -> None:
         for prefix, scoped in listener.scopes_elsewhere:
@@ -246,6 +268,15 @@ class Discovery:
                 followed.counts.add_to(snapshot, name, reloads=True)
                 followed.add_gauges(snapshot, name)
 
+    def _add_filters(self, snapshot: StatsSnapshot, listener: ListenerConfig) -> None:
+        for one in listener.filters_elsewhere:
+            found = self.filters.counts_of(one.source, one.name)
+            if found is not None:
+                name = f"extension_config_discovery.{_FILTERS[one.category]}.{one.name.replace(':', '_')}"
+                found.add_to(snapshot, name, reloads=True)
+                for what, value in (("config_fail", found.rejected), ("config_conflict", 0)):
+                    snapshot.counters[f"{name}.{what}"] = value
+
     async def demand(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """A worker needs something that is only asked for on demand. `found` is None where it is not known yet."""
         match message["kind"]:
@@ -253,15 +284,18 @@ class Discovery:
                 future = self.virtual_hosts.demand(message["where"], message["name"])
             case "routes":
                 future = self.scopes.demand(message["where"])
+            case "cluster":
+                future = self.late_clusters.demand(message["where"], message["name"])
             case kind:
                 raise ValueError(f"nobody can ask for {kind!r}")
         await asyncio.wait((future,), timeout=DEMAND_SECONDS)
         self.store.flush()
         return {"found": future.result() if future.done() else None}
 
-    def _follow(self, source: ConfigSourceConfig, kind: ResourceType, sink: Clusters | Listeners) -> None:
+    def _follow(self, source: ConfigSourceConfig, locator: str, kind: ResourceType, sink: Clusters | Listeners) -> None:
+        """All resources of a type, or of one collection of `xdstp://`."""
         try:
-            self.sources.subscribe(source, kind, sink, {WILDCARD}, sink.on_failure)
+            self.sources.subscribe(source, kind, sink, {locator or WILDCARD}, sink.on_failure)
         except NoSource as error:
             log.error("%s", error)
             sink.answered = True

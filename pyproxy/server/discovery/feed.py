@@ -15,7 +15,10 @@ from typing import Final, TypeVar
 from pyproxy import clock
 from pyproxy.clusters.manager import ClusterManager
 from pyproxy.config.cluster import AssignmentConfig
+from pyproxy.config.discovered import slot_in
+from pyproxy.config.extensions import Category
 from pyproxy.config.late import LateValues
+from pyproxy.config.listener import FilterConfig
 from pyproxy.config.resources import ResourceCompiler, ResourceType, unpack_scopes
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.runtime_values import RuntimeValues
@@ -49,6 +52,7 @@ class LiveParts:
     routes: LateValues[RouteTableConfig]
     virtual_hosts: LateValues[RouteTableConfig]
     scopes: LateValues[tuple[ScopeConfig, ...]]
+    filters: LateValues[FilterConfig]
     secrets: LateValues[bytes]
     values: RuntimeValues
     layers: Mapping[str, int]
@@ -169,7 +173,9 @@ class ResourceFeed:
             case ResourceType.SCOPED_ROUTES:
                 parts.scopes.put(name, partial(self._scopes, body))
             case ResourceType.EXTENSION:
-                pass
+                for category in Category:
+                    compile_filter = partial(self._compiler.extension, body, category)
+                    parts.filters.put(slot_in(category.value, name), compile_filter)
             case ResourceType.RUNTIME:
                 if name in parts.layers:
                     parts.values.replace(parts.layers[name], self._compiler.runtime(body))
@@ -217,7 +223,8 @@ class ResourceFeed:
             case ResourceType.SCOPED_ROUTES:
                 parts.scopes.remove(name)
             case ResourceType.EXTENSION:
-                pass
+                for category in Category:
+                    parts.filters.remove(slot_in(category.value, name))
             case ResourceType.RUNTIME:
                 if name in parts.layers:
                     parts.values.replace(parts.layers[name], {})

@@ -12,6 +12,7 @@ from pyproxy import clock
 from pyproxy.config.invalid import Fault, InvalidConfig
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.resources import ResourceCompiler, ResourceType
+from pyproxy.server.discovery.extension_configs import ExtensionConfigs
 from pyproxy.server.discovery.followed_type import FollowedType
 from pyproxy.server.discovery.named import NamedResources, Need, release_all, want_all
 from pyproxy.server.discovery.publisher import Publisher
@@ -48,6 +49,7 @@ class Listeners(FollowedType[WarmingListener]):
         routes: NamedResources,
         scopes: ScopedRoutes,
         secrets: NamedResources,
+        filters: ExtensionConfigs,
         compiler: ResourceCompiler,
         static: tuple[ListenerConfig, ...],
         publisher: Publisher,
@@ -60,6 +62,7 @@ class Listeners(FollowedType[WarmingListener]):
         self._routes = routes
         self._scopes = scopes
         self._secrets = secrets
+        self._filters = filters
         self._needs: dict[str, tuple[Need, ...]] = {}
         self._compiler = compiler
         self._static = {one.name: one for one in static}
@@ -174,7 +177,7 @@ class Listeners(FollowedType[WarmingListener]):
             self._activate(name, waits)
 
     def needs_of(self, config: ListenerConfig) -> tuple[Need, ...]:
-        """What has to be here before connections are accepted: routes and certificates."""
+        """What has to be here before connections are accepted: routes, certificates, configurations of filters."""
         return (
             *((self._routes, source, name) for source, name in config.routes_elsewhere),
             *(
@@ -183,6 +186,7 @@ class Listeners(FollowedType[WarmingListener]):
                 if scoped.source is not None
             ),
             *((self._secrets, ref.source, ref.name) for ref in config.secrets_elsewhere),
+            *((self._filters.of(one), one.source, one.name) for one in config.filters_elsewhere),
         )
 
     def _on_need(self, name: str, waits: WarmingListener) -> None:

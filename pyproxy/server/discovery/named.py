@@ -95,7 +95,7 @@ class NamedResources:
             self.store.accept(self.kind, wanted.slot)
             return ""
         try:
-            seconds = self._check(resource.body)
+            seconds = self.check(wanted, resource.body)
         except InvalidConfig as error:
             reason = str(error)
             self.store.refuse(self.kind, wanted.slot, resource.version, resource.body, reason)
@@ -106,6 +106,17 @@ class NamedResources:
             self.store.put(self.kind, wanted.slot, resource.version, resource.body)
         self._mind_age(wanted, seconds)
         return ""
+
+    def check(self, wanted: Wanted, body: bytes) -> float:
+        """The seconds that one holds; 0: for ever. Raises InvalidConfig."""
+        del wanted
+        return self._check(body)
+
+    def refused(self, wanted: Wanted) -> None:
+        """One was not accepted."""
+
+    def removed(self, wanted: Wanted) -> None:
+        """The source says that there is none any more. Neither hosts nor routes go therefore (Envoy ignores it)."""
 
     def settle(self, wanted: Wanted, resource: Resource) -> None:
         """One has come and is good: who waits for it can go on."""
@@ -184,10 +195,12 @@ class FollowedSource:
             if reason:
                 reasons[resource.name] = reason
                 wanted.counts.refused()
+                self._owner.refused(wanted)
             else:
                 wanted.counts.accepted(resource.version or update.version)
                 settled.append((wanted, resource))
-        # Neither hosts nor routes go because a control plane says that they are gone (Envoy ignores it).
+        for gone in filter(None, (self.wanted.get(name) for name in update.removed)):
+            self._owner.removed(gone)
         for wanted, resource in settled:
             self._owner.settle(wanted, resource)
         return reasons

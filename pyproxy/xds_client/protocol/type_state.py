@@ -162,7 +162,7 @@ class TypeState(ABC):
         changed = [one for one in arrived if self._differs(one)]
         removed = [name for name in gone if name in self.held or name in self.refused]
         news: dict[Watch, tuple[list[Resource], list[str]]] = {
-            watch: ([], []) for watch in self._map.wide if WILDCARD in watch.waiting
+            watch: ([], []) for watch in self._map.broad if not watch.waiting.keys().isdisjoint(self._map.collections)
         }
         for one in changed:
             for watch in self._map.of(one.name):
@@ -189,7 +189,8 @@ class TypeState(ABC):
         return known is None or known.body != one.body or known.aliases != one.aliases or one.name in self.refused
 
     def _tell(self, watch: Watch, added: list[Resource], removed: list[str], version: str) -> dict[str, str]:
-        watch.waiting.pop(WILDCARD, None)
+        for name in self._map.collections:
+            watch.waiting.pop(name, None)  # be it that there is nothing in it
         for one in added:
             watch.waiting.pop(one.name, None)
             for alias in one.aliases:

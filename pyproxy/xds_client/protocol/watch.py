@@ -98,6 +98,16 @@ class WatchMap:
         """Those that want everything there is."""
         return tuple(self._wide)
 
+    @property
+    def broad(self) -> Iterable[Watch]:
+        """Those, and those that want all of a collection."""
+        return {**self._wide, **{watch: None for watches in self._globs.values() for watch in watches}}
+
+    @property
+    def collections(self) -> Iterable[str]:
+        """The names that stand for many."""
+        return (WILDCARD, *self._globs)
+
     def told(self) -> set[str]:
         """The names that the control plane is told."""
         names = set(self._by_name)

@@ -10,6 +10,7 @@ import pytest
 
 from pyproxy.config.cluster import AssignmentConfig
 from pyproxy.config.late import LateValues
+from pyproxy.config.listener import FilterConfig
 from pyproxy.config.resources import ResourceCompiler, ResourceType
 from pyproxy.config.route import RouteTableConfig
 from pyproxy.config.runtime_values import RuntimeValues
@@ -67,6 +68,7 @@ class World:
         self.routes = LateValues[RouteTableConfig]()
         self.virtual_hosts = LateValues[RouteTableConfig]()
         self.scopes = LateValues[tuple[ScopeConfig, ...]]()
+        self.filters = LateValues[FilterConfig]()
         self.secrets = LateValues[bytes]()
         self.values = RuntimeValues(({},))
         live: Any = LiveParts(
@@ -75,6 +77,7 @@ class World:
             self.routes,
             self.virtual_hosts,
             self.scopes,
+            self.filters,
             self.secrets,
             self.values,
             {"layer": 0},

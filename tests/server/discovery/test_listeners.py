@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pyproxy.config.listener import ListenerConfig
 from pyproxy.config.resources import ResourceType
 from pyproxy.server.discovery import listeners as module
+from pyproxy.server.discovery.extension_configs import ExtensionConfigs
 from pyproxy.server.discovery.listeners import Listeners
 from pyproxy.server.discovery.routes import Routes
 from pyproxy.server.discovery.scopes import ScopedRoutes
@@ -67,6 +68,7 @@ class ListenersWorld(ManagerWorld):
         sources = Sources(self.loop, lambda config: self.source, allow_unknown=True)
         self.hosts = VirtualHosts(self.loop, sources, self.store, COMPILER)
         self.routes = Routes(self.loop, sources, self.store, COMPILER, self.hosts)
+        self.filters = ExtensionConfigs(self.loop, sources, self.store, COMPILER)
         self.scopes = ScopedRoutes(self.loop, sources, self.store, COMPILER, self.routes)
         self.sockets.open |= {key for one in static for key in one.socket_keys}
         self.listeners = Listeners(
@@ -74,6 +76,7 @@ class ListenersWorld(ManagerWorld):
             self.routes,
             self.scopes,
             self.secrets,
+            self.filters,
             COMPILER,
             static,
             self.sockets,

@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pyproxy.config.discovered import DiscoveredConfig
 from pyproxy.config.listener import FilterConfig
-from pyproxy.errors import ProxyError
+from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.http.message import Request, Response
 from pyproxy.runtime import Runtime
 
@@ -28,19 +29,62 @@ Handler = Callable[[Request], Awaitable[Response]]
 def build_chain(filters: tuple[FilterConfig, ...], manager: HttpConnectionManager, runtime: Runtime) -> Handler:
     """The last filter answers; each of the others may."""
     *others, last = filters
-    terminal: Any = last.config.build(runtime)
-    if hasattr(terminal, "bind"):
-        terminal.bind(manager)
-    handler: Handler = terminal
+    handler = _through(last, None, manager, runtime)
     for one in reversed(others):
-        live: Any = one.config.build(runtime)
-        if hasattr(live, "bind"):
-            live.bind(manager)
-        if hasattr(live, "name"):
-            live.name = one.name
-        behind = _Replies(manager, handler) if getattr(live, "sees_replies", False) else handler
-        handler = _Switch(one, partial(live, next=behind), handler)
+        handler = _Switch(one, _through(one, handler, manager, runtime), handler)
     return handler
+
+
+def _through(config: FilterConfig, behind: Handler | None, manager: HttpConnectionManager, runtime: Runtime) -> Handler:
+    """One filter with what is behind it, None for the last."""
+    if isinstance(config.config, DiscoveredConfig):
+        return _Discovered(config.config, behind, manager, runtime)
+    live: Any = config.config.build(runtime)
+    if hasattr(live, "bind"):
+        live.bind(manager)
+    if hasattr(live, "name"):
+        live.name = config.name
+    if behind is None:
+        last: Handler = live
+        return last
+    return partial(live, next=_Replies(manager, behind) if getattr(live, "sees_replies", False) else behind)
+
+
+async def _answer_nothing(request: Request) -> Response:
+    """Where there is no configuration, and no default."""
+    del request
+    raise ProxyError(ResponseFlag.NO_FILTER_CONFIG_FOUND, Source.LOCAL, 500, "filter_config_not_available")
+
+
+class _Discovered:
+    """A filter of which the configuration comes while we run. Requests go on with the one that they began with."""
+
+    def __init__(
+        self, config: DiscoveredConfig, behind: Handler | None, manager: HttpConnectionManager, runtime: Runtime
+    ) -> None:
+        self._config = config
+        self._behind = behind
+        self._manager = manager
+        self._runtime = runtime
+        self._handler: Handler | None = None
+        self._observer: Any = None
+        manager.closers.append(runtime.filters.watch(config.slot, self._on_config))
+
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        return (self._handler or _answer_nothing)(request)
+
+    def _on_config(self, found: FilterConfig | None) -> None:
+        made = found if found is not None and found.type_name in self._config.types else self._config.default
+        observers = self._manager.observers
+        if self._observer is not None:
+            observers.remove(self._observer)
+            self._observer = None
+        self._handler = None
+        if made is not None:
+            self._handler = _through(made, self._behind, self._manager, self._runtime)
+            if hasattr(made.config, "observe"):
+                self._observer = made.config.observe(self._runtime)
+                observers.append(self._observer)
 
 
 class _Switch:

@@ -6,6 +6,7 @@ Envoy: envoy.filters.network.http_connection_manager. Security posture: trusts n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from pyproxy import clock
@@ -63,7 +64,7 @@ class HttpConnectionManager:
         self._local_replies = LocalReplies(config.local_reply, runtime)
         self.logging = bool(config.access_logs)
         self._access_logs = [runtime.access_logs.open(log, runtime.values) for log in config.access_logs]
-        self._observers: list[Any] = [
+        self.observers: list[Any] = [
             one.config.observe(runtime) for one in config.filters if hasattr(one.config, "observe")
         ]
         """Of filters: called with each request when it is over."""
@@ -95,6 +96,8 @@ class HttpConnectionManager:
         self.routing = Routing(config, runtime, self._prepare)
         self._rerouting = self.routing if config.reroutes else None
         self._forget_values = runtime.values.watch(self._on_values)
+        self.closers: list[Callable[[], None]] = []
+        """Of filters: called when it is closed."""
 
     def _on_values(self) -> None:
         """Runtime values have changed."""
@@ -110,6 +113,8 @@ class HttpConnectionManager:
         """No connection is open any more, and none will come."""
         self._forget_values()
         self.routing.close()
+        for close in self.closers:
+            close()
         for log in self._access_logs:
             log.close()
         self.stats.close()
@@ -452,7 +457,7 @@ class HttpConnectionManager:
             self.tap.see(request, exchange.response)
         if info.measured and self._http_metrics is not None:
             self._http_metrics.end(request)
-        for observe in self._observers:
+        for observe in self.observers:
             observe(request, exchange.response)
         if info.span is not None:
             info.span.finish(request, exchange.response)

@@ -243,8 +243,8 @@ def test_all_faults_are_found_at_once() -> None:
         ({"http_filters": [{**ROUTER, "disabled": True}]}, "cannot be disabled"),
         ({"http_filters": [ROUTER, {**ROUTER, "name": "again"}]}, "'envoy.filters.http.router' is not the last"),
         (
-            {"http_filters": [{"name": "r", "config_discovery": {"type_urls": ["x"]}}]},
-            "dynamic configuration of filters is not supported yet",
+            {"http_filters": [{"name": "r", "config_discovery": {"type_urls": ["a/x.Router"]}}]},
+            "no HTTP filter of type x.Router is supported",
         ),
         ({"common_http_protocol_options": {"max_response_headers_kb": 1}}, "is for upstreams only"),
         ({"access_log_flush_interval": "1s", "access_log_options": {}}, "is set, and access_log_options too"),
