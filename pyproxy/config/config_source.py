@@ -129,7 +129,7 @@ class OnDemandClustersConfig:
     """
 
     spec: str
-    timeout: float = 5.0
+    timeout: float
 
 
 @dataclass(frozen=True, slots=True)

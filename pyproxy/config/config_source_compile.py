@@ -54,20 +54,19 @@ def compile_api_source(view: View, context: CompileContext) -> ApiSourceConfig:
     return _grpc(view, api_type, context)
 
 
-def compile_on_demand_clusters(view: View, context: CompileContext) -> OnDemandClustersConfig | None:
-    """`odcds` of the filter on_demand, an `OnDemandCds`; None where nothing is said."""
-    odcds = view.child("odcds")
-    if odcds is None:
-        return None
-    source = odcds.need("source")
+def compile_on_demand_clusters(
+    view: View, context: CompileContext, *, source_name: str = "source", seconds: float = 5.0
+) -> OnDemandClustersConfig:
+    """An `OnDemandCds`, or `TcpProxy.OnDemand`. `seconds` is how long is waited where nothing is said."""
+    source = view.need(source_name)
     found = compile_config_source(source, context)
     if isinstance(found.source, ApiSourceConfig) and not found.source.api_type.delta:
-        odcds.fail("source", f"{found.source.api_type.value} tells of no single cluster", expected="DELTA_GRPC")
-    if odcds.text("resources_locator"):
-        odcds.fail("resources_locator", "collections of clusters on demand are not supported yet")
-    timeout = odcds.seconds("timeout")
+        view.fail(source_name, f"{found.source.api_type.value} tells of no single cluster", expected="DELTA_GRPC")
+    if view.text("resources_locator"):
+        view.fail("resources_locator", "collections of clusters on demand are not supported yet")
+    timeout = view.seconds("timeout")
     spec = base64.b64encode(source.message.SerializeToString(deterministic=True)).decode()
-    return OnDemandClustersConfig(spec) if timeout is None else OnDemandClustersConfig(spec, timeout)
+    return OnDemandClustersConfig(spec, seconds if timeout is None else timeout)
 
 
 def source_of_spec(spec: str) -> ConfigSourceConfig:

@@ -192,7 +192,7 @@ class DataPlane:
         if task is None:
             task = self._demanded[key] = spawn(self._ask_for(kind, where, name, seconds), "demand")
             task.add_done_callback(lambda _: self._demanded.pop(key, None))
-        return await task
+        return await asyncio.shield(task)
 
     async def _ask_for(self, kind: str, where: str, name: str, seconds: float) -> bool:
         until = self._loop.time() + seconds

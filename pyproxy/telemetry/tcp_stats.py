@@ -26,3 +26,17 @@ class TcpProxyStats(StatsBlock):
 
     def __init__(self, store: StatsStore, stat_prefix: str) -> None:
         super().__init__(store, stat_prefix.replace(":", "_"))
+
+
+class TcpOnDemandStats(StatsBlock):
+    """`tcp.<stat_prefix>.` too, where clusters are asked for on demand."""
+
+    PREFIX = "tcp"
+
+    on_demand_cluster_attempt: Counter
+    on_demand_cluster_missing: Counter
+    on_demand_cluster_success: Counter
+    on_demand_cluster_timeout: Counter
+
+    def __init__(self, store: StatsStore, stat_prefix: str) -> None:
+        super().__init__(store, stat_prefix.replace(":", "_"))

@@ -23,6 +23,7 @@ from tests.integration.worlds import (
     web,
 )
 from tests.server.bootstraps import Json, manager
+from tests.server.running import eventually
 
 ON_DEMAND = f"{URL}envoy.extensions.filters.http.on_demand.v3."
 
@@ -97,5 +98,26 @@ def test_who_does_not_answer_is_not_waited_for(which: str, world: Ads, upstream:
         proxy.gets((503, ""), **{"x-to": "e"})
         world.put(ENDPOINTS, assignment("e", upstream.port))
         proxy.gets(proxy.get(path="/digest", **{"x-to": "e"}), path="/digest", **{"x-to": "e"})
+    finally:
+        proxy.stop()
+
+
+def test_a_session_waits_for_its_cluster(which: str, world: Ads, upstream: Upstream, tmp_path: Path) -> None:
+    world.server.on_demand = {CLUSTER}
+    world.put(CLUSTER, host_cluster("a", upstream.port))
+    proxied = {
+        "@type": f"{URL}envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": "t",
+        "cluster": "a",
+        "on_demand": {"odcds_config": world.source(CLUSTER)},
+    }
+    listener = web(0, chain({"name": "envoy.filters.network.tcp_proxy", "typed_config": proxied}))
+    proxy = Learner(which, tmp_path / which, world, listener, cds=False)
+    try:
+        assert proxy.get(path="/digest")[0] == 200
+        assert proxy.get(path="/digest")[0] == 200
+        counts = {"attempt": 1, "success": 1}
+        expected = {f"tcp.t.on_demand_cluster_{name}": count for name, count in counts.items()}
+        eventually(lambda: expected.items() <= proxy.stats("on_demand_cluster").items())
     finally:
         proxy.stop()

@@ -202,9 +202,12 @@ class _Stream:
             return
         known = self._known.setdefault(url, {})
         changed = [(name, version, one) for name, (version, one) in found.items() if known.get(name) != version]
-        if on_demand:
-            changed += [(name, "", None) for name in fresh if name != "*" and name not in found]
+        missing = [name for name in fresh if on_demand and name != "*" and name not in found]
         removed = tuple(name for name in known if name not in found)
+        if url.endswith(".VirtualHost"):
+            changed += [(name, "", None) for name in missing]
+        else:
+            removed += tuple(missing)
         if changed or removed or always:
             self._known[url] = {name: version for name, (version, _) in found.items()}
             await self._visit.send(delta(url, self._server.version(url), nonce, *changed, removed=removed))

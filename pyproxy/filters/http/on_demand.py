@@ -34,12 +34,17 @@ class OnDemandConfig:
 
 def compile(view: View, context: CompileContext) -> OnDemandConfig:  # noqa: A001 (the name that every filter has)
     """An `OnDemand`."""
-    return OnDemandConfig(compile_on_demand_clusters(view, context))
+    return _compiled(view, context)
 
 
 def compile_route(view: View, context: CompileContext) -> OnDemandConfig:
     """A `PerRouteConfig`."""
-    return OnDemandConfig(compile_on_demand_clusters(view, context))
+    return _compiled(view, context)
+
+
+def _compiled(view: View, context: CompileContext) -> OnDemandConfig:
+    odcds = view.child("odcds")
+    return OnDemandConfig() if odcds is None else OnDemandConfig(compile_on_demand_clusters(odcds, context))
 
 
 class OnDemand:

@@ -11,7 +11,7 @@ from pyproxy.http.message import Headers, Request, Response
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
 
 ROUTES_ONLY = OnDemandConfig()
-CLUSTERS = OnDemandConfig(OnDemandClustersConfig("spec"))
+CLUSTERS = OnDemandConfig(OnDemandClustersConfig("spec", 5.0))
 
 
 class Routing:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from pyproxy.config.access_log_compile import compile_access_logs
+from pyproxy.config.config_source import OnDemandClustersConfig
+from pyproxy.config.config_source_compile import compile_on_demand_clusters
 from pyproxy.config.extensions import CompileContext
 from pyproxy.config.format import parse_header_format
 from pyproxy.config.format_compile import parsed
@@ -14,14 +16,13 @@ from pyproxy.config.view import View
 from pyproxy.filters.network.tcp_proxy.config import TcpProxyConfig, TunnelConfig
 
 _IDLE_SECONDS: Final = 3600.0
+_ON_DEMAND_SECONDS: Final = 60.0
 
 
 def compile(view: View, context: CompileContext) -> TcpProxyConfig:  # noqa: A001 (the name that every filter has)
     """A `TcpProxy`."""
     tunnel = view.child("tunneling_config")
     on_demand = view.child("on_demand")
-    if on_demand is not None:
-        on_demand.fail("", "clusters on demand are not supported yet", expected="cluster")
     idle, duration = view.seconds("idle_timeout"), view.seconds("max_downstream_connection_duration")
     attempts = view.wrapped("max_connect_attempts")
     log_on_connected = bool(view.scalar("flush_access_log_on_connected"))
@@ -43,6 +44,7 @@ def compile(view: View, context: CompileContext) -> TcpProxyConfig:  # noqa: A00
         tunnel=None if tunnel is None else _tunnel(tunnel),
         subset=compile_criteria(view) or NO_CRITERIA,
         subsets=_subsets(view),
+        on_demand=None if on_demand is None else _on_demand(on_demand, context),
         hash_source=any(view.each("hash_policy", _by_source)),
         hash_state=next(filter(None, view.each("hash_policy", _by_state)), ""),
     )
@@ -60,6 +62,13 @@ def _tunnel(view: View) -> TunnelConfig:
         post_path=(path or "/").encode() if post else b"",
         headers=view.each("headers_to_add", compile_header_add),
     )
+
+
+def _on_demand(view: View, context: CompileContext) -> OnDemandClustersConfig | None:
+    """An `OnDemand`; without a source nobody is asked."""
+    if not view.has("odcds_config"):
+        return None
+    return compile_on_demand_clusters(view, context, source_name="odcds_config", seconds=_ON_DEMAND_SECONDS)
 
 
 def _by_source(view: View) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyproxy.config.access_log import AccessLogConfig
+from pyproxy.config.config_source import OnDemandClustersConfig
 from pyproxy.config.format import Format
 from pyproxy.config.headers import HeaderAdd
 from pyproxy.config.subset import NO_CRITERIA, Criteria
@@ -46,6 +47,8 @@ class TcpProxyConfig:
     subset: Criteria = NO_CRITERIA
     subsets: tuple[Criteria, ...] = ()
     """The metadata for each of `clusters` that the host has to have, where they differ."""
+    on_demand: OnDemandClustersConfig | None = None
+    """Where a cluster is asked for that there is not."""
     hash_source: bool = False
     """Hosts are chosen by the address of the downstream, where they are chosen by a hash."""
     hash_state: str = ""

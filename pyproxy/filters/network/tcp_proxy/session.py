@@ -198,7 +198,7 @@ class TcpSession(Connection):
     async def _connect(self) -> None:
         """Try hosts until one takes the connection (Envoy: max_connect_attempts)."""
         assert self.request is not None
-        cluster = self.proxy.choose_cluster(self.request)
+        cluster = await self.proxy.find_cluster(self.request)
         if cluster is None:
             self.proxy.stats.downstream_cx_no_route.value += 1
             self._give_up(ResponseFlag.NO_CLUSTER_FOUND)

@@ -22,7 +22,7 @@ from pyproxy.runtime import Runtime
 from pyproxy.tasks import Deadlines
 from pyproxy.telemetry.formatter import build_bytes_formatter
 from pyproxy.telemetry.listener_stats import ListenerStats
-from pyproxy.telemetry.tcp_stats import TcpProxyStats
+from pyproxy.telemetry.tcp_stats import TcpOnDemandStats, TcpProxyStats
 
 
 class TcpProxy:
@@ -35,6 +35,7 @@ class TcpProxy:
         self.config = config
         self.runtime = runtime
         self.stats = TcpProxyStats(runtime.stats, config.stat_prefix)
+        self.on_demand_stats = None if config.on_demand is None else TcpOnDemandStats(runtime.stats, config.stat_prefix)
         self.idle = Deadlines(runtime.loop, config.idle_timeout) if config.idle_timeout else None
         duration = config.max_connection_duration
         self.max_duration = Deadlines(runtime.loop, duration) if duration else None
@@ -108,17 +109,34 @@ class TcpProxy:
         if self.log_interval is not None:
             self.log_interval.disarm(session)
 
-    def choose_cluster(self, session: Request) -> Cluster | None:
-        """What a filter before chose, or one of the clusters by weight; None where there is none of that name."""
+    async def find_cluster(self, session: Request) -> Cluster | None:
+        """None where there is none, even after it was asked for on demand."""
+        name = self._choose_cluster(session)
+        clusters, on_demand, stats = self.runtime.clusters, self.config.on_demand, self.on_demand_stats
+        cluster = clusters.get(name)
+        if cluster is not None or on_demand is None or stats is None:
+            return cluster
+        stats.on_demand_cluster_attempt.value += 1
+        began = self.runtime.loop.time()
+        if await self.runtime.demand("cluster", on_demand.spec, name, on_demand.timeout):
+            stats.on_demand_cluster_success.value += 1
+        elif self.runtime.loop.time() - began < on_demand.timeout:
+            stats.on_demand_cluster_missing.value += 1
+        else:
+            stats.on_demand_cluster_timeout.value += 1
+        return clusters.get(name)
+
+    def _choose_cluster(self, session: Request) -> str:
+        """What a filter before chose, or one of the clusters by weight."""
         info = session.info.connection
         if info.tcp_cluster:
-            return self.runtime.clusters.get(info.tcp_cluster)
+            return info.tcp_cluster
         at = 0
         if len(self._edges) > 1:
             at = bisect_right(self._edges, clock.rng.randrange(self._edges[-1]))
         if self.config.subsets:
             session.info.subset = self.config.subsets[at]
-        return self.runtime.clusters.get(self.config.clusters[at][0])
+        return self.config.clusters[at][0]
 
     def __repr__(self) -> str:
         return f"<TcpProxy {self.config.stat_prefix}, {len(self._sessions)} connections>"
