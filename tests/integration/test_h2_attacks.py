@@ -56,11 +56,11 @@ class Good:
 def proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     directory: Path = tmp_path_factory.mktemp("attacks")
     with Upstream() as upstream:
-        web = manager(
-            "web", {"route": {"cluster": "up", "timeout": "0s"}}, stream_idle_timeout="1s", http2_protocol_options=EDGE
-        )
+        route = {"route": {"cluster": "up", "timeout": "0s"}}
+        web = manager("web", route, stream_idle_timeout="1s", http2_protocol_options=EDGE)
+        listeners = [listener("web", 0, web), listener("good", 0, manager("good", route))]
         file = directory / "bootstrap.json"
-        made = bootstrap([listener("web", 0, web)], [static_cluster("up", endpoint(upstream.port))])
+        made = bootstrap(listeners, [static_cluster("up", endpoint(upstream.port))])
         file.write_text(json.dumps(made))
         command = ["pyproxy", "-c", str(file), "--concurrency", "1"]
         running = Running(directory, command, **ENGINES[request.param])
@@ -72,12 +72,11 @@ def proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
 def test_an_attack_ends_and_others_go_on(proxy: Running, attack: Attack) -> None:
-    port = proxy.port("web")
-    good = Good(port)
+    good = Good(proxy.port("good"))
     try:
         eventually(lambda: good.requests or good.error)
         with Peak(proxy.children()["pyproxy-wrk:0"]) as peak:
-            outcome = Attacker(port, attack).play(PATIENCE)
+            outcome = Attacker(proxy.port("web"), attack).play(PATIENCE)
             before = good.requests
             eventually(lambda: good.requests > before or good.error)
         assert peak.growth < MOST_MEMORY
