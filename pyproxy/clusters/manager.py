@@ -86,7 +86,8 @@ class ClusterManager:
             internal=internal or InternalListeners(),
         )
         self._configs: dict[str, ClusterConfig | MakeCluster] = {}
-        self._live: dict[str, Cluster] = {}
+        self.live: dict[str, Cluster] = {}
+        """Those that were used; who misses one asks `get`."""
         self._warming: dict[str, Cluster] = {}
         self._retired: list[Cluster] = []
         self._ejected: dict[str, dict[str, Note]] = {}
@@ -108,7 +109,7 @@ class ClusterManager:
         """
         before = self._configs.get(name)
         self._configs[name] = config
-        if name in self._live or name in self._warming:
+        if name in self.live or name in self._warming:
             new = config() if callable(config) else config
             if before != config and self._config_of(name) != new:
                 self._replace(name, new)
@@ -122,21 +123,21 @@ class ClusterManager:
 
     def get(self, name: str) -> Cluster | None:
         """The live cluster of that name; None if there is no such cluster."""
-        found = self._live.get(name)
+        found = self.live.get(name)
         return found if found is not None else self._make_live(name)
 
     @property
     def live_count(self) -> int:
         """How many clusters cost more than their configuration."""
-        return len(self._live)
+        return len(self.live)
 
     def hear(self, note: Note) -> None:
         """What another worker tells. Ejections are kept for clusters that nobody has used here yet."""
         if note.topic is Topic.WANTED and not note.cluster:
-            for cluster in self._live.values():
+            for cluster in self.live.values():
                 cluster.hear(note)
             return
-        known = [one for one in (self._live.get(note.cluster), self._warming.get(note.cluster)) if one is not None]
+        known = [one for one in (self.live.get(note.cluster), self._warming.get(note.cluster)) if one is not None]
         for cluster in known:
             cluster.hear(note)
         if known or note.cluster not in self._configs:
@@ -174,7 +175,7 @@ class ClusterManager:
         return [self._status(name, config) for name, config in itertools.islice(self._configs.items(), start, end)]
 
     def _status(self, name: str, config: ClusterConfig | MakeCluster) -> dict[str, Any]:
-        live = self._live.get(name)
+        live = self.live.get(name)
         if live is not None:
             status = cluster_status(live)
         else:
@@ -185,9 +186,9 @@ class ClusterManager:
     def close(self) -> None:
         """Close all connections and stop resolving."""
         self._forget_values()
-        for cluster in (*self._live.values(), *self._warming.values(), *self._retired):
+        for cluster in (*self.live.values(), *self._warming.values(), *self._retired):
             cluster.close()
-        self._live.clear()
+        self.live.clear()
         self._warming.clear()
         self._retired.clear()
         self._configs.clear()
@@ -195,14 +196,14 @@ class ClusterManager:
         self._resolvers.close()
 
     def _on_values(self) -> None:
-        for cluster in (*self._live.values(), *self._warming.values()):
+        for cluster in (*self.live.values(), *self._warming.values()):
             cluster.on_values()
 
     def _make_live(self, name: str) -> Cluster | None:
         config = self._configs.get(name)
         if config is None or name in self._warming:
             return None
-        cluster = self._live[name] = Cluster(config() if callable(config) else config, self._services)
+        cluster = self.live[name] = Cluster(config() if callable(config) else config, self._services)
         cluster.start()
         for note in self._ejected.pop(name, {}).values():
             cluster.hear(note)
@@ -211,13 +212,13 @@ class ClusterManager:
     def _remove(self, name: str) -> None:
         self._ejected.pop(name, None)
         self._stop_warming(name)
-        cluster = self._live.pop(name, None)
+        cluster = self.live.pop(name, None)
         if cluster is not None:
             self._retire(cluster)
 
     def _config_of(self, name: str) -> ClusterConfig | None:
         """What is being used, or will be in a moment."""
-        cluster = self._warming.get(name) or self._live.get(name)
+        cluster = self._warming.get(name) or self.live.get(name)
         return None if cluster is None else cluster.config
 
     def _replace(self, name: str, new: ClusterConfig) -> None:
@@ -233,8 +234,8 @@ class ClusterManager:
     def _swap(self, name: str, cluster: Cluster) -> None:
         if self._warming.get(name) is cluster:
             del self._warming[name]
-            old = self._live.get(name)
-            self._live[name] = cluster
+            old = self.live.get(name)
+            self.live[name] = cluster
             if old is not None:
                 self._retire(old)
 
@@ -249,7 +250,7 @@ class ClusterManager:
         self._retired.append(cluster)
 
     def _on_flush(self) -> None:
-        for cluster in self._live.values():
+        for cluster in self.live.values():
             cluster.update_gauges()
         if self._retired:
             retired, self._retired = self._retired, []
@@ -260,7 +261,7 @@ class ClusterManager:
                     cluster.close()
 
     def __repr__(self) -> str:
-        return f"<ClusterManager {len(self._configs)} clusters, {len(self._live)} live, {len(self._warming)} warming>"
+        return f"<ClusterManager {len(self._configs)} clusters, {len(self.live)} live, {len(self._warming)} warming>"
 
 
 def _waits(config: ClusterConfig | MakeCluster) -> bool:

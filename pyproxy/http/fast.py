@@ -22,6 +22,7 @@ read_head: Final[Callable[[bytes, Any, Any], tuple[Any, list[Pair], dict[bytes, 
 )
 write_head: Final[Callable[[bytes, list[Pair]], bytes]] = _engine.write_head
 has_any: Final[Callable[[dict[bytes, bytes], frozenset[bytes]], bool]] = _engine.has_any
+index_of: Final[Callable[[list[Pair]], dict[bytes, bytes]]] = _engine.index_of
 take_away: Final[Callable[[list[Pair], dict[bytes, bytes], frozenset[bytes]], None]] = _engine.take_away
 is_odd: Final[Callable[[bytes], bool]] = _engine.is_odd
 advance: Final[Callable[[Coroutine[Any, Any, Any]], tuple[bool, Any]]] = _engine.advance

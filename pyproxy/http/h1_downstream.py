@@ -247,7 +247,7 @@ class H1Downstream(Connection):
         if handler is not None:
             self.info.cut_requests = 1
             handler.on_downstream_reset(downstream_errors.gone())
-        self._drop_bodies(downstream_errors.gone())
+        self._drop_bodies()
         self._acceptor.on_closed(self)
 
     def on_writable(self, writable: bool) -> None:
@@ -575,7 +575,7 @@ class H1Downstream(Connection):
             self._body = None
 
     def reset(self) -> None:
-        self._drop_bodies(downstream_errors.gone())
+        self._drop_bodies()
         self._close_in_time()
 
     def _sent(self) -> None:
@@ -632,10 +632,11 @@ class H1Downstream(Connection):
         if not self._queue:
             Connection.resume_reading(self)
 
-    def _drop_bodies(self, error: ProxyError) -> None:
+    def _drop_bodies(self, error: ProxyError | None = None) -> None:
+        """`error` is what a request says that has not come to its end; by default, that the downstream is gone."""
         request_body, self._body = self._body, None
         if request_body is not None:
-            request_body.abort(error)
+            request_body.abort(error or downstream_errors.gone())
         response_body, self._response_body = self._response_body, None
         if response_body is not None:
             response_body.detach()

@@ -221,7 +221,7 @@ class H2DownstreamStream:
     def reset(self) -> None:
         self._connection.reset(self.number, CANCEL)
         self.handler = None
-        self._drop_bodies(downstream_errors.gone())
+        self._drop_bodies()
 
     def on_end_sent(self) -> None:
         """The last of the response went out. The rest of a request that it did not wait for is not wanted."""
@@ -232,7 +232,7 @@ class H2DownstreamStream:
         if not self.request_ended:
             self._connection.reset(self.number, NO_ERROR)
             self.request_ended = True
-            self._drop_bodies(downstream_errors.gone())
+            self._drop_bodies()
 
     def _sent(self) -> None:
         self._info = None
@@ -262,7 +262,7 @@ class H2DownstreamStream:
                 handler.on_sent()
             else:
                 handler.on_downstream_reset(_reset_error(code))
-        self._drop_bodies(downstream_errors.gone())
+        self._drop_bodies()
 
     def broken(self, error: ProxyError) -> None:
         """The connection, or the message, is broken."""
@@ -271,11 +271,12 @@ class H2DownstreamStream:
             handler.on_downstream_reset(error)
         self._drop_bodies(error)
 
-    def _drop_bodies(self, error: ProxyError) -> None:
+    def _drop_bodies(self, error: ProxyError | None = None) -> None:
+        """`error` is what a request says that has not come to its end; by default, that the downstream is gone."""
         self._held = False
         request_body, self._body = self._body, None
         if request_body is not None:
-            request_body.abort(error)
+            request_body.abort(error or downstream_errors.gone())
         response_body, self._response_body = self._response_body, None
         if response_body is not None:
             response_body.detach()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pyproxy.http.fast import index_of
+
 if TYPE_CHECKING:
     from pyproxy.http.body import Body
     from pyproxy.http.stream_info import StreamInfo
@@ -27,7 +29,7 @@ class Headers:
 
     def __init__(self, pairs: list[Pair] | None = None, index: dict[bytes, bytes] | None = None) -> None:
         self.pairs: list[Pair] = [] if pairs is None else pairs
-        self.index: dict[bytes, bytes] = dict(self.pairs) if index is None else index
+        self.index: dict[bytes, bytes] = index_of(self.pairs) if index is None else index
 
     @property
     def repeated(self) -> bool:

@@ -185,6 +185,18 @@ def has_any(dict index not None, frozenset names not None):
     return False
 
 
+def index_of(list pairs not None):
+    """The last value of each name."""
+    cdef dict index = PyDict_New()
+    cdef Py_ssize_t place
+    for place in range(PyList_GET_SIZE(pairs)):
+        pair = <object>PyList_GET_ITEM(pairs, place)
+        if not PyTuple_CheckExact(pair) or PyTuple_GET_SIZE(pair) != 2:
+            raise TypeError(f"a pair of bytes was expected, not {pair!r}")
+        PyDict_SetItem(index, <object>PyTuple_GET_ITEM(pair, 0), <object>PyTuple_GET_ITEM(pair, 1))
+    return index
+
+
 def take_away(list pairs not None, dict index not None, frozenset names not None):
     """Remove every field of these names from both."""
     cdef Py_ssize_t place = 0

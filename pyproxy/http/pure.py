@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pyproxy.http.message import Pair
+if TYPE_CHECKING:
+    from pyproxy.http.message import Pair
 
 _MOST_LINES: Final = 2048
 """Lines that one table remembers: a flood of new lines costs only its own misses."""
@@ -58,6 +59,11 @@ def write_head(line: bytes, pairs: list[Pair]) -> bytes:
 def has_any(index: dict[bytes, bytes], names: frozenset[bytes]) -> bool:
     """Whether one of `names` is a key of `index`."""
     return not index.keys().isdisjoint(names)
+
+
+def index_of(pairs: list[Pair]) -> dict[bytes, bytes]:
+    """The last value of each name."""
+    return dict(pairs)
 
 
 def take_away(pairs: list[Pair], index: dict[bytes, bytes], names: frozenset[bytes]) -> None:

@@ -73,6 +73,26 @@ def test_both_find_the_same_names(index: dict[bytes, bytes], names: frozenset[by
     assert native.has_any(index, names) is pure.has_any(index, names)
 
 
+@given(PAIRS)
+def test_both_index_the_same(pairs: list[tuple[bytes, bytes]]) -> None:
+    assert native.index_of(pairs) == pure.index_of(pairs)
+
+
+@given(st.lists(st.tuples(NAMES, NAMES)), st.frozensets(NAMES))
+def test_both_take_the_same_away(pairs: list[tuple[bytes, bytes]], names: frozenset[bytes]) -> None:
+    left = []
+    for engine in (native, pure):
+        copy, index = list(pairs), dict(pairs)
+        engine.take_away(copy, index, names)
+        left.append((copy, index))
+    assert left[0] == left[1]
+
+
+@given(st.text("/.%#\\\\a", max_size=5).map(str.encode))
+def test_both_find_the_same_odd(path: bytes) -> None:
+    assert native.is_odd(path) is pure.is_odd(path)
+
+
 class Turn:
     def __await__(self) -> Generator[Any, None, str]:
         yield self

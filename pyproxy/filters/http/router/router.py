@@ -53,7 +53,17 @@ _TIMEOUT_RETRY: Final = b"x-envoy-is-timeout-retry"
 class Router:
     """One router of one filter chain; shared by all its requests."""
 
-    __slots__ = ("_clusters", "_deadlines", "_manager", "_runtime", "_shadows", "_strict", "_tell_time", "_timeouts")
+    __slots__ = (
+        "_clusters",
+        "_deadlines",
+        "_live",
+        "_manager",
+        "_runtime",
+        "_shadows",
+        "_strict",
+        "_tell_time",
+        "_timeouts",
+    )
 
     def __init__(self, config: RouterConfig, runtime: Runtime) -> None:
         self._tell_time = not config.suppress_envoy_headers
@@ -61,6 +71,7 @@ class Router:
         self._strict = config.strict_check_headers
         self._runtime = runtime
         self._clusters = runtime.clusters
+        self._live = runtime.clusters.live
         self._deadlines = runtime.deadlines
         self._shadows = runtime.stats.scope("http.async-client").counter("rq_total")
         self._manager: Any = None
@@ -78,7 +89,7 @@ class Router:
             request.info.details = "direct_response"
             return route.answer(request)
         target = route.resolve(request)
-        cluster = self._clusters.get(target.cluster)
+        cluster = self._live.get(target.cluster) or self._clusters.get(target.cluster)
         if cluster is None:
             raise ProxyError(ResponseFlag.NO_CLUSTER_FOUND, Source.LOCAL, route.not_found_status, "cluster_not_found")
         if self._strict:
