@@ -20,7 +20,6 @@ from pyproxy.clusters.discovery.dynamic import DynamicDiscovery, SubClusters
 from pyproxy.clusters.discovery.resolvers import Resolvers
 from pyproxy.clusters.dns_cache import DnsCaches
 from pyproxy.clusters.health_checks.checker import HealthChecker
-from pyproxy.clusters.health_checks.event_log import HealthEventLog
 from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.host_set import HostSet
 from pyproxy.clusters.load_balancers.load_balancer import Choose
@@ -167,17 +166,10 @@ class Cluster:
                 OutlierLog(config.name, services.outlier_log, services.logs, services.events),
                 self.on_health_change,
                 self._tell_of_host,
+                services.values,
             )
         self._checkers = tuple(
-            HealthChecker(
-                one,
-                self,
-                self.stats.health_check,
-                HealthEventLog(one, config.name, services.logs, services.events),
-                services.peers,
-                self._on_checked,
-                self._settle,
-            )
+            HealthChecker(one, self, self.stats.health_check, services, self._on_checked, self._settle)
             for one in config.health_checks
         )
         self._zones: ZoneView | None = None

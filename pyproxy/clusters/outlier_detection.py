@@ -15,8 +15,10 @@ from typing import Any, Final
 from pyproxy import clock
 from pyproxy.clusters.host import HealthFlag, Host
 from pyproxy.clusters.outlier_log import Ejection, OutlierLog
+from pyproxy.clusters.outlier_runtime import apply_runtime
 from pyproxy.clusters.peers import Topic
 from pyproxy.config.outlier import OutlierConfig
+from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.errors import ProxyError, ResponseFlag
 from pyproxy.tasks import call_every
 from pyproxy.telemetry.outlier_stats import OutlierStats
@@ -87,9 +89,9 @@ class HostMonitor:
     """What was seen of one host."""
 
     __slots__ = (
-        "_config",
         "_detector",
         "backoff",
+        "config",
         "consecutive_5xx",
         "consecutive_gateway",
         "consecutive_local",
@@ -105,7 +107,7 @@ class HostMonitor:
 
     def __init__(self, detector: OutlierDetector, host: Host, config: OutlierConfig) -> None:
         self._detector = detector
-        self._config = config
+        self.config = config
         self.host = host
         self.consecutive_5xx = self.consecutive_gateway = self.consecutive_local = 0
         self.external = Tally()
@@ -120,7 +122,7 @@ class HostMonitor:
 
     def put_status(self, status: int, trace_id: str = "") -> None:
         """The host answered. An ejection tells of the trace of the request that was one too many."""
-        if self._config.split_external_local_origin_errors:
+        if self.config.split_external_local_origin_errors:
             self._reached()
         self._put(status, trace_id)
 
@@ -130,7 +132,7 @@ class HostMonitor:
         flag = error.flag
         if flag in _NOBODYS or flag is None:
             return
-        if self._config.split_external_local_origin_errors:
+        if self.config.split_external_local_origin_errors:
             if connected:
                 self._reached()
             self._not_reached(trace_id)
@@ -139,7 +141,7 @@ class HostMonitor:
 
     def put_connected(self) -> None:
         """A TCP connection was had, which is all that is asked of it."""
-        if self._config.split_external_local_origin_errors:
+        if self.config.split_external_local_origin_errors:
             self._reached()
         else:
             self._put(200, "")
@@ -150,7 +152,7 @@ class HostMonitor:
             self.external.good += 1
             self.consecutive_5xx = self.consecutive_gateway = 0
             return
-        config = self._config
+        config = self.config
         if status in _GATEWAY:
             self.consecutive_gateway += 1
             if self.consecutive_gateway == config.consecutive_gateway_failure:
@@ -169,7 +171,7 @@ class HostMonitor:
     def _not_reached(self, trace_id: str) -> None:
         self.local.total += 1
         self.consecutive_local += 1
-        if self.consecutive_local == self._config.consecutive_local_origin_failure:
+        if self.consecutive_local == self.config.consecutive_local_origin_failure:
             self._detector.found(self, Kind.LOCAL_ORIGIN, trace_id)
 
     def told(self) -> list[Any]:
@@ -193,16 +195,21 @@ class OutlierDetector:
         log: OutlierLog,
         on_change: Callable[[], None],
         tell: Tell,
+        values: RuntimeValues,
     ) -> None:
         self._tell = tell
-        self._config = config
+        self._configured = config
+        self._values = values
+        self._config = config = apply_runtime(config, values)
         self._stats = stats
         self._rng = rng
         self._log = log
         self._on_change = on_change
         self._monitors: dict[Host, HostMonitor] = {}
         self._active = 0
+        self._loop = loop
         self._stop = call_every(loop, config.interval, self.judge)
+        self._forget = values.watch(self._on_values)
 
     def watch(self, hosts: Iterable[Host]) -> None:
         """These are the hosts now."""
@@ -216,7 +223,17 @@ class OutlierDetector:
             if host.flags & HealthFlag.FAILED_OUTLIER_CHECK:
                 self._count_active(-1)
 
+    def _on_values(self) -> None:
+        """Runtime values have changed."""
+        before, self._config = self._config, apply_runtime(self._configured, self._values)
+        for monitor in self._monitors.values():
+            monitor.config = self._config
+        if self._config.interval != before.interval:
+            self._stop()
+            self._stop = call_every(self._loop, self._config.interval, self.judge)
+
     def close(self) -> None:
+        self._forget()
         self._stop()
         self._log.close()
 

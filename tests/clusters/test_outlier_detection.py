@@ -14,6 +14,7 @@ from pyproxy.clusters.outlier_detection import HostMonitor, OutlierDetector
 from pyproxy.clusters.outlier_log import OutlierLog
 from pyproxy.clusters.peers import Topic
 from pyproxy.config.outlier import OutlierConfig
+from pyproxy.config.runtime_values import RuntimeValues
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.telemetry.cluster_stats import ClusterStats
 from pyproxy.telemetry.events import EventKind, EventOutbox
@@ -32,10 +33,11 @@ class Ward:
         self.stats = ClusterStats(StatsStore(), "c").outlier_detection
         self.config = OutlierConfig(**config)
         self.events = EventOutbox()
+        self.values = RuntimeValues(({},))
         self.told: list[tuple[Topic, str, list[Any]]] = []
         log = OutlierLog("c", "", AccessLogs(self.loop), self.events)
         self.detector = OutlierDetector(
-            self.config, self.stats, self.loop, random.Random(1), log, self.changed, self.tell
+            self.config, self.stats, self.loop, random.Random(1), log, self.changed, self.tell, self.values
         )
         self.hosts = hosts([1] * count)
         self.detector.watch(self.hosts)
@@ -223,3 +225,24 @@ def test_what_another_worker_takes_out_is_out_here_too(monkeypatch: pytest.Monke
     there.pass_time(5.0)
     assert there.ejected == []
     assert there.told[2:] == [(Topic.RETURNED, there.hosts[4].key, [])]
+
+
+def test_the_runtime_goes_before_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    ward = Ward(monkeypatch, interval=5.0, base_ejection_time=5.0)
+    ward.values.replace(
+        0, {"outlier_detection": {"consecutive_5xx": 2, "interval_ms": 500, "base_ejection_time_ms": 700}}
+    )
+    ward.answer(3, 500, 2)
+    assert ward.ejected == [3]
+    ward.pass_time(1.1)
+    assert ward.ejected == []
+    ward.values.replace(0, {})
+    ward.answer(4, 500, 4)
+    assert ward.ejected == []
+    ward.answer(4, 500)
+    assert ward.ejected == [4]
+    ward.pass_time(4.9)
+    assert ward.ejected == [4]
+    ward.detector.close()
+    ward.values.replace(0, {"outlier_detection": {"interval_ms": 1}})
+    assert ward.loop.timers == 0

@@ -8,6 +8,7 @@ worker is in charge, and one that dies is replaced within a check's interval and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from pyproxy.clusters.health_checks.asking import AskHttp, Asking, AskTcp
@@ -16,13 +17,13 @@ from pyproxy.clusters.health_checks.grpc_asking import AskGrpc
 from pyproxy.clusters.health_checks.session import Session
 from pyproxy.clusters.health_checks.state import Outcome, Step
 from pyproxy.clusters.host import HealthFlag, Host
-from pyproxy.clusters.peers import Peers, Topic
+from pyproxy.clusters.peers import Topic
 from pyproxy.config.health_check import GrpcCheckConfig, HealthCheckConfig, HttpCheckConfig
 from pyproxy.network.cork import Cork
 from pyproxy.telemetry.health_check_stats import HealthCheckStats
 
 if TYPE_CHECKING:
-    from pyproxy.clusters.cluster import Cluster
+    from pyproxy.clusters.cluster import Cluster, ClusterServices
 
 
 class HealthChecker:
@@ -34,16 +35,16 @@ class HealthChecker:
         config: HealthCheckConfig,
         cluster: Cluster,
         stats: HealthCheckStats,
-        log: HealthEventLog,
-        peers: Peers,
+        services: ClusterServices,
         on_change: Callable[[Host], None],
         on_settled: Callable[[], bool],
     ) -> None:
         self.config = config
         self.cluster = cluster
         self.stats = stats
-        self.log = log
-        self.peers = peers
+        self.log = HealthEventLog(config, cluster.name, services.logs, services.events)
+        self.peers = services.peers
+        self._values = services.values
         self.cork = Cork(cluster.loop)
         self._on_change = on_change
         self._on_settled = on_settled
@@ -139,6 +140,12 @@ class HealthChecker:
         for session in self._sessions.values():
             if session.asks:
                 self.tell(session, session.left())
+
+    def bounds(self) -> tuple[float, float]:
+        """The least and the most seconds between checks that the runtime allows."""
+        values = self._values
+        least = values.number("health_check.min_interval", 0.0) / 1000.0
+        return least, values.number("health_check.max_interval", inf) / 1000.0
 
     def look_for_traffic(self) -> None:
         """Whether the cluster is used, be it by another worker: how often is asked depends on it."""

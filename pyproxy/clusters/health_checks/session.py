@@ -123,4 +123,5 @@ class Session:
             seconds += seconds * config.interval_jitter_percent / 100.0 * draw()
         if config.interval_jitter:
             seconds += config.interval_jitter * draw()
-        return max(0.001, seconds)
+        least, most = self._checker.bounds()
+        return max(0.001, least, min(seconds, most))
