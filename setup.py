@@ -43,6 +43,7 @@ COMPILED = (
     "http/h1_tables",
     "http/pure",
     "http/h2_connection",
+    "http/h2_counts",
     "http/h2_downstream",
     "http/h2_guard",
     "http/h2_head",

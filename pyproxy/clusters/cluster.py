@@ -46,6 +46,7 @@ from pyproxy.network.transport_sockets.tls_dialer import TlsDialer
 from pyproxy.tasks import DeadlineTable
 from pyproxy.telemetry.cluster_stats import ClusterStats
 from pyproxy.telemetry.events import Events
+from pyproxy.telemetry.h2_codec_stats import H2Owner
 from pyproxy.telemetry.logs import AccessLogs
 from pyproxy.telemetry.metrics import StatsStore
 
@@ -113,6 +114,7 @@ class Cluster:
         "config",
         "deadlines",
         "dynamic",
+        "h2",
         "hashes",
         "host_set",
         "internal",
@@ -137,6 +139,7 @@ class Cluster:
         self.internal = services.internal
         self.deadlines = services.deadlines
         self.stats = ClusterStats(services.stats, config.stat_name)
+        self.h2 = H2Owner(services.stats, self.stats.scope, "upstream")
         self.host_set = HostSet()
         self._balance_of_all: Balance | None = None
         self._balanced_as = config
@@ -446,6 +449,7 @@ class Cluster:
         self.choose = no_host  # what fails now must not be tried again
         for host in hosts:
             host.close()
+        self.h2.close()
         self.stats.close()
 
     def _balance(self, hosts: tuple[Host, ...]) -> None:

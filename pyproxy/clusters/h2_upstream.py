@@ -183,6 +183,7 @@ class H2UpstreamStream:
         if not self.request_ended:
             if attempt.request.body is not None:
                 attempt.request.body.detach()
+            self.connection.counts.tx_reset += 1
             self.connection.session.reset(self.number, NO_ERROR)
             self.connection.mark()
         attempt.settle()
@@ -207,6 +208,7 @@ class H2UpstreamStream:
         """The try was ended by our side."""
         self.attempt = None
         self._body = None
+        self.connection.counts.tx_reset += 1
         self.connection.session.reset(self.number, CANCEL)
         self.connection.mark()
 
@@ -247,7 +249,7 @@ class H2Upstream(H2Connection):
     )
 
     def __init__(self, cork: Cork, session: Any, guard: FrameGuard, pool: ConnectionPool, connection_id: int) -> None:
-        super().__init__(cork, session, guard)
+        super().__init__(cork, session, guard, pool.cluster.h2.counts)
         self.limit_buffers(pool.cluster.config.buffer_limit)
         self._most = pool.options.http2.max_concurrent_streams
         self.pool = pool
@@ -278,6 +280,7 @@ class H2Upstream(H2Connection):
 
     def begin(self) -> None:
         """Say hello: it is clear that HTTP/2 is spoken."""
+        self.counts.connections += 1
         options = self.pool.options.http2.keepalive
         if options is not None:
             self.keepalive = Keepalive(self.pool.cluster.loop, options, self._ping, self._dead)
@@ -304,6 +307,7 @@ class H2Upstream(H2Connection):
             return
         stream.number = number
         self.streams[number] = stream
+        self.counts.streams += 1
         attempt.connection = stream
         self.requests += 1
         if self.requests >= _MOST_REQUESTS:
@@ -337,6 +341,8 @@ class H2Upstream(H2Connection):
         for kind, number, what, ended in events:
             if kind == WHOLE:
                 pairs, data, trailers = what
+                if trailers is not None:
+                    self.counts.trailers += 1
                 stream = streams.get(number)
                 if stream is not None:
                     stream.on_head(pairs, data, trailers, ended=True)
@@ -349,11 +355,14 @@ class H2Upstream(H2Connection):
                 if stream is not None:
                     stream.on_response_data(what, ended=ended)
             elif kind == TRAILERS:
+                self.counts.trailers += 1
                 stream = streams.get(number)
                 if stream is not None:
                     stream.on_response_end(what)
             elif kind == MALFORMED:
                 self.guard.reset_sent()
+                self.counts.rx_messaging_error += 1
+                self.counts.tx_reset += 1
                 self.pool.cluster.stats.upstream_cx_protocol_error.value += 1
                 stream = streams.get(number)
                 if stream is not None:
@@ -369,6 +378,10 @@ class H2Upstream(H2Connection):
     def on_streams_closed(self, closed: list[tuple[int, int]]) -> None:
         for number, code in closed:
             stream = self.streams.pop(number, None)
+            if stream is not None:
+                self.counts.streams -= 1
+                if code == REFUSED_STREAM:
+                    self.counts.stream_refused_errors += 1
             if stream is not None and stream.attempt is not None:
                 self._count_reset(code)
                 stream.fail(_reset(code, after=stream.has_head))
@@ -419,6 +432,7 @@ class H2Upstream(H2Connection):
         self.busy = bool(self.streams)
         self.closed_by_us = True
         streams, self.streams = self.streams, {}
+        self.counts.streams -= len(streams)
         self.close()
         for stream in streams.values():
             stream.fail(_protocol_failure(after=stream.has_head))
@@ -430,6 +444,7 @@ class H2Upstream(H2Connection):
 
     def _dead(self) -> None:
         """It has not answered a PING in time."""
+        self.counts.keepalive_timeout += 1
         self.busy = bool(self.streams)
         self.closed_by_us = True
         self.abort()
@@ -453,6 +468,7 @@ class H2Upstream(H2Connection):
         if self.keepalive is not None:
             self.keepalive.stop()
         streams, self.streams = self.streams, {}
+        self.counts.streams -= len(streams)
         self.busy = self.busy or bool(streams)
         self.leaving = True
         self.pool.connection_closed(self)

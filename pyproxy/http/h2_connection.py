@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pyproxy.http.h2_counts import H2Counts
 from pyproxy.http.h2_guard import FrameGuard
 from pyproxy.http.h2_session import NO_ERROR, Event
 from pyproxy.network.connection import Connection
@@ -21,10 +22,11 @@ _LITTLE: Final = 4096
 class H2Connection(Connection):
     """Subclasses say what events and the ends of streams mean."""
 
-    __slots__ = ("bytes_received", "bytes_sent", "guard", "session")
+    __slots__ = ("bytes_received", "bytes_sent", "counts", "guard", "session")
 
-    def __init__(self, cork: Cork, session: Any, guard: FrameGuard) -> None:
+    def __init__(self, cork: Cork, session: Any, guard: FrameGuard, counts: H2Counts) -> None:
         super().__init__(cork)
+        self.counts = counts
         self.session = session
         self.guard = guard
         self.bytes_received = 0
@@ -68,6 +70,9 @@ class H2Connection(Connection):
             self._take_slowly(data)
         else:
             self._take(data)
+        if guard.resets:
+            self.counts.rx_reset += guard.resets
+            guard.resets = 0
         if guard.violation:
             self.end_violation()
         self.mark()
@@ -91,6 +96,7 @@ class H2Connection(Connection):
         return False
 
     def end_violation(self) -> None:
+        self.counts.flood(self.guard.violation)
         self.session.terminate(self.guard.code)
         self.on_violation()
         self.mark()

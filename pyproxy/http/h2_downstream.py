@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pyproxy import clock
@@ -13,6 +13,7 @@ from pyproxy.http import downstream_errors
 from pyproxy.http.body import Body
 from pyproxy.http.codec import CodecError
 from pyproxy.http.h2_connection import H2Connection
+from pyproxy.http.h2_counts import H2Counts
 from pyproxy.http.h2_guard import FrameGuard
 from pyproxy.http.h2_head import request_head
 from pyproxy.http.h2_keepalive import Keepalive
@@ -72,6 +73,7 @@ class H2DownstreamOptions:
     stream_errors: bool = False
     keepalive: KeepaliveMaker | None = None
     trailers: bool = True
+    counts: H2Counts = field(default_factory=H2Counts)
 
 
 class H2Downstream(H2Connection):
@@ -96,7 +98,7 @@ class H2Downstream(H2Connection):
     def __init__(
         self, cork: Cork, session: Any, guard: FrameGuard, acceptor: StreamAcceptor, options: H2DownstreamOptions
     ) -> None:
-        super().__init__(cork, session, guard)
+        super().__init__(cork, session, guard, options.counts)
         self._acceptor = acceptor
         self._options = options
         self._closing = False  # nothing is read any more
@@ -130,6 +132,7 @@ class H2Downstream(H2Connection):
 
     def _begin(self) -> None:
         self.last_active = clock.now
+        self.counts.connections += 1
         options = self._options
         if options.idle is not None:
             options.idle.arm(self)
@@ -148,6 +151,7 @@ class H2Downstream(H2Connection):
 
     def _dead(self) -> None:
         """The peer has not answered a PING in time."""
+        self.counts.keepalive_timeout += 1
         self.abort()
 
     def on_eof(self) -> bool:
@@ -171,6 +175,7 @@ class H2Downstream(H2Connection):
         if self.left_by_peer:
             self.info.left = True
         streams, self.streams = self.streams, {}
+        self.counts.streams -= len(streams)
         for stream in streams.values():
             stream.broken(downstream_errors.gone())
         self._acceptor.on_closed(self)
@@ -197,6 +202,7 @@ class H2Downstream(H2Connection):
         if self._closing:
             return
         self._draining = True
+        self.counts.goaway_sent += 1
         self.session.goaway(NO_ERROR)
         self.mark()
 
@@ -264,6 +270,7 @@ class H2Downstream(H2Connection):
             left = stream.last_active + deadlines.seconds - clock.now
             if left <= 0.001:
                 if stream.idle:  # the peer does not take what is left of the response
+                    self.counts.tx_flush_timeout += 1
                     self.reset(stream.number, CANCEL)
                 else:
                     stream.give_up(downstream_errors.stream_idle(504 if stream.request_ended else 408))
@@ -303,6 +310,7 @@ class H2Downstream(H2Connection):
                 if stream is not None:
                     stream.receive(what, ended=ended)
             elif kind == TRAILERS:
+                self.counts.trailers += 1
                 stream = self.streams.get(number)
                 if stream is not None:
                     stream.receive_end(trailers_of(what) if self._options.trailers else None)
@@ -328,10 +336,12 @@ class H2Downstream(H2Connection):
         self.last_active = clock.now
         stream = H2DownstreamStream(self, number, head.method, self.info)
         self.streams[number] = stream
+        self.counts.streams += 1
         body: Body | None = None
         if data is not None:
             head.body = data
             if trailers is not None:
+                self.counts.trailers += 1
                 trailers = trailers_of(trailers) if self._options.trailers else None
             body = Body.complete(data, trailers)
         elif not ended:
@@ -352,7 +362,15 @@ class H2Downstream(H2Connection):
             why.details,
         )
         self.guard.reset_sent()
+        counts = self.counts
+        if why.too_large:
+            counts.header_overflow += 1
+        else:
+            counts.rx_messaging_error += 1
+        counts.tx_reset += 1
         stream = self.streams.pop(number, None)
+        if stream is not None:
+            counts.streams -= 1
         if stream is None:
             # It never became a request, and is one that was reset for all that.
             self._count_end(early=True)
@@ -386,6 +404,7 @@ class H2Downstream(H2Connection):
             stream = self.streams.pop(number, None)
             if stream is None:
                 continue
+            self.counts.streams -= 1
             early = code != NO_ERROR and stream.handler is not None and clock.now - stream.created < SOON
             stream.closed(code)
             self._count_end(early=early)
@@ -442,6 +461,7 @@ class H2Downstream(H2Connection):
         self.mark()
 
     def reset(self, number: int, code: int) -> None:
+        self.counts.tx_reset += 1
         self.session.reset(number, code)
         self.mark()
 

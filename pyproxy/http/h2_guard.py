@@ -58,6 +58,7 @@ class FrameGuard:
         "code",
         "in_block",
         "replies",
+        "resets",
         "streams",
         "violation",
     )
@@ -78,6 +79,8 @@ class FrameGuard:
         self._window_updates = 0
         self.replies = 0
         """Answers that may still wait for the peer to read them."""
+        self.resets = 0
+        """RST_STREAM frames that came, until they are counted."""
         self.streams = 0
         """Those that the peer has begun."""
         self._highest = 0
@@ -168,6 +171,7 @@ class FrameGuard:
                 return self._refuse("a RST_STREAM frame of another size than 4", FRAME_SIZE_ERROR)
             if stream > self._highest and self._server:
                 return self._refuse("a RST_STREAM frame for a stream that was never opened", PROTOCOL_ERROR)
+            self.resets += 1
             self._open.discard(stream)
             self._ours.pop(stream, None)
         return True

@@ -7,6 +7,7 @@ from functools import partial
 
 from pyproxy.filters.network.http_connection_manager.config import HttpConnectionManagerConfig
 from pyproxy.http.h1_downstream import H1DownstreamOptions
+from pyproxy.http.h2_counts import H2Counts
 from pyproxy.http.h2_downstream import H2DownstreamOptions
 from pyproxy.http.h2_keepalive import Keepalive
 from pyproxy.tasks import Deadlines
@@ -33,7 +34,10 @@ def h1_options(config: HttpConnectionManagerConfig, loop: asyncio.AbstractEventL
 
 
 def h2_options(
-    config: HttpConnectionManagerConfig, loop: asyncio.AbstractEventLoop, http1: H1DownstreamOptions
+    config: HttpConnectionManagerConfig,
+    loop: asyncio.AbstractEventLoop,
+    http1: H1DownstreamOptions,
+    counts: H2Counts,
 ) -> H2DownstreamOptions:
     """With the same clocks, so that they are of one worker's connections and not of one version's."""
     keepalive = config.http2.keepalive
@@ -47,4 +51,5 @@ def h2_options(
         max_requests=config.max_requests_per_connection,
         stream_errors=config.http2.stream_errors,
         keepalive=None if keepalive is None else partial(Keepalive, loop, keepalive),
+        counts=counts,
     )

@@ -35,6 +35,7 @@ from pyproxy.http.stream import DownstreamConnection, DownstreamStream
 from pyproxy.http.stream_info import NO_UPSTREAM, ConnectionInfo, StreamInfo, UpstreamInfo
 from pyproxy.routes.route import Route
 from pyproxy.runtime import Runtime
+from pyproxy.telemetry.h2_codec_stats import H2Owner
 from pyproxy.telemetry.http_metrics import HttpMetrics
 from pyproxy.telemetry.listener_stats import HcmStats, ListenerStats
 from pyproxy.telemetry.tracer import Tracer, TracingStats
@@ -58,6 +59,7 @@ class HttpConnectionManager:
         self.chain: Any = None
         """The filters, set by whoever builds the manager."""
         self.stats = HcmStats(runtime.stats, config.stat_prefix)
+        self._h2 = H2Owner(runtime.stats, runtime.stats.root, "downstream")
         self._runtime = runtime
         self.finalize_response = ResponseFinalization(config)
         self._prepare = RequestPreparation(config, RequestIds(), runtime.node)
@@ -78,7 +80,7 @@ class HttpConnectionManager:
         self._upgrades = dict(config.upgrades)
         self._options = h1_options(config, runtime.loop)
         self._tracer = self._new_tracer()
-        self._h2_options = h2_options(config, runtime.loop, self._options)
+        self._h2_options = h2_options(config, runtime.loop, self._options, self._h2.counts)
         self._session_options = SessionOptions(
             header_table=config.http2.header_table,
             max_concurrent_streams=config.http2.max_concurrent_streams,
@@ -112,6 +114,7 @@ class HttpConnectionManager:
     def close(self) -> None:
         """No connection is open any more, and none will come."""
         self._forget_values()
+        self._h2.close()
         self.routing.close()
         for close in self.closers:
             close()
