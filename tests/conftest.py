@@ -13,9 +13,11 @@ from pyproxy.server.build_info import is_compiled
 INTERPRETED_ONLY = (
     "clusters/test_conn_pool.py",
     "clusters/test_h2_upstream.py",
+    "filters/http/grpc_json_transcoder/test_bodies.py",
     "filters/http/router/test_retries.py",
     "filters/http/test_grpc_stats.py",
     "http/test_drive.py",
+    "http/test_whole_body.py",
     "network/test_connection.py",
 )
 
