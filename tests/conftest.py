@@ -15,10 +15,13 @@ INTERPRETED_ONLY = (
     "clusters/test_h2_upstream.py",
     "filters/http/grpc_json_transcoder/test_bodies.py",
     "filters/http/router/test_retries.py",
+    "filters/http/grpc_json_transcoder/test_bodies.py",
+    "filters/http/tap/test_tap.py",
     "filters/http/test_grpc_stats.py",
     "http/test_drive.py",
     "http/test_whole_body.py",
     "network/test_connection.py",
+    "telemetry/test_live_bodies.py",
 )
 
 collect_ignore = list(INTERPRETED_ONLY) if is_compiled() else []

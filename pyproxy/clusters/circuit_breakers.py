@@ -189,10 +189,10 @@ class BreakerGauges:
             return
         self._seen = used
         self._watch.look(used)
-        stats.cx_open.value = int(limits.connections >= limits.max_connections)
-        stats.rq_pending_open.value = int(limits.pending >= limits.max_pending)
-        stats.rq_open.value = int(limits.requests >= limits.max_requests)
-        stats.rq_retry_open.value = int(limits.retries >= limits.retry_limit)
+        stats.cx_open.value = _is_open(limits.connections, limits.max_connections)
+        stats.rq_pending_open.value = _is_open(limits.pending, limits.max_pending)
+        stats.rq_open.value = _is_open(limits.requests, limits.max_requests)
+        stats.rq_retry_open.value = _is_open(limits.retries, limits.retry_limit)
         if self._track_remaining:
             stats.remaining_cx.value = max(0, limits.max_connections - limits.connections)
             stats.remaining_pending.value = max(0, limits.max_pending - limits.pending)
@@ -246,3 +246,8 @@ def _budget(prefix: str, thresholds: Thresholds, values: RuntimeValues) -> tuple
 
 def _share(limit: int, workers: int) -> int:
     return -(-limit // workers)
+
+
+def _is_open(used: int, most: int) -> int:
+    """As Envoy tells it: where none may be had, none was ever taken, and the gauge is as it was at the beginning."""
+    return int(0 < used >= most)

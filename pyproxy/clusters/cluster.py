@@ -85,6 +85,10 @@ class ClusterServices:
     internal: InternalListeners = field(default_factory=InternalListeners)
 
 
+_WEIGHED: Final = frozenset((DiscoveryType.EDS, DiscoveryType.STRICT_DNS))
+"""Clusters of which Envoy tells the highest weight."""
+
+
 class Cluster:
     """A cluster from its first use until it is retired.
 
@@ -477,7 +481,8 @@ class Cluster:
         if services.local is not None:
             services.local.changed(self)
         stats.membership_total.value = len(hosts)
-        stats.max_host_weight.value = max([host.weight for host in hosts], default=0)
+        if self.config.discovery in _WEIGHED:
+            stats.max_host_weight.value = max([host.weight for host in hosts], default=0)
         stats.membership_healthy.value = len(host_set.healthy)
         stats.membership_degraded.value = len(host_set.degraded)
         stats.membership_excluded.value = sum(host.excluded for host in hosts)

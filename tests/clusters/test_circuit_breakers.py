@@ -179,7 +179,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.gauges.update()
         self.told += [one.kind for one in self.events.take()]
         for kind, name in zip(KINDS, ("cx", "rq_pending", "rq", "rq_retry"), strict=True):
-            assert getattr(self.stats, f"{name}_open").value == int(self.held[kind] >= self.most(kind))
+            assert getattr(self.stats, f"{name}_open").value == int(0 < self.held[kind] >= self.most(kind))
         remaining = ("remaining_cx", "remaining_pending", "remaining_rq", "remaining_retries")
         for kind, name in zip(KINDS, remaining, strict=True):
             assert getattr(self.stats, name).value == max(0, self.most(kind) - self.held[kind])

@@ -54,7 +54,7 @@ EXPECTED: Final = re.compile(
     | cannot\ be\ opened:\ there\ is\ no\ directory
     | is\ not\ safe\ \(RFC\ 8996\)
     | ^Envoy's\ v2\ API\ is\ gone
-    | ^CLUSTER_PROVIDED\ is\ for\ ORIGINAL_DST
+    | ^CLUSTER_PROVIDED\ is\ for\ clusters\ that\ choose\ themselves
     | has\ no\ certificate,\ and\ a\ server\ needs\ one
     # Certificates that the files only speak of.
     | cannot\ be\ read:\ No\ such\ file

@@ -126,5 +126,5 @@ def test_counted_as_by_envoy(pair: Pair) -> None:
             one.play(name)
     end = time.monotonic() + 10
     while (ours := pyproxy.counters()) != (theirs := envoy.counters()):
-        assert time.monotonic() < end, sorted(theirs.items() ^ ours.items())
+        assert time.monotonic() < end, (sorted(theirs.items() - ours.items()), sorted(ours.items() - theirs.items()))
         time.sleep(0.1)
