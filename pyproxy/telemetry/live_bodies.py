@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pyproxy.http.body import Body
 from pyproxy.http.message import Headers, Request, Response
-from pyproxy.http.through import Through
+from pyproxy.http.watched import Watched
 
 MOST_SHOWN: Final = 64 * 1024
 """Bytes of one body."""
@@ -58,10 +58,8 @@ class LiveBodies:
         return found
 
 
-class _Recorded(Through):
+class _Recorded(Watched):
     """A body on its way, and its beginning."""
-
-    __slots__ = ("data", "most", "size")
 
     def __init__(self, source: Body, most: int) -> None:
         super().__init__(source)

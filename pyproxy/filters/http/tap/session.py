@@ -11,7 +11,7 @@ from pyproxy.filters.http.tap.matcher import PatternSearch, TapMatcher
 from pyproxy.http.body import Body, Trailers
 from pyproxy.http.message import Headers, Pair, Request, Response
 from pyproxy.http.stream_info import ConnectionInfo, StreamInfo
-from pyproxy.http.through import Through
+from pyproxy.http.watched import Watched
 
 if TYPE_CHECKING:
     from pyproxy.filters.http.tap.config import TapFilterConfig
@@ -180,10 +180,8 @@ class Recorded:
         }
 
 
-class _Watched(Through):
+class _Watched(Watched):
     """A body on its way through the filter."""
-
-    __slots__ = ("_part", "_recorded", "_session", "_trailers")
 
     def __init__(self, source: Body, session: TapSession, recorded: Recorded, part: TapPart, trailers: TapPart) -> None:
         super().__init__(source)
