@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pyproxy import clock
+from pyproxy.clusters import h2_failures
 from pyproxy.clusters.one_try import Try
-from pyproxy.errors import ProxyError, ResponseFlag, Retriable, Source
+from pyproxy.errors import ProxyError
 from pyproxy.http.body import Body, Trailers
 from pyproxy.http.h2_connection import H2Connection
 from pyproxy.http.h2_guard import FrameGuard
@@ -35,7 +36,6 @@ from pyproxy.tasks import Deadlines
 if TYPE_CHECKING:
     from pyproxy.clusters.conn_pool import ConnectionPool
 
-_BEFORE: Final = b"upstream connect error or disconnect/reset before headers. reset reason: "
 _FRAME: Final = 9
 _MOST_REQUESTS: Final = (1 << 30) - 1
 """Then there are no numbers left for streams."""
@@ -303,7 +303,7 @@ class H2Upstream(H2Connection):
         number: int = self.session.request(pairs, b"", body is None)
         if not number:
             self.leave()
-            attempt.connection_failed(_refused())
+            attempt.connection_failed(h2_failures.refused())
             return
         stream.number = number
         self.streams[number] = stream
@@ -366,7 +366,7 @@ class H2Upstream(H2Connection):
                 self.pool.cluster.stats.upstream_cx_protocol_error.value += 1
                 stream = streams.get(number)
                 if stream is not None:
-                    stream.fail(_protocol_failure(after=stream.has_head))
+                    stream.fail(h2_failures.protocol_failure(after=stream.has_head))
             elif kind == GOAWAY:
                 self.pool.cluster.stats.upstream_cx_close_notify.value += 1
                 self.leave()
@@ -384,7 +384,7 @@ class H2Upstream(H2Connection):
                     self.counts.stream_refused_errors += 1
             if stream is not None and stream.attempt is not None:
                 self._count_reset(code)
-                stream.fail(_reset(code, after=stream.has_head))
+                stream.fail(h2_failures.reset(code, after=stream.has_head))
         if not self.streams:
             self.idle_since = clock.now
             if self.leaving:
@@ -435,7 +435,7 @@ class H2Upstream(H2Connection):
         self.counts.streams -= len(streams)
         self.close()
         for stream in streams.values():
-            stream.fail(_protocol_failure(after=stream.has_head))
+            stream.fail(h2_failures.protocol_failure(after=stream.has_head))
 
     def _ping(self, payload: bytes) -> None:
         self.session.ping(payload)
@@ -473,50 +473,8 @@ class H2Upstream(H2Connection):
         self.leaving = True
         self.pool.connection_closed(self)
         for stream in streams.values():
-            stream.fail(_terminated(after=stream.has_head))
+            stream.fail(h2_failures.terminated(after=stream.has_head))
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "leaving" if self.leaving else "open"
         return f"<H2Upstream {self.connection_id} {state}, {len(self.streams)} streams, {self.requests} requests>"
-
-
-def _failure(
-    flag: ResponseFlag, status: int, why: str, *, after: bool, retriable: Retriable = Retriable.NEVER
-) -> ProxyError:
-    """`why` in the words of Envoy's local reply; its details have underscores."""
-    when = "after" if after else "before"
-    return ProxyError(
-        flag,
-        Source.UPSTREAM,
-        status,
-        f"upstream_reset_{when}_response_started{{{why.replace(' ', '_')}}}",
-        body=_BEFORE + why.encode(),
-        retriable=Retriable.NEVER if after else retriable,
-    )
-
-
-def _terminated(*, after: bool) -> ProxyError:
-    return _failure(ResponseFlag.UPSTREAM_CONNECTION_TERMINATION, 503, "connection termination", after=after)
-
-
-def _reset(code: int, *, after: bool) -> ProxyError:
-    if code == PROTOCOL_ERROR:
-        return _protocol_failure(after=after)
-    if code == REFUSED_STREAM:
-        return _refused(after=after)
-    return _failure(ResponseFlag.UPSTREAM_REMOTE_RESET, 503, "remote reset", after=after)
-
-
-def _refused(*, after: bool = False) -> ProxyError:
-    """The upstream has not begun with it, so whatever it was may be sent again (RFC 9113 8.7)."""
-    return _failure(
-        ResponseFlag.UPSTREAM_REMOTE_RESET,
-        503,
-        "remote refused stream reset",
-        after=after,
-        retriable=Retriable.ALWAYS,
-    )
-
-
-def _protocol_failure(*, after: bool) -> ProxyError:
-    return _failure(ResponseFlag.UPSTREAM_PROTOCOL_ERROR, 502, "protocol error", after=after)

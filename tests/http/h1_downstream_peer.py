@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from pyproxy.http.codec import CodecOptions
 from pyproxy.http.engines import new_request_decoder
-from pyproxy.http.h1_downstream import H1Downstream, H1DownstreamOptions
+from pyproxy.http.h1_downstream import H1Downstream
+from pyproxy.http.h1_options import H1DownstreamOptions
 from pyproxy.network.cork import Cork
 from pyproxy.tasks import Deadlines
 from tests.http.handlers import Acceptor, Handler

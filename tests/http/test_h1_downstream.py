@@ -4,7 +4,7 @@ import pytest
 
 from pyproxy.errors import ProxyError, ResponseFlag, Source
 from pyproxy.http.body import HIGH_WATERMARK, Body
-from pyproxy.http.h1_downstream import H1DownstreamOptions
+from pyproxy.http.h1_options import H1DownstreamOptions
 from tests.http.h1_downstream_peer import Peer, connect
 from tests.http.handlers import ok
 from tests.support.loop import ManualLoop

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 
 from pyproxy.filters.network.http_connection_manager.config import HttpConnectionManagerConfig
-from pyproxy.http.h1_downstream import H1DownstreamOptions
+from pyproxy.http.h1_options import H1DownstreamOptions
 from pyproxy.http.h2_counts import H2Counts
 from pyproxy.http.h2_downstream import H2DownstreamOptions
 from pyproxy.http.h2_keepalive import Keepalive
