@@ -268,7 +268,8 @@ class OutlierDetector:
     def tell_all(self) -> None:
         """For a worker that begins to use the cluster."""
         for monitor in self._monitors.values():
-            if monitor.ours and monitor.host.flags & HealthFlag.FAILED_OUTLIER_CHECK:
+            # Not only those that this worker has taken out: who has may be the one that is gone.
+            if monitor.host.flags & HealthFlag.FAILED_OUTLIER_CHECK:
                 self._tell(Topic.EJECTED, monitor.host, monitor.told())
 
     def recovered(self, host: Host) -> None:
