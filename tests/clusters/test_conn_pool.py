@@ -27,7 +27,7 @@ def make_stage() -> Iterator[MakeStage]:
         return made[-1]
 
     yield make
-    for stage in made:
+    for stage in reversed(made):  # each has put its clock over the one before
         stage.close()
 
 
