@@ -2,12 +2,14 @@
 """What is done for every request, in C: heads of HTTP/1 are looked up and written, coroutines go on.
 
 Nothing is judged here. A line that was read before is found by its bytes; every other one is read by the function that
-the table was given, which is where the grammar is. `http.pure` holds the twins in Python.
+the table was given, which is where the grammar is. `http.pure` holds the twins in Python; that of `LineWriter` is the
+function that `telemetry.formatter_source` makes.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_New, PyDict_Next, PyDict_SetItem
+from cpython.dict cimport PyDict_GetItemWithError, PyDict_New, PyDict_Next, PyDict_SetItem, PyDict_Size
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.object cimport PyObject_GetAttr
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from cpython.set cimport PySet_Contains
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
@@ -17,7 +19,9 @@ from libc.string cimport memchr, memcmp, memcpy
 
 cdef extern from *:
     """
+    #ifndef _GNU_SOURCE
     #define _GNU_SOURCE
+    #endif
     #include <string.h>
     """
     void *memmem(const void *haystack, size_t size, const void *needle, size_t length) nogil
@@ -235,3 +239,107 @@ def advance(coroutine not None):
     value = <object>result
     Py_XDECREF(result)
     return outcome == PYGEN_RETURN, value
+
+
+cdef enum:
+    LITERAL
+    NUMBER
+    ATTRIBUTE
+    HEADER
+    TEXT
+    CALL
+    EITHER
+    HEADER_OR
+    DURATION
+    TIME
+
+cdef enum:
+    REQUEST
+    INFO
+    CONNECTION
+    UPSTREAM
+    RESPONSE
+
+
+cdef object _last(object headers, object name):
+    """The first value of a header, None where there is none."""
+    index = headers.index
+    if PyDict_Size(index) != PyList_GET_SIZE(headers.pairs):
+        return headers.get(name)
+    cdef PyObject *found = PyDict_GetItemWithError(index, name)
+    return None if found == NULL else <object>found
+
+
+cdef object _remembered(object memo, object key):
+    if not isinstance(memo, dict):
+        return memo[key]
+    cdef PyObject *found = PyDict_GetItemWithError(memo, key)
+    return memo[key] if found == NULL else <object>found
+
+
+cdef class LineWriter:
+    """A line of a log, written step by step (see `telemetry.formatter_steps`). `careful` writes what is not UTF-8."""
+
+    cdef list _steps
+    cdef object _careful
+
+    def __init__(self, list steps not None, careful):
+        self._steps = steps
+        self._careful = careful
+
+    def __call__(self, request, response):
+        try:
+            return self._write(request, response)
+        except UnicodeDecodeError:
+            return self._careful(request, response)
+
+    cdef object _write(self, request, response):
+        info = request.info
+        cdef tuple owners = (request, info, info.connection, info.upstream)
+        cdef list pieces = []
+        cdef tuple step
+        cdef long kind, second
+        cdef double start
+        for step in self._steps:
+            kind = step[0]
+            if kind == LITERAL:
+                pieces.append(step[1])
+            elif kind == NUMBER:
+                pieces.append(str(PyObject_GetAttr(owners[<long>step[1]], step[2])))
+            elif kind == ATTRIBUTE:
+                value = PyObject_GetAttr(owners[<long>step[1]], step[2])
+                if step[4] and not value:
+                    value = None
+                pieces.append(_remembered(step[3], value))
+            elif kind == EITHER:
+                value = PyObject_GetAttr(owners[<long>step[1]], step[2])
+                if not value:
+                    value = PyObject_GetAttr(owners[<long>step[1]], step[3])
+                pieces.append(_remembered(step[4], value))
+            elif kind == DURATION:
+                wall = info.end
+                pieces.append(str(<long>(((<double>wall if wall else <double>step[1]()) - <double>info.start) * 1000)))
+            elif kind == TIME:
+                start = info.start_wall
+                second = <long>start
+                pieces.append(_remembered(step[1], second))
+                pieces.append(_remembered(step[2], <long>((start - second) * 1000)))
+            elif kind == HEADER_OR:
+                value = _last(request.headers, step[1])
+                if value is None:
+                    value = PyObject_GetAttr(request, step[2]) or None
+                pieces.append(_remembered(step[3], value))
+            elif kind == CALL:
+                pieces.append(step[1](request, response))
+            else:
+                if step[1] != RESPONSE:
+                    value = _last(request.headers, step[2])
+                else:
+                    value = None if response is None else _last(response.headers, step[2])
+                if kind == HEADER:
+                    pieces.append(_remembered(step[3], value))
+                elif value is None:
+                    pieces.append(step[4])
+                else:
+                    pieces.append(step[3](value.decode()))
+        return "".join(pieces)

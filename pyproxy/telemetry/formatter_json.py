@@ -17,6 +17,7 @@ from pyproxy.telemetry.formatter_expression import Expression, Scope
 from pyproxy.telemetry.formatter_json_value import ValueWriter, quote
 from pyproxy.telemetry.formatter_metadata import to_json
 from pyproxy.telemetry.formatter_source import FAST_DECODE, Formatter, build_function, joined
+from pyproxy.telemetry.formatter_steps import in_steps
 
 Piece = Callable[[Request, Response | None], object]
 """Gives the JSON of one value, or None where it is left out."""
@@ -77,11 +78,14 @@ def _build_full(root: JsonObject) -> Formatter:
     pieces.append("\n")
     before, values = _grouped(pieces)
 
-    def write(decode: str) -> str:
-        codes = [writer.codes(found, after, decode) for found, after in values]
-        return joined([writer.literal(before), *itertools.chain.from_iterable(codes)])
+    def codes(decode: str) -> list[str]:
+        return [
+            writer.literal(before),
+            *itertools.chain.from_iterable([writer.codes(found, after, decode) for found, after in values]),
+        ]
 
-    return _build_function(writer.scope, write)
+    whole = _build_function(writer.scope, lambda decode: joined(codes(decode)))
+    return in_steps(codes(FAST_DECODE), writer.scope.names, whole)
 
 
 def _grouped(pieces: list[str | list[str | Expression]]) -> tuple[str, list[tuple[list[str | Expression], str]]]:

@@ -12,7 +12,7 @@ from pyproxy.telemetry.formatter_expression import LOCALS, Expression, Kind, Sco
 
 Formatter = Callable[[Request, Response | None], str]
 
-_NO_HEADERS: Final = Headers()
+NO_HEADERS: Final = Headers()
 _WORD = re.compile(r"[a-z_]+")
 
 
@@ -67,17 +67,18 @@ def build_function(scope: Scope, write: Callable[[str], str], decode: Callable[[
     Nearly all bytes are ASCII: the function assumes UTF-8, and starts over with `decode` where that fails.
     """
     fast, careful = write(FAST_DECODE), write(CAREFUL_DECODE)
-    names = {**scope.names, "decode": decode, "NO_HEADERS": _NO_HEADERS}
+    names = {**scope.names, "decode": decode, "NO_HEADERS": NO_HEADERS}
     if fast == careful:
-        return _compile(f"    return {fast}\n", names)
-    names["careful"] = _compile(f"    return {careful}\n", names)
+        return compiled(f"    return {fast}\n", names)
+    names["careful"] = compiled(f"    return {careful}\n", names)
     guarded = (
         f"    try:\n        return {fast}\n    except UnicodeDecodeError:\n        return careful(request, response)"
     )
-    return _compile(f"{guarded}\n", names)
+    return compiled(f"{guarded}\n", names)
 
 
-def _compile(body: str, names: dict[str, Any]) -> Formatter:
+def compiled(body: str, names: dict[str, Any]) -> Formatter:
+    """A function with this body, and with the locals that it uses."""
     used = set(_WORD.findall(body))
     assignments = []
     for name, code in reversed(LOCALS.items()):
