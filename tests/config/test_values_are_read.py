@@ -26,10 +26,9 @@ ROOT = Path(__file__).parents[2] / "pyproxy"
 # Read by what stands beside the values, or without effect as long as something else is refused.
 NEEDS_NO_READER: Final = {
     "Fraction.numerator": "read by RuntimeValues, which stands beside it",
-    "FilterOverride.disabled": "no filter but the terminal one yet, which cannot be disabled",
-    "FilterConfig.disabled": "no filter but the terminal one yet, which cannot be disabled",
     "FilterConfig.type_name": "tells people what a filter is",
     "ListenerConfig.socket_options": "read by options_at, which stands beside it",
+    "CelFilter.expression": "read by its place, in a match statement",
     "Not.rule": "read by its place, in a match statement",
     "TlsSource.type_name": "read by reload_tls, which stands beside it",
     "TlsSource.spec": "read by reload_tls, which stands beside it",
