@@ -34,7 +34,14 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 HALF_READ = ("log.0.upstream_header_bytes_received",)
 
 
-def before(id: str, answer: Answer, status: int, flags: str, send: bytes = get("/")) -> Case:  # noqa: A002
+def before(
+    id: str,  # noqa: A002
+    answer: Answer,
+    status: int,
+    flags: str,
+    send: bytes = get("/"),
+    ignore: tuple[str, ...] = HALF_READ,
+) -> Case:
     """The upstream fails before a whole head has come; the next request must find a good connection."""
     return Case(
         id=id,
@@ -42,12 +49,12 @@ def before(id: str, answer: Answer, status: int, flags: str, send: bytes = get("
         upstream=[answer, OK],
         status=(status, 200),
         flags=flags,
-        ignore=HALF_READ,
+        ignore=ignore,
     )
 
 
-def bad_reply(id: str, data: bytes) -> Case:  # noqa: A002
-    return before(f"reply-{id}", raw(data), 502, "UPE")
+def bad_reply(id: str, data: bytes, ignore: tuple[str, ...] = HALF_READ) -> Case:  # noqa: A002
+    return before(f"reply-{id}", raw(data), 502, "UPE", ignore=ignore)
 
 
 def after(id: str, *answer: Send | Pause | Close | Reset, flags: str = "UPE", status: int = 200) -> Case:  # noqa: A002
@@ -153,7 +160,11 @@ REPLIES = [
     bad_reply("unknown-encoding", b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nhello"),
     bad_reply("204-with-body", b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\nhello"),
     bad_reply("too-many-headers", b"HTTP/1.1 200 OK\r\n" + b"".join(b"x%d: 1\r\n" % n for n in range(101)) + b"\r\n"),
-    bad_reply("headers-too-large", b"HTTP/1.1 200 OK\r\nx: " + b"a" * 90_000 + b"\r\n\r\n"),
+    bad_reply(
+        "headers-too-large",
+        b"HTTP/1.1 200 OK\r\nx: " + b"a" * 90_000 + b"\r\n\r\n",
+        (*HALF_READ, "log.0.upstream_wire_bytes_received"),  # how much of it had come when it was too much
+    ),
 ]
 
 LENIENT = [
