@@ -26,7 +26,7 @@ class Files:
         self._seen: dict[Path, int] = {}
         self._found: dict[str, dict[str, bytes]] = {}
 
-    def resources(self, node_cluster: str) -> dict[str, dict[str, bytes]]:
+    def resources(self, node_cluster: str, node_id: str) -> dict[str, dict[str, bytes]]:
         return self._found
 
     def look(self) -> bool:
